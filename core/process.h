@@ -1,0 +1,33 @@
+/*
+ * What a daemon does with its process: exit statuses, descriptors, notify socket and watchdog.
+ */
+#pragma once
+
+#include "core/clock.h"
+#include "core/error.h"
+
+/* Exit statuses (sysexits.h numbers where one fits); docs/operations.md has the table. */
+enum exit_status {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,       /* the task failed (--wait), nothing found */
+    EXIT_USAGE = 2,        /* wrong command line */
+    EXIT_UNREACHABLE = 69, /* Redis or PostgreSQL cannot be reached, or not in time */
+    EXIT_INTERNAL = 70,
+    EXIT_DENIED = 77,      /* wrong password, no permission */
+    EXIT_CONFIG = 78,      /* configuration or module that cannot be used */
+};
+
+/* sd_notify(3) through libsystemd; do nothing without NOTIFY_SOCKET. `status` is one line. */
+void process_notify_ready(const char *status);
+void process_notify_status(const char *status);
+void process_notify_reloading(void);
+void process_notify_stopping(void);
+void process_notify_watchdog(void);
+/* Half of WATCHDOG_USEC when the manager asked this process, else 0. */
+usec_t process_watchdog_interval(void);
+
+/* Host name as Celery shows it; "%h" in a node name. Writes at most `size` bytes. */
+void process_hostname(char *buffer, size_t size);
+/* Resident memory of this process in bytes, 0 when it cannot be read. */
+uint64_t process_rss(void);
+void process_close_on_exec(int fd);

@@ -1,0 +1,60 @@
+/*
+ * All settings of the program: one table (settings.c) that feeds the INI file, the environment, the
+ * command line of each verb, --help and docs/operations.md. Every verb reads the same file, so every
+ * verb knows every key.
+ */
+#pragma once
+
+#include "core/config.h"
+
+/* Which verbs take an option as a flag. */
+enum {
+    VERB_WORKER = 1 << 0,
+    VERB_BEAT = 1 << 1,
+    VERB_CALL = 1 << 2,
+    VERB_RESULT = 1 << 3,
+    VERB_QUEUES = 1 << 4,
+    VERB_PURGE = 1 << 5,
+    VERB_MIGRATE = 1 << 6,
+    VERB_DEMO = 1 << 7,
+    VERB_ALL = (1 << 8) - 1,
+};
+
+struct settings {
+    /* [celeriac] */
+    char *broker_url;      /* CELERIAC_BROKER_URL, CELERY_BROKER_URL, --broker -b; redis://localhost:6379/0 */
+    char *result_backend;  /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend; empty: the broker; "disabled" */
+    usec_t result_expires; /* 1d; 0: never */
+    char *key_prefix;      /* global_keyprefix */
+    char *default_queue;   /* "celery" */
+    char *log_level;       /* -l --loglevel; info */
+    char *log_format;      /* text, logfmt, json; empty: text on a terminal, else logfmt */
+    /* [database]: free section, name = URI; CELERIAC_DATABASE_URL sets "default" */
+    char *database_url;    /* CELERIAC_DATABASE_URL, --database */
+    /* [worker] */
+    char *modules;         /* -A --app, list */
+    char *queues;          /* -Q --queues, list; empty: default_queue */
+    int64_t concurrency;   /* -c --concurrency; 0: number of processors; 1 ... 1024 */
+    char *node_name;       /* -n --hostname: "celery@%h" */
+    int64_t max_tasks_per_child;    /* --max-tasks-per-child; 0: no limit */
+    usec_t soft_time_limit;         /* --soft-time-limit; 0: none */
+    usec_t hard_time_limit;         /* --time-limit; 0: none */
+    usec_t warm_shutdown_limit;     /* after that a warm shutdown turns cold; 0: never */
+    usec_t database_max_age;        /* 600 s */
+    int64_t dead_max;               /* quarantine entries kept a queue: 10000 */
+    /* [beat] */
+    usec_t beat_max_interval; /* --max-interval; 5 min */
+    /* `call`, `result`, `queues`, `purge`, `migrate` */
+    bool json;             /* --json */
+    usec_t timeout;        /* --timeout: 5 s */
+};
+
+extern const struct option settings_options[];
+extern const size_t settings_option_count;
+extern const char *const settings_free_sections[]; /* "settings", "database", "beat *" */
+
+/*
+ * Loads everything for one verb: the file is --config FILE, else $CELERIAC_CONFIG, else none. What
+ * config_load leaves over stands in `config->arguments`.
+ */
+int settings_load(struct settings *settings, struct config *config, unsigned verb, int argc, char **argv, struct cel_error *err) MUST_CHECK;

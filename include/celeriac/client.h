@@ -1,0 +1,95 @@
+/*
+ * The client: enqueue tasks and read their results, from any C or C++ program.
+ *
+ * Thread rule: one handle, one thread at a time; any number of handles in any number of threads.
+ * Every function that waits takes a time limit in milliseconds and returns -ETIMEDOUT when it ends.
+ * Nothing here starts a thread, installs a signal handler or keeps global state.
+ *
+ * Wire: Celery message protocol v2 over Redis (Celery documentation, "Message Protocol").
+ */
+#pragma once
+
+#include "celeriac/call.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CEL_ID_SIZE 37 /* a task id as text, with its terminating zero */
+
+struct cel_client;
+struct cel_result;
+
+struct cel_client_options {
+    const char *broker_url;     /* NULL: $CELERIAC_BROKER_URL, $CELERY_BROKER_URL, redis://localhost:6379/0 */
+    const char *result_backend; /* NULL: $CELERIAC_RESULT_BACKEND, $CELERY_RESULT_BACKEND, the broker */
+    const char *queue;          /* default queue; NULL: "celery" */
+    int64_t timeout_ms;         /* of each call that has none of its own; 0: 5000 */
+};
+
+/*
+ * Opens a client. No connection is made yet: the first send makes it, and a lost one is made anew.
+ * `options` may be NULL. -EINVAL: a URL that cannot be used; CEL_E_UNSUPPORTED: rediss, sentinel.
+ */
+CEL_API int cel_client_open(const struct cel_client_options *options,
+                            struct cel_client **ret_client,
+                            struct cel_error *err);
+CEL_API struct cel_client *cel_client_close(struct cel_client *client); /* takes NULL, returns NULL */
+
+/*
+ * Sends `call` and waits until Redis has it. `ret_id` (CEL_ID_SIZE bytes, or NULL) receives the
+ * task's id when the call has none of its own; it is written before anything is sent.
+ * -ETIMEDOUT, -ECONNREFUSED ...: not sent. CEL_E_UNCERTAIN: the connection ended while Redis was
+ * working: the message may have arrived. -EINVAL: the call cannot be sent; err names why.
+ */
+CEL_API int cel_send(struct cel_client *client,
+                     const struct cel_call *call,
+                     char *ret_id,
+                     struct cel_error *err);
+
+/*
+ * Sends `count` calls in pipelined commands, much faster than one by one. `ret_ids` is NULL or an
+ * array of `count`. All are checked before the first is sent. On failure `ret_sent` (or NULL) says
+ * how many are known to be with Redis: always the first ones.
+ */
+CEL_API int cel_send_bulk(struct cel_client *client,
+                          struct cel_call *const *calls,
+                          size_t count,
+                          char (*ret_ids)[CEL_ID_SIZE],
+                          size_t *ret_sent,
+                          struct cel_error *err);
+
+/*
+ * Waits until the task `id` has ended (SUCCESS, FAILURE, REVOKED) and hands out its result, which
+ * the caller frees. Returns 0 whatever the end was: look at cel_result_state(). -ETIMEDOUT: not
+ * ended within `timeout_ms`. A task with ignore_result never has a result.
+ */
+CEL_API int cel_result_wait(struct cel_client *client,
+                            const char *id,
+                            int64_t timeout_ms,
+                            struct cel_result **ret_result,
+                            struct cel_error *err);
+/* What is stored now, without waiting for the end; state "PENDING" when nothing is. */
+CEL_API int cel_result_get(struct cel_client *client,
+                           const char *id,
+                           struct cel_result **ret_result,
+                           struct cel_error *err);
+/* Deletes the stored result. 0 also when there was none. */
+CEL_API int cel_result_forget(struct cel_client *client, const char *id, struct cel_error *err);
+
+CEL_API struct cel_result *cel_result_free(struct cel_result *result); /* takes NULL, returns NULL */
+
+/* Readers; borrowed pointers live as long as the result. */
+CEL_API const char *cel_result_state(const struct cel_result *result); /* "SUCCESS", "FAILURE", ... */
+CEL_API bool cel_result_ready(const struct cel_result *result);        /* ended, one way or another */
+/* The return value; for PROGRESS and own states the meta data. NULL for exceptions. */
+CEL_API const struct cel_value *cel_result_value(const struct cel_result *result);
+CEL_API const char *cel_result_error_type(const struct cel_result *result); /* "ValueError" or NULL */
+CEL_API const char *cel_result_error_text(const struct cel_result *result); /* or NULL */
+CEL_API const char *cel_result_traceback(const struct cel_result *result);  /* or NULL */
+/* The whole document as stored. */
+CEL_API const struct cel_value *cel_result_document(const struct cel_result *result);
+
+#ifdef __cplusplus
+}
+#endif

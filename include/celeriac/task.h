@@ -1,0 +1,292 @@
+/*
+ * Task modules: what the author of a task function sees.
+ *
+ *     #include <celeriac/task.h>
+ *
+ *     static int process_order(struct cel_task *task)
+ *     {
+ *         int64_t order_id;
+ *         if (cel_arg_int(task, "order_id", &order_id))
+ *             return CEL_FAIL;
+ *         ...
+ *         return cel_return(task, cel_int(order_id));
+ *     }
+ *
+ *     CEL_TASKS({.name = "products.tasks.process_order",
+ *                .run = process_order,
+ *                .params = "order_id",
+ *                .max_retries = 3,
+ *                .retry_delay_ms = 60000});
+ *
+ * Build as a shared object without linking to anything of Celeriac's (the worker brings the
+ * functions) and start: celeriac worker -A ./mymodule.so
+ *
+ * A task function runs in a process of its own, one at a time, in one thread. It may crash, loop or
+ * leak: that costs this process and this task, nothing else. Names and meanings are Celery's
+ * (Celery documentation: "Tasks"). `task` is valid until the function returns.
+ */
+#pragma once
+
+#include "celeriac/call.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cel_task;
+
+/* What a task function returns. Anything else is a FAILURE that says so. */
+enum cel_outcome {
+    CEL_OK = 0,       /* SUCCESS, with what cel_return() gave, or null */
+    CEL_FAIL = 1,     /* FAILURE, as cel_fail() or a failed helper said */
+    CEL_RETRY = 2,    /* run again later, as cel_retry() or a failed helper said */
+    CEL_CANCELLED = 3, /* stopped because cel_cancelled(): SoftTimeLimitExceeded */
+    CEL_IGNORE = 4,   /* done; nothing is stored (Celery's Ignore) */
+};
+
+typedef int cel_task_fn(struct cel_task *task);
+
+/* --- registration ------------------------------------------------------------------------- */
+
+enum { CEL_NO_RETRIES = -1, CEL_ENDLESS_RETRIES = -2 }; /* for max_retries */
+
+enum cel_acks {
+    CEL_ACKS_LATE = 0,  /* acknowledged with its outcome: runs at least once (default) */
+    CEL_ACKS_EARLY = 1, /* acknowledged before it starts: runs at most once */
+};
+
+enum cel_transaction {
+    CEL_NO_TRANSACTION = 0,
+    CEL_TRANSACTION = 1, /* one transaction on cel_db(task) around the function: committed on CEL_OK,
+                            rolled back otherwise */
+};
+
+/* A zero means the default everywhere. Times are milliseconds. */
+struct cel_task_def {
+    const char *name;        /* as Python calls it: "products.tasks.process_order" */
+    cel_task_fn *run;
+    const char *params;      /* Python-like parameter list, defaults in JSON: "order_id",
+                                "percentage=5, category=null, dry_run=false", "*args, **kwargs".
+                                Arguments are checked against it before the function runs, with
+                                Python's TypeError texts. NULL: anything goes. "": none */
+    int max_retries;         /* default 3; CEL_NO_RETRIES, CEL_ENDLESS_RETRIES */
+    int64_t retry_delay_ms;  /* default 180000; the first delay when retry_backoff is set (then 1000) */
+    bool retry_backoff;      /* delay doubles with each retry, full jitter, up to retry_delay_max_ms */
+    int64_t retry_delay_max_ms; /* default 600000 */
+    const char *queue;       /* where cel_task_send() and `celeriac call` of it go; default "celery" */
+    bool ignore_result;
+    enum cel_acks acks;
+    bool track_started;      /* store STARTED when it begins */
+    int64_t soft_time_limit_ms; /* default: the worker's */
+    int64_t hard_time_limit_ms;
+    enum cel_transaction transaction;
+    bool once;               /* not run again when its result is already SUCCESS (a redelivery) */
+};
+
+struct cel_setting_def {
+    const char *name;      /* key in the section [settings] of the configuration file */
+    const char *otherwise; /* default, or NULL: required */
+    const char *help;
+};
+
+/* One CEL_TASKS per module, and at most one CEL_SETTINGS. */
+#define CEL_TASKS(...)                                                                             \
+    CEL_API extern const struct cel_module cel_module;                                             \
+    static const struct cel_task_def cel_module_tasks_[] = {__VA_ARGS__};                          \
+    const struct cel_module cel_module = {                                                         \
+        CEL_MODULE_VERSION,                                                                        \
+        sizeof(struct cel_task_def),                                                               \
+        cel_module_tasks_,                                                                         \
+        sizeof cel_module_tasks_ / sizeof cel_module_tasks_[0],                                    \
+    }
+#define CEL_SETTINGS(...)                                                                          \
+    CEL_API extern const struct cel_module_settings cel_module_settings;                           \
+    static const struct cel_setting_def cel_module_settings_[] = {__VA_ARGS__};                    \
+    const struct cel_module_settings cel_module_settings = {                                       \
+        sizeof(struct cel_setting_def),                                                            \
+        cel_module_settings_,                                                                      \
+        sizeof cel_module_settings_ / sizeof cel_module_settings_[0],                              \
+    }
+
+enum { CEL_MODULE_VERSION = 1 };
+struct cel_module {
+    int version;
+    size_t task_size;
+    const struct cel_task_def *tasks;
+    size_t task_count;
+};
+struct cel_module_settings {
+    size_t setting_size;
+    const struct cel_setting_def *settings;
+    size_t setting_count;
+};
+
+/* --- arguments ---------------------------------------------------------------------------- */
+
+/*
+ * The argument bound to the parameter `name` of .params. On a value of another type they record a
+ * TypeError that names task, parameter, the type wanted and the type found, and return CEL_FAIL;
+ * then return that. 0 otherwise. cel_arg_text and cel_arg_value borrow from the task.
+ */
+CEL_API int cel_arg_int(struct cel_task *task, const char *name, int64_t *ret_value);
+CEL_API int cel_arg_float(struct cel_task *task, const char *name, double *ret_value); /* or an integer */
+CEL_API int cel_arg_bool(struct cel_task *task, const char *name, bool *ret_value);
+/* *ret_value is NULL for null. Text, and every type kept as text; zero bytes inside are refused. */
+CEL_API int cel_arg_text(struct cel_task *task, const char *name, const char **ret_value);
+/* A number as exact decimal text, from an integer, a decimal, a float or text of that form. */
+CEL_API int cel_arg_decimal(struct cel_task *task, const char *name, const char **ret_value);
+/* Any value; also "*args" and "**kwargs" by those names without the stars. */
+CEL_API const struct cel_value *cel_arg_value(struct cel_task *task, const char *name);
+/* All arguments as sent: a list and a map. */
+CEL_API const struct cel_value *cel_args(struct cel_task *task);
+CEL_API const struct cel_value *cel_kwargs(struct cel_task *task);
+
+/* --- outcome ------------------------------------------------------------------------------ */
+
+/* Sets the return value (adopted in every case) and returns CEL_OK, or CEL_FAIL without memory. */
+CEL_API int cel_return(struct cel_task *task, struct cel_value *value);
+/*
+ * Asks for another run after `countdown_ms` (-1: the task's own delay) and returns CEL_RETRY. When
+ * the retries are used up the task ends as FAILURE with `reason`. Celery documentation: "Retrying".
+ */
+CEL_API int cel_retry(struct cel_task *task, int64_t countdown_ms, const char *reason);
+CEL_API int cel_retryf(struct cel_task *task, int64_t countdown_ms, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/*
+ * Ends the task as FAILURE and returns CEL_FAIL. `type` is the exception's name as Python shall see
+ * it: one of Python's builtins ("ValueError") or a name of your own ("CardDeclined").
+ */
+CEL_API int cel_fail(struct cel_task *task, const char *type, const char *text);
+CEL_API int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* --- while it runs ------------------------------------------------------------------------ */
+
+/* Stores the state PROGRESS with `meta` (adopted), visible to AsyncResult at once. 0 or -ENOMEM. */
+CEL_API int cel_progress(struct cel_task *task, struct cel_value *meta);
+/* True once the soft time limit has passed: clean up and return CEL_CANCELLED. */
+CEL_API bool cel_cancelled(const struct cel_task *task);
+/* Sleeps. 0, or CEL_CANCELLED at once when the soft time limit strikes: return that. */
+CEL_API int cel_sleep_ms(struct cel_task *task, int64_t ms);
+
+enum cel_log_level { CEL_LOG_DEBUG, CEL_LOG_INFO, CEL_LOG_WARNING, CEL_LOG_ERROR };
+/* A line in the worker's log, with task name and id as fields. */
+CEL_API void cel_log(struct cel_task *task, enum cel_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The value of a setting declared with CEL_SETTINGS; NULL for a name that was not declared. */
+CEL_API const char *cel_setting(struct cel_task *task, const char *name);
+
+/*
+ * Sends `call` if and only if this task's success is recorded, in the same step. The call is
+ * copied. `ret_id` (37 bytes, or NULL) receives its id. 0, -EINVAL, -ENOMEM.
+ */
+CEL_API int cel_task_send(struct cel_task *task, const struct cel_call *call, char *ret_id);
+
+/* --- the request -------------------------------------------------------------------------- */
+
+struct cel_request {
+    const char *id;
+    const char *name;
+    const char *root_id;   /* or NULL */
+    const char *parent_id; /* or NULL */
+    const char *group_id;  /* or NULL */
+    const char *queue;
+    const char *hostname;  /* of the worker: name@host */
+    int64_t retries;       /* 0 at the first run */
+    int64_t eta_ms;        /* Unix milliseconds; 0: none */
+    int64_t expires_ms;    /* Unix milliseconds; 0: never */
+    int priority;
+    bool redelivered;      /* another worker may have begun it before */
+};
+/* Borrowed; valid until the function returns. */
+CEL_API const struct cel_request *cel_request(struct cel_task *task);
+/* A header that the caller set (apply_async(headers={...})), or NULL. Borrowed. */
+CEL_API const struct cel_value *cel_header(struct cel_task *task, const char *name);
+
+/* --- the task's database ------------------------------------------------------------------ */
+
+/*
+ * cel_db() is this process's own connection to the database of `[database] default`, opened on first
+ * use, checked and re-opened when it went away between tasks. NULL when it cannot be had; then the
+ * task's outcome is already recorded: return CEL_RETRY.
+ *
+ * The functions return 0 or, with the outcome recorded, what the task shall return: CEL_RETRY after
+ * an error that a later run can mend (serialization failure, deadlock, lost connection ...: SQLSTATE
+ * 40001 40P01 55P03 53300 57P0x 08xxx), CEL_CANCELLED after the soft time limit, else CEL_FAIL with
+ * SQLSTATE and message. A caller that can go on may ignore it: the next success clears it.
+ */
+struct cel_db;
+struct cel_rows;
+
+CEL_API struct cel_db *cel_db(struct cel_task *task);
+CEL_API struct cel_db *cel_db_named(struct cel_task *task, const char *name); /* `[database] name` */
+
+struct cel_param {
+    enum { CEL_P_NULL, CEL_P_INT, CEL_P_FLOAT, CEL_P_BOOL, CEL_P_TEXT, CEL_P_BYTES } type;
+    int64_t integer;
+    double number;
+    const void *data; /* text: terminated */
+    size_t length;    /* of bytes */
+};
+/* Parameters for $1, $2 ...: CEL_PARAMS(cel_p_int(id), cel_p_text(slug)), or CEL_NO_PARAMS. A text
+ * that is NULL is SQL's NULL. Numerics go as text: exact. */
+#define CEL_PARAMS(...)                                                                            \
+    (const struct cel_param[]){__VA_ARGS__},                                                       \
+        sizeof((const struct cel_param[]){__VA_ARGS__}) / sizeof(struct cel_param)
+#define CEL_NO_PARAMS NULL, 0
+static inline struct cel_param cel_p_int(int64_t value)
+{
+    struct cel_param param = {CEL_P_INT, value, 0, NULL, 0};
+    return param;
+}
+static inline struct cel_param cel_p_float(double value)
+{
+    struct cel_param param = {CEL_P_FLOAT, 0, value, NULL, 0};
+    return param;
+}
+static inline struct cel_param cel_p_bool(bool value)
+{
+    struct cel_param param = {CEL_P_BOOL, value, 0, NULL, 0};
+    return param;
+}
+static inline struct cel_param cel_p_text(const char *value)
+{
+    struct cel_param param = {CEL_P_TEXT, 0, 0, value, 0};
+    return param;
+}
+static inline struct cel_param cel_p_bytes(const void *value, size_t length)
+{
+    struct cel_param param = {CEL_P_BYTES, 0, 0, value, length};
+    return param;
+}
+
+/* One statement. `ret_rows` may be NULL; otherwise the rows are freed with cel_rows_free(). */
+CEL_API int cel_query(struct cel_db *db,
+                      const char *sql,
+                      const struct cel_param *params,
+                      size_t param_count,
+                      struct cel_rows **ret_rows);
+CEL_API int cel_begin(struct cel_db *db);
+CEL_API int cel_commit(struct cel_db *db);
+CEL_API int cel_rollback(struct cel_db *db);
+/* `name` is an SQL identifier; it is quoted. */
+CEL_API int cel_savepoint(struct cel_db *db, const char *name);
+CEL_API int cel_rollback_to(struct cel_db *db, const char *name);
+CEL_API int cel_release(struct cel_db *db, const char *name);
+/* SQLSTATE of the last failure, "" after a success. */
+CEL_API const char *cel_db_sqlstate(struct cel_db *db);
+
+CEL_API size_t cel_rows_count(const struct cel_rows *rows);
+CEL_API int64_t cel_rows_affected(const struct cel_rows *rows); /* by INSERT, UPDATE, DELETE */
+CEL_API bool cel_row_null(const struct cel_rows *rows, size_t row, const char *column);
+/* NULL and unknown columns read as 0, "" and false. Text is borrowed from the rows. */
+CEL_API int64_t cel_row_int(const struct cel_rows *rows, size_t row, const char *column);
+CEL_API double cel_row_float(const struct cel_rows *rows, size_t row, const char *column);
+CEL_API bool cel_row_bool(const struct cel_rows *rows, size_t row, const char *column);
+CEL_API const char *cel_row_text(const struct cel_rows *rows, size_t row, const char *column);
+CEL_API struct cel_rows *cel_rows_free(struct cel_rows *rows); /* takes NULL, returns NULL */
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,52 @@
+/*
+ * The inside of a call (celeriac/call.h is its outside, implemented here), and the one place that
+ * turns a call into the bytes of a message: for the client, for sends from inside a task, for beat.
+ */
+#pragma once
+
+#include "celeriac/call.h"
+#include "core/buf.h"
+#include "core/clock.h"
+#include "core/error.h"
+
+struct cel_call {
+    char *name;
+    struct cel_value *args, *kwargs, *headers; /* list, map, map or NULL */
+    char *id, *queue, *shadow;                 /* or NULL */
+    int priority;
+    usec_t countdown, eta_wall, expires_in, expires_wall; /* 0: not given */
+    int64_t retries;
+    bool ignore_result;
+    usec_t soft_limit, hard_limit; /* 0: not given */
+    enum cel_serializer serializer;
+    enum cel_compression compression;
+    struct cel_error error; /* the first failure of a setter */
+};
+
+/* What the sender adds. */
+struct call_context {
+    struct str id;            /* of this sending; used unless the call fixed one */
+    struct str delivery_tag;  /* unique */
+    struct str default_queue;
+    struct str root_id, parent_id; /* absent: the task is its own root */
+    struct str origin;        /* "gen123@host" or the node's name */
+    struct str periodic_task_name; /* beat only, else absent */
+    usec_t now_wall;
+};
+
+/*
+ * Appends the message. `*ret_id` and `*ret_queue` are borrowed from `call` or `context`.
+ * The setters' first error, or CEL_E_FORMAT / CEL_E_LIMIT / -ENOMEM from encoding.
+ */
+int call_encode(const struct cel_call *call,
+                const struct call_context *context,
+                struct buf *buf,
+                struct str *ret_id,
+                struct str *ret_queue,
+                struct cel_error *err) MUST_CHECK;
+struct cel_call *call_dup(const struct cel_call *call); /* NULL when memory is short */
+
+/* Python's repr of arguments for argsrepr and kwargsrepr: "(1, 'a')", "{'k': None}"; at most 1024
+ * bytes, nesting deeper than 3 as "...". */
+void repr_args(struct buf *buf, const struct cel_value *args);
+void repr_kwargs(struct buf *buf, const struct cel_value *kwargs);
