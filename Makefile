@@ -1,0 +1,50 @@
+# A thin front of CMake. `make demo` and `make test` need nothing else on a fresh Debian 12.
+BUILD := build
+JOBS  := $(shell nproc)
+export CTEST_OUTPUT_ON_FAILURE := 1
+
+.PHONY: all build packages demo test unit bench asan format check install clean
+
+all: build
+
+packages:
+	@scripts/install-packages
+
+$(BUILD)/build.ninja: | packages
+	cmake --preset dev
+
+build: packages $(BUILD)/build.ninja
+	cmake --build $(BUILD) -j $(JOBS)
+
+# The whole project at work on private servers: no configuration, no question, under a minute.
+demo: build
+	scripts/private-servers $(BUILD)/bin/celeriac demo
+
+test: build
+	ctest --test-dir $(BUILD) --no-tests=error -j $(JOBS)
+
+unit: build
+	ctest --test-dir $(BUILD) --no-tests=error -j $(JOBS) -L unit
+
+bench: packages
+	cmake --preset release
+	cmake --build build-release -j $(JOBS)
+	CELERIAC_BUILD=$(CURDIR)/build-release bench/run
+
+# The suite with clang under address and undefined behaviour sanitizers.
+asan: packages
+	cmake --preset asan
+	cmake --build build-asan -j $(JOBS)
+	ctest --test-dir build-asan --no-tests=error -j $(JOBS)
+
+format: packages
+	git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format-14 -i
+
+check: packages
+	scripts/check
+
+install: build
+	cmake --install $(BUILD)
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,73 @@
+#!/bin/sh
+# The walls of docs/architecture.md, read off the includes: a room includes only what it may know, a
+# foreign library has its doors, and the child's side of worker/ knows no Redis.
+set -eu
+cd "$(dirname "$0")/.."
+failed=0
+
+complain() {
+    echo "$1" >&2
+    failed=1
+}
+
+# room: the rooms whose headers it may include
+allow() {
+    room=$1
+    allowed=$2
+    for file in $(git ls-files "$room/*.c" "$room/*.h" "$room/*.cpp"); do
+        grep -oE '^#include "[a-z]+/' "$file" | sed 's/#include "//; s,/,,' | sort -u | while read -r used; do
+            case " $room $allowed " in
+            *" $used "*) ;;
+            *) echo "$file includes $used/: $room may include $allowed" ;;
+            esac
+        done
+    done
+}
+
+violations=$(
+    allow core "celeriac"
+    allow message "core celeriac"
+    allow broker "core message"
+    allow store "core message celeriac"
+    allow client "core message broker celeriac"
+    allow worker "core message broker store celeriac"
+    allow beat "core message broker store celeriac"
+    allow tasks ""
+    allow cli "core message broker store client worker beat celeriac"
+)
+[ -z "$violations" ] || complain "$violations"
+
+# library: the files that may include it
+door() {
+    pattern=$1
+    shift
+    for file in $(git ls-files 'core/*' 'message/*' 'broker/*' 'store/*' 'client/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
+        grep -E '\.(c|h|cpp)$' | xargs grep -lE "^#include <($pattern)" || true); do
+        case " $* " in
+        *" $file "*) ;;
+        *) complain "$file includes <$pattern>: only $* may" ;;
+        esac
+    done
+}
+door 'libpq|pg_config|postgresql' store/pg.c store/migrate.c
+door 'hiredis' broker/redis_connection.c broker/redis_command.c
+door 'rapidjson' core/json_reader.cpp
+door 'msgpack' core/msgpack.c worker/frame.c
+door 'ini\.h' core/config.c
+door 'systemd' core/process.c
+door 'zlib' message/body.c
+
+# the second wall: what runs in the child
+for file in $(git ls-files 'worker/child*' 'worker/frame.*' | grep -E '\.(c|h)$'); do
+    if grep -nE '^#include "(broker/|worker/(request|settle|pool|slot|credit|worker)\.h)' "$file"; then
+        complain "$file: the child's side knows no broker and no supervisor"
+    fi
+done
+# the broker looks at headers of messages, never at bodies; tasks see the public headers alone
+if git ls-files 'broker/*.[ch]' | xargs grep -nE '^#include "message/(body|call|result)\.h"'; then
+    complain "broker/: a call is headers and bytes"
+fi
+if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|message|broker|store|client|worker|beat)/'; then
+    complain "tasks/: public headers alone"
+fi
+exit $failed

@@ -1,0 +1,255 @@
+"""Private servers and Celeriac's own processes for tests, the demo and the benches.
+
+Everything lives in a temporary folder and on unix sockets; everything is ended by the pid that was
+started here, also when a test fails. PostgreSQL never runs as root.
+"""
+import contextlib
+import glob
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("CELERIAC_BUILD", os.path.join(ROOT, "build"))
+CELERIAC = os.path.join(BUILD, "bin", "celeriac")
+MODULES = os.path.join(BUILD, "modules")
+
+
+def wait_until(condition, seconds=10.0, what="condition", interval=0.01):
+    """Returns the first true value of condition(); fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(interval)
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix):
+    folder = tempfile.mkdtemp(prefix=prefix)
+    os.chmod(folder, 0o755)  # PostgreSQL runs as another user when we are root
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stop_process(process, first=signal.SIGTERM, seconds=10.0):
+    """Ends a process that was started here: `first`, then SIGKILL."""
+    if process.poll() is None:
+        process.send_signal(first)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    return process.returncode
+
+
+class RedisServer:
+    """A redis-server on a unix socket; `options` are lines of redis.conf as a dict."""
+
+    def __init__(self, folder, name="redis", options=None):
+        self.socket = os.path.join(folder, name + ".sock")
+        self.folder = os.path.join(folder, name)
+        self.options = {"save": '""', "appendonly": "no", **(options or {})}
+        self.process = None
+        os.makedirs(self.folder, exist_ok=True)
+
+    @property
+    def url(self):
+        return "redis+socket://" + self.socket
+
+    def start(self):
+        arguments = ["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.folder]
+        for key, value in self.options.items():
+            arguments += ["--" + key, *([""] if value == '""' else str(value).split())]
+        self.log = open(os.path.join(self.folder, "log"), "ab")
+        self.process = subprocess.Popen(arguments, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
+                                        start_new_session=True)
+        wait_until(lambda: self.answers() or self.process.poll() is not None, 10, "redis-server answers")
+        if self.process.poll() is not None:
+            raise AssertionError("redis-server ended: " + open(self.log.name).read())
+        return self
+
+    def answers(self):
+        if not os.path.exists(self.socket):
+            return False
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1)
+            try:
+                connection.connect(self.socket)
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64)[:1] in b"+-"
+            except OSError:
+                return False
+
+    def client(self):
+        import redis
+
+        return redis.Redis(unix_socket_path=self.socket, password=self.options.get("requirepass"))
+
+    def stop(self, first=signal.SIGTERM):
+        if self.process:
+            stop_process(self.process, first)
+            self.process = None
+            self.log.close()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class PostgresServer:
+    """A PostgreSQL cluster of its own on a unix socket; database and superuser "celeriac"."""
+
+    def __init__(self, folder, name="postgres", options=None):
+        self.folder = os.path.join(folder, name)
+        self.options = {
+            "listen_addresses": "", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
+            "max_connections": "200", "log_min_messages": "warning", **(options or {}),
+        }
+        self.process = None
+        self.bin = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+        os.makedirs(self.folder, exist_ok=True)
+        if os.getuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self.become = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups"]
+        else:
+            self.become = []
+
+    @property
+    def uri(self):
+        return "postgresql://celeriac@/celeriac?host=" + self.folder.replace("/", "%2F")
+
+    def start(self):
+        data = os.path.join(self.folder, "data")
+        self.log = open(os.path.join(os.path.dirname(self.folder), "postgres.log"), "ab")
+        if not os.path.exists(data):
+            subprocess.run(
+                [*self.become, os.path.join(self.bin, "initdb"), "-D", data, "-U", "celeriac", "-A", "trust",
+                 "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
+                check=True, stdout=self.log, stderr=self.log, cwd="/")
+        arguments = [*self.become, os.path.join(self.bin, "postgres"), "-D", data, "-k", self.folder]
+        for key, value in self.options.items():
+            arguments += ["-c", f"{key}={value}"]
+        self.process = subprocess.Popen(arguments, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
+                                        cwd="/", start_new_session=True)
+
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError("postgres ended: " + open(self.log.name).read())
+            return self.psql("select 1", database="postgres", check=False).returncode == 0
+
+        wait_until(ready, 30, "postgres answers", 0.05)
+        if self.psql("select 1 from pg_database where datname = 'celeriac'", database="postgres").stdout.strip() != "1":
+            self.psql("create database celeriac", database="postgres")
+        return self
+
+    def psql(self, sql, database="celeriac", check=True):
+        return subprocess.run(
+            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U", "celeriac", "-d", database,
+             "-c", sql],
+            capture_output=True, text=True, check=check)
+
+    def connect(self):
+        import psycopg2
+
+        return psycopg2.connect(host=self.folder, user="celeriac", dbname="celeriac")
+
+    def stop(self, first=signal.SIGINT):  # SIGINT: fast shutdown
+        if self.process:
+            stop_process(self.process, first, 20)
+            self.process = None
+            self.log.close()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Daemon:
+    """`celeriac worker` or `celeriac beat`, or any other command, with its log in a file."""
+
+    def __init__(self, arguments, folder, name="worker", environment=None, ready=None):
+        self.arguments = arguments
+        self.log_path = os.path.join(folder, name + ".log")
+        self.environment = {**os.environ, **(environment or {})}
+        self.ready = ready  # text in the log that means "up"
+        self.process = None
+
+    def start(self, seconds=20.0):
+        self.log = open(self.log_path, "ab")
+        before = os.path.getsize(self.log_path)
+        self.process = subprocess.Popen(self.arguments, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
+                                        env=self.environment, start_new_session=True)
+        if self.ready:
+            wait_until(lambda: self.ready in self.text(before) or self.process.poll() is not None, seconds,
+                       f"{self.ready!r} in the log of {self.arguments[:3]}:\n{self.text(before)}")
+            if self.process.poll() is not None:
+                raise AssertionError(f"{self.arguments[:3]} ended with {self.process.returncode}:\n{self.text(before)}")
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def text(self, offset=0):
+        with open(self.log_path, errors="replace") as file:
+            file.seek(offset)
+            return file.read()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, seconds=20.0):
+        return self.process.wait(seconds)
+
+    def stop(self, first=signal.SIGTERM, seconds=20.0):
+        status = None
+        if self.process:
+            status = stop_process(self.process, first, seconds)
+            self.process = None
+            self.log.close()
+        return status
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def celeriac_worker(redis, folder, modules, *arguments, postgres=None, name="worker", environment=None):
+    """A `celeriac worker` on `redis` (and `postgres`); `modules` are paths or names below build/modules."""
+    paths = [path if "/" in path else os.path.join(MODULES, path + ".so") for path in modules]
+    command = [CELERIAC, "worker", "-b", redis.url]
+    for path in paths:
+        command += ["-A", path]
+    settings = dict(environment or {})
+    if postgres:
+        settings["CELERIAC_DATABASE_URL"] = postgres.uri
+    return Daemon([*command, *arguments], folder, name, settings, ready="Worker ready")
+
+
+def celeriac(*arguments, redis=None, environment=None, check=False, seconds=30):
+    """Runs a verb of the executable to its end; returns the CompletedProcess with text output."""
+    settings = {**os.environ, **(environment or {})}
+    if redis:
+        settings["CELERIAC_BROKER_URL"] = redis.url
+    return subprocess.run([CELERIAC, *arguments], capture_output=True, text=True, env=settings, check=check,
+                          timeout=seconds, stdin=subprocess.DEVNULL)
