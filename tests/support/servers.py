@@ -213,7 +213,7 @@ class Daemon:
             file.seek(offset)
             return file.read()
 
-    def signal(self, number):
+    def send_signal(self, number):
         self.process.send_signal(number)
 
     def wait(self, seconds=20.0):
