@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(at, first) __attribute__((__format__(printf, at, first)))
 /* An owning local: `CLEANUP(buf_deinit) struct buf buf = ...;` calls buf_deinit(&buf) at scope end. */
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
