@@ -13,7 +13,8 @@
 int error_set(struct cel_error *err, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 int error_setv(struct cel_error *err, int code, const char *format, va_list args)
     PRINTF_LIKE(3, 0);
-/* Puts "words: " in front of the text of an error already set; returns its code. */
+/* Puts "words: " in front of the text of an error already set; returns its code (-EIO when `err` is
+ * NULL: where it may be, hand up the code at hand instead). */
 int error_wrap(struct cel_error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 /* For -ENOMEM. */
 int error_no_memory(struct cel_error *err);
