@@ -3,7 +3,8 @@
  *
  * Thread rule: one handle, one thread at a time; any number of handles in any number of threads.
  * Every function that waits takes a time limit in milliseconds and returns -ETIMEDOUT when it ends.
- * Nothing here starts a thread, installs a signal handler or keeps global state.
+ * After fork() a handle belongs to the parent: the child opens its own (-EINVAL otherwise).
+ * Nothing here installs a signal handler, raises SIGPIPE or keeps global state.
  *
  * Wire: Celery message protocol v2 over Redis (Celery documentation, "Message Protocol").
  */
@@ -25,6 +26,7 @@ struct cel_client_options {
     const char *result_backend; /* NULL: $CELERIAC_RESULT_BACKEND, $CELERY_RESULT_BACKEND, the broker */
     const char *queue;          /* default queue; NULL: "celery" */
     int64_t timeout_ms;         /* of each call that has none of its own; 0: 5000 */
+    const char *key_prefix;     /* Celery's global_keyprefix; NULL: none */
 };
 
 /*
@@ -38,7 +40,8 @@ CEL_API struct cel_client *cel_client_close(struct cel_client *client); /* takes
 
 /*
  * Sends `call` and waits until Redis has it. `ret_id` (CEL_ID_SIZE bytes, or NULL) receives the
- * task's id when the call has none of its own; it is written before anything is sent.
+ * task's id; it is written before anything is sent. (An id fixed by cel_call_id() that is longer
+ * than a UUID does not fit: then the text is empty.)
  * -ETIMEDOUT, -ECONNREFUSED ...: not sent. CEL_E_UNCERTAIN: the connection ended while Redis was
  * working: the message may have arrived. -EINVAL: the call cannot be sent; err names why.
  */
@@ -62,7 +65,7 @@ CEL_API int cel_send_bulk(struct cel_client *client,
 /*
  * Waits until the task `id` has ended (SUCCESS, FAILURE, REVOKED) and hands out its result, which
  * the caller frees. Returns 0 whatever the end was: look at cel_result_state(). -ETIMEDOUT: not
- * ended within `timeout_ms`. A task with ignore_result never has a result.
+ * ended within `timeout_ms` (0: not ended yet). A task with ignore_result never has a result.
  */
 CEL_API int cel_result_wait(struct cel_client *client,
                             const char *id,
