@@ -19,7 +19,8 @@ usec_t clock_wall(void);
 void clock_replace(usec_t (*mono)(void), usec_t (*wall)(void));
 
 /* "2024-02-29T12:30:15.123456+00:00" and every ISO 8601 form with 0-9 fraction digits, Z, +HH:MM,
- * +HHMM, +HH, a space for T, a date alone; without a zone it is UTC. 0 or -EINVAL. */
+ * +HHMM, +HH, a space for T, a date alone; without a zone it is UTC. 0 or -EINVAL. A time up to
+ * 1970 is read as 1, since 0 means "none" wherever a time may be missing. */
 int isotime_parse(struct str text, usec_t *ret_wall) MUST_CHECK;
 
 enum { ISOTIME_SIZE = 40 };
