@@ -1,0 +1,81 @@
+#include "core/process.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+/* The manager reads lines; a status that holds a line end would be read as another variable. */
+static int line_length(const char *status)
+{
+    return (int)strcspn(status, "\r\n");
+}
+
+void process_notify_ready(const char *status)
+{
+    sd_notifyf(0, "READY=1\nSTATUS=%.*s", line_length(status), status);
+}
+
+void process_notify_status(const char *status)
+{
+    sd_notifyf(0, "STATUS=%.*s", line_length(status), status);
+}
+
+void process_notify_reloading(void)
+{
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_mono());
+}
+
+void process_notify_stopping(void)
+{
+    sd_notify(0, "STOPPING=1");
+}
+
+void process_notify_watchdog(void)
+{
+    sd_notify(0, "WATCHDOG=1");
+}
+
+usec_t process_watchdog_interval(void)
+{
+    uint64_t usec = 0;
+    return sd_watchdog_enabled(0, &usec) > 0 ? usec / 2 : 0;
+}
+
+void process_hostname(char *buffer, size_t size)
+{
+    if (size == 0)
+        return;
+    if (gethostname(buffer, size) < 0 || buffer[0] == '\0')
+        snprintf(buffer, size, "localhost");
+    buffer[size - 1] = '\0'; /* gethostname need not end a name that it cut */
+}
+
+/* /proc/self/statm: "size resident shared ..." in pages. */
+uint64_t process_rss(void)
+{
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t len = read(fd, text, sizeof(text));
+    close(fd);
+    if (len <= 0)
+        return 0;
+    struct str rest = str_n(text, (size_t)len), part;
+    uint64_t pages;
+    if (!str_split(&rest, ' ', &part) || !str_split(&rest, ' ', &part) ||
+        str_parse_u64(part, &pages) < 0)
+        return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void process_close_on_exec(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0)
+        fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+}
