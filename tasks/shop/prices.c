@@ -1,0 +1,146 @@
+/*
+ * update_product_prices: a change of many prices in short transactions.
+ *
+ * Each chunk of products is locked, changed and recorded in shop.price_change by one statement, in
+ * a transaction of its own. What stands there under this task's id is done, so a run that was cut
+ * short (retry, redelivery) goes on where it stopped and never raises a price twice. All arithmetic
+ * is PostgreSQL's numeric, rounded to cents.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "shop/shop.h"
+
+#define CHUNK "200"
+
+struct price_run {
+    const char *id;         /* the task's */
+    const char *percentage; /* decimal text */
+    const char *category;   /* slug, or NULL: every one */
+    bool dry_run;
+};
+
+/* Products of the run from $2 on, not yet changed by it: $1 run, $2 last id, $3 percentage, $4
+ * category. */
+#define CHANGE_CHUNK                                                                               \
+    "WITH chunk AS ("                                                                              \
+    "  SELECT p.id, p.price AS old_price, round(p.price * (100 + $3::numeric) / 100, 2) AS "       \
+    "new_price"                                                                                    \
+    "    FROM shop.product p"                                                                      \
+    "   WHERE p.id > $2::bigint"                                                                   \
+    "     AND ($4::text IS NULL OR p.category_id = (SELECT id FROM shop.category WHERE slug = "    \
+    "$4))"                                                                                         \
+    "     AND NOT EXISTS (SELECT FROM shop.price_change c WHERE c.run = $1 AND c.product_id = "    \
+    "p.id)"                                                                                        \
+    "   ORDER BY p.id LIMIT " CHUNK " FOR UPDATE OF p),"                                           \
+    " changed AS ("                                                                                \
+    "  UPDATE shop.product p SET price = chunk.new_price FROM chunk"                               \
+    "   WHERE p.id = chunk.id AND chunk.new_price <> chunk.old_price RETURNING p.id),"             \
+    " recorded AS ("                                                                               \
+    "  INSERT INTO shop.price_change (run, product_id, old_price, new_price)"                      \
+    "  SELECT $1, chunk.id, chunk.old_price, chunk.new_price FROM chunk JOIN changed USING (id))"  \
+    " SELECT max(id) AS last FROM chunk"
+
+#define TOTALS_OF_RUN                                                                              \
+    "SELECT count(*) AS count, coalesce(sum(old_price), 0)::text AS old_total,"                    \
+    "       coalesce(sum(new_price), 0)::text AS new_total FROM shop.price_change WHERE run = $1"
+
+#define TOTALS_WITHOUT_CHANGE                                                                      \
+    "SELECT count(*) AS count, coalesce(sum(old_price), 0)::text AS old_total,"                    \
+    "       coalesce(sum(new_price), 0)::text AS new_total"                                        \
+    "  FROM (SELECT p.price AS old_price, round(p.price * (100 + $1::numeric) / 100, 2) AS "       \
+    "new_price"                                                                                    \
+    "          FROM shop.product p"                                                                \
+    "         WHERE $2::text IS NULL OR p.category_id = (SELECT id FROM shop.category WHERE slug " \
+    "= $2)) AS priced"                                                                             \
+    " WHERE new_price <> old_price"
+
+static int run_check(struct cel_task *task, struct cel_db *db, const struct price_run *run)
+{
+    struct cel_rows *rows;
+    int rc = cel_query(
+        db,
+        "SELECT $1::numeric > -100 AND $1::numeric <= 1000 AS sane,"
+        " $2::text IS NULL OR EXISTS (SELECT FROM shop.category WHERE slug = $2) AS known",
+        CEL_PARAMS(cel_p_text(run->percentage), cel_p_text(run->category)), &rows);
+    if (rc)
+        return rc;
+    if (!cel_row_bool(rows, 0, "sane"))
+        rc = cel_failf(task, "ValueError", "percentage: %s is not above -100 and at most 1000",
+                       run->percentage);
+    else if (!cel_row_bool(rows, 0, "known"))
+        rc = cel_failf(task, "ValueError", "category: there is none with the slug \"%s\"",
+                       run->category);
+    cel_rows_free(rows);
+    return rc;
+}
+
+/* One chunk after `*last`; `*ret_more` is false when nothing was left. */
+static int
+chunk_change(struct cel_db *db, const struct price_run *run, int64_t *last, bool *ret_more)
+{
+    struct cel_rows *rows;
+    int rc = cel_query(db, CHANGE_CHUNK,
+                       CEL_PARAMS(cel_p_text(run->id), cel_p_int(*last),
+                                  cel_p_text(run->percentage), cel_p_text(run->category)),
+                       &rows);
+    if (rc)
+        return rc;
+    *ret_more = !cel_row_null(rows, 0, "last");
+    if (*ret_more)
+        *last = cel_row_int(rows, 0, "last");
+    cel_rows_free(rows);
+    return CEL_OK;
+}
+
+static int run_change(struct cel_task *task, struct cel_db *db, const struct price_run *run)
+{
+    int64_t last = 0;
+    bool more = true;
+
+    while (more) {
+        if (cel_cancelled(task))
+            return CEL_CANCELLED;
+        int rc = chunk_change(db, run, &last, &more); /* one statement: its own transaction */
+        if (rc)
+            return rc;
+    }
+    return CEL_OK;
+}
+
+static int run_report(struct cel_task *task, struct cel_db *db, const struct price_run *run)
+{
+    struct cel_rows *rows;
+    int rc =
+        run->dry_run
+            ? cel_query(db, TOTALS_WITHOUT_CHANGE,
+                        CEL_PARAMS(cel_p_text(run->percentage), cel_p_text(run->category)), &rows)
+            : cel_query(db, TOTALS_OF_RUN, CEL_PARAMS(cel_p_text(run->id)), &rows);
+    if (rc)
+        return rc;
+    struct cel_value *result = cel_map();
+    if (cel_map_set(result, "count", cel_int(cel_row_int(rows, 0, "count"))) ||
+        cel_map_set(result, "old_total", cel_text(cel_row_text(rows, 0, "old_total"))) ||
+        cel_map_set(result, "new_total", cel_text(cel_row_text(rows, 0, "new_total"))) ||
+        cel_map_set(result, "dry_run", cel_bool(run->dry_run)))
+        result = cel_value_free(result); /* cel_return reports it */
+    cel_rows_free(rows);
+    return cel_return(task, result);
+}
+
+int update_product_prices(struct cel_task *task)
+{
+    struct price_run run = {.id = cel_request(task)->id};
+
+    if (cel_arg_decimal(task, "percentage", &run.percentage) ||
+        cel_arg_text(task, "category", &run.category) ||
+        cel_arg_bool(task, "dry_run", &run.dry_run))
+        return CEL_FAIL;
+    struct cel_db *db = cel_db(task);
+    if (!db)
+        return CEL_RETRY;
+    int rc = run_check(task, db, &run);
+    if (!rc && !run.dry_run)
+        rc = run_change(task, db, &run);
+    return rc ? rc : run_report(task, db, &run);
+}
