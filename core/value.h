@@ -25,7 +25,8 @@ struct cel_value {
         bool boolean;
         int64_t integer;
         double number;
-        struct str text; /* owned, terminated: TEXT, BYTES and the types kept as text */
+        struct str text; /* terminated, inside the value's own block: TEXT, BYTES and the types
+                            kept as text; ends with the value */
         struct {
             struct cel_value **items;
             size_t count, cap;
@@ -37,10 +38,15 @@ struct cel_value {
     };
 };
 
-struct str value_str(const struct cel_value *value);                /* text-like or STR_NONE */
+/* The text of CEL_TEXT and of the types kept as text; STR_NONE for others, bytes among them. */
+struct str value_str(const struct cel_value *value);
 const struct cel_value *value_find(const struct cel_value *map, struct str key);
+/* cel_map_set with a view as key, which is copied; the caller vouches for its UTF-8. */
 int value_set(struct cel_value *map, struct str key, struct cel_value *item) MUST_CHECK;
+/* Copies text that is known to be UTF-8 (cel_text_n checks it). */
 struct cel_value *value_text(struct str text);
+/* As cel_typed. */
 struct cel_value *value_typed(enum cel_type type, struct str text);
-/* For decoders: items that are already owned and unique need no look-up of the key. */
+bool value_is_typed(enum cel_type type); /* one of the types that cel_typed makes */
+/* Same types, same content; maps in any order of keys; NaN equals NaN, 0.0 differs from -0.0. */
 bool value_equal(const struct cel_value *a, const struct cel_value *b);

@@ -27,10 +27,10 @@ struct cel_value;
 enum cel_type {
     CEL_NULL,
     CEL_BOOL,
-    CEL_INT,      /* -2^63 ... 2^63-1 */
-    CEL_BIGINT,   /* any longer integer, kept as its decimal digits */
-    CEL_FLOAT,    /* a double, NaN and infinities included */
-    CEL_TEXT,     /* UTF-8 */
+    CEL_INT,    /* -2^63 ... 2^63-1 */
+    CEL_BIGINT, /* any longer integer, kept as its decimal digits */
+    CEL_FLOAT,  /* a double, NaN and infinities included */
+    CEL_TEXT,   /* UTF-8 */
     CEL_BYTES,
     CEL_DECIMAL,  /* Python's Decimal, kept as text: "1.10" */
     CEL_DATETIME, /* ISO 8601 text */
@@ -38,7 +38,7 @@ enum cel_type {
     CEL_TIME,     /* "01:02:03" */
     CEL_UUID,     /* 36 characters with dashes */
     CEL_LIST,
-    CEL_MAP,      /* keys in the order in which they were first put */
+    CEL_MAP, /* keys in the order in which they were first put */
 };
 
 /* Constructors. The caller owns the value until it is put somewhere or freed. */
@@ -51,19 +51,23 @@ CEL_API struct cel_value *cel_text(const char *text);
 CEL_API struct cel_value *cel_text_n(const char *text, size_t length);
 CEL_API struct cel_value *cel_bytes(const void *bytes, size_t length);
 /* The types kept as text: `type` is CEL_BIGINT, CEL_DECIMAL, CEL_DATETIME, CEL_DATE, CEL_TIME or
- * CEL_UUID. NULL when `text` is not of that form. */
+ * CEL_UUID. NULL when `text` is not of that form. Times are read in every form of ISO 8601 that
+ * databases write ("2024-02-29 12:00:00.5+00") and kept as Python writes them
+ * ("2024-02-29T12:00:00.500000+00:00", at most microseconds); a UUID in small letters; an integer
+ * that fits 64 bits becomes a CEL_INT. */
 CEL_API struct cel_value *cel_typed(enum cel_type type, const char *text);
 CEL_API struct cel_value *cel_list(void);
 CEL_API struct cel_value *cel_map(void);
 
 /* Appends `item` to a list / sets `key` in a map (replacing what was there); adopts `item` in every
- * case. 0, -ENOMEM (also for a NULL item), -EINVAL when `list` or `map` is of another type. */
+ * case. 0, -ENOMEM (also for a NULL item), -EINVAL when `list` or `map` is of another type or `key`
+ * is not UTF-8. */
 CEL_API int cel_list_add(struct cel_value *list, struct cel_value *item);
 CEL_API int cel_map_set(struct cel_value *map, const char *key, struct cel_value *item);
 
 /* Frees a whole tree; takes NULL. Returns NULL. */
 CEL_API struct cel_value *cel_value_free(struct cel_value *value);
-/* A deep copy, or NULL when memory is short. */
+/* A deep copy, or NULL when memory is short (or containers stand more than 64 deep). */
 CEL_API struct cel_value *cel_value_dup(const struct cel_value *value);
 
 /* Readers. They take NULL as a null value and never fail: a wrong type gives the `otherwise` value
@@ -72,7 +76,7 @@ CEL_API enum cel_type cel_value_type(const struct cel_value *value);
 CEL_API const char *cel_type_name(enum cel_type type);
 CEL_API bool cel_value_bool(const struct cel_value *value, bool otherwise);
 CEL_API int64_t cel_value_int(const struct cel_value *value, int64_t otherwise);
-/* A float; integers are converted. */
+/* A float; integers of any length are converted. */
 CEL_API double cel_value_float(const struct cel_value *value, double otherwise);
 /* The text of CEL_TEXT and of the types kept as text, terminated; NULL for others. `ret_length` may
  * be NULL; text may hold zero bytes, then the length tells the truth. */
@@ -88,8 +92,8 @@ CEL_API const char *cel_value_key(const struct cel_value *map, size_t index);
 /* The value under `key`, or NULL. */
 CEL_API const struct cel_value *cel_value_get(const struct cel_value *map, const char *key);
 
-/* JSON, as Python writes and reads it: integers of any length exact, NaN and Infinity as bare words,
- * typed values as kombu's {"__type__": ..., "__value__": ...}. Depth at most 64, 16 MiB. */
+/* JSON, as Python writes and reads it: integers of any length exact, NaN and Infinity as bare
+ * words, typed values as kombu's {"__type__": ..., "__value__": ...}. Depth at most 64, 16 MiB. */
 CEL_API int cel_value_from_json(const char *json,
                                 size_t length,
                                 struct cel_value **ret_value,
