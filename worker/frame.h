@@ -6,7 +6,8 @@
  *   supervisor -> child   SETUP once, then RUN
  *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one a RUN
  *
- * The child writes OUTCOME only after its transaction is over. Decoded frames borrow from the bytes.
+ * The child writes OUTCOME only after its transaction is over. Decoded frames borrow from the
+ * bytes.
  */
 #pragma once
 
@@ -14,7 +15,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 
-enum { FRAME_VERSION = 1, FRAME_HEADER = 4 };
+enum { FRAME_VERSION = 1, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
 #define FRAME_BYTES_MAX ((size_t)96 * 1024 * 1024)
 
 enum frame_type { FRAME_SETUP = 1, FRAME_HELLO, FRAME_RUN, FRAME_PROGRESS, FRAME_OUTCOME };
@@ -24,7 +25,8 @@ struct frame_pair { /* a setting or a database */
     struct str origin; /* "celeriac.ini:12", for messages */
 };
 struct frame_setup {
-    struct str node;       /* name@host */
+    struct str node;          /* name@host */
+    struct str default_queue; /* of tasks that name none; absent: "celery" */
     int64_t log_level, log_format;
     usec_t database_max_age;
     const struct str *modules;
@@ -35,7 +37,7 @@ struct frame_setup {
 
 struct frame_task { /* one registered task, defaults filled in */
     struct str name, queue;
-    int64_t max_retries;       /* -1: endless */
+    int64_t max_retries; /* -1: endless */
     usec_t retry_delay, retry_delay_max;
     bool retry_backoff, ignore_result, acks_early, track_started, once;
     usec_t soft_limit, hard_limit; /* 0: the worker's */
@@ -48,17 +50,23 @@ struct frame_hello {
 
 struct frame_run {
     uint64_t seq;
-    usec_t soft_limit;     /* 0: none; the supervisor sends the signal, the child only names it */
-    struct str envelope;   /* bytes as claimed */
+    usec_t soft_limit;   /* 0: none; the supervisor sends the signal, the child only names it */
+    struct str envelope; /* bytes as claimed */
 };
 
 struct frame_progress {
     uint64_t seq;
-    struct str state;      /* "PROGRESS" */
+    struct str state; /* "PROGRESS" */
     struct str meta_json;
 };
 
-enum frame_outcome_kind { OUTCOME_SUCCESS = 1, OUTCOME_FAILURE, OUTCOME_RETRY, OUTCOME_IGNORE, OUTCOME_REFUSED };
+enum frame_outcome_kind {
+    OUTCOME_SUCCESS = 1,
+    OUTCOME_FAILURE,
+    OUTCOME_RETRY,
+    OUTCOME_IGNORE,
+    OUTCOME_REFUSED
+};
 struct frame_send { /* a cel_task_send */
     struct str queue, bytes;
     int64_t step;
@@ -66,15 +74,16 @@ struct frame_send { /* a cel_task_send */
 struct frame_outcome {
     uint64_t seq;
     enum frame_outcome_kind kind;
-    struct str result_json;   /* SUCCESS: the value; FAILURE, RETRY, REFUSED: the exception object */
-    struct str traceback;     /* or absent */
-    int64_t countdown_usec;   /* RETRY: -1 = the task's own delay */
-    bool free_retry;          /* RETRY: does not count against max_retries (for a later use; false now) */
-    struct str detail;        /* REFUSED (body cannot be decoded): a sentence for the quarantine */
-    struct str children_json; /* ids of what was sent, as the result document wants them; or absent */
+    struct str result_json; /* SUCCESS: the value; FAILURE, RETRY, REFUSED: the exception object */
+    struct str traceback;   /* or absent */
+    int64_t countdown_usec; /* RETRY: -1 = the task's own delay */
+    bool free_retry;   /* RETRY: does not count against max_retries (for a later use; false now) */
+    struct str detail; /* REFUSED (body cannot be decoded): a sentence for the quarantine */
+    struct str
+        children_json; /* ids of what was sent, as the result document wants them; or absent */
     const struct frame_send *sends;
     size_t send_count;
-    usec_t run_time;          /* in the function */
+    usec_t run_time; /* in the function */
 };
 
 /* Each appends a whole frame, length included; failures stick in `buf`. */
@@ -96,8 +105,10 @@ struct frame {
     void *owned; /* arrays of the above; frame_deinit frees */
 };
 /*
- * Looks for one whole frame at the beginning of `bytes`. Returns 0 and `*ret_len` (bytes to consume),
- * -EAGAIN when more bytes are needed, CEL_E_FORMAT or CEL_E_LIMIT for what no sane peer sends.
+ * Looks for one whole frame at the beginning of `bytes`. Returns 0 and `*ret_len` (bytes to
+ * consume), -EAGAIN when more bytes are needed, CEL_E_FORMAT or CEL_E_LIMIT for what no sane peer
+ * sends.
  */
-int frame_decode(struct str bytes, struct frame *ret, size_t *ret_len, struct cel_error *err) MUST_CHECK;
+int frame_decode(struct str bytes, struct frame *ret, size_t *ret_len, struct cel_error *err)
+    MUST_CHECK;
 void frame_deinit(struct frame *frame);
