@@ -1,7 +1,7 @@
 /*
  * All settings of the program: one table (settings.c) that feeds the INI file, the environment, the
- * command line of each verb, --help and docs/operations.md. Every verb reads the same file, so every
- * verb knows every key.
+ * command line of each verb, --help and docs/operations.md. Every verb reads the same file, so
+ * every verb knows every key.
  */
 #pragma once
 
@@ -20,33 +20,42 @@ enum {
     VERB_ALL = (1 << 8) - 1,
 };
 
+/* Times and sizes are zero where that switches something off; no string is NULL. */
 struct settings {
+    char *config_file; /* CELERIAC_CONFIG, --config; empty: none */
+
     /* [celeriac] */
-    char *broker_url;      /* CELERIAC_BROKER_URL, CELERY_BROKER_URL, --broker -b; redis://localhost:6379/0 */
-    char *result_backend;  /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend; empty: the broker; "disabled" */
+    char *broker_url;      /* CELERIAC_BROKER_URL, CELERY_BROKER_URL, --broker -b */
+    char *result_backend;  /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend;
+                              empty: the broker; "disabled" */
     usec_t result_expires; /* 1d; 0: never */
     char *key_prefix;      /* global_keyprefix */
     char *default_queue;   /* "celery" */
-    char *log_level;       /* -l --loglevel; info */
-    char *log_format;      /* text, logfmt, json; empty: text on a terminal, else logfmt */
-    /* [database]: free section, name = URI; CELERIAC_DATABASE_URL sets "default" */
-    char *database_url;    /* CELERIAC_DATABASE_URL, --database */
+    char *log_level;       /* CELERIAC_LOG_LEVEL, -l --loglevel; info */
+    char *log_format; /* CELERIAC_LOG_FORMAT, --log-format: text, logfmt, json; empty: text on a
+                         terminal, else logfmt */
+
+    /* [database]: free section, name = URI; this one, when not empty, is "default" */
+    char *database_url; /* CELERIAC_DATABASE_URL, --database */
+
     /* [worker] */
-    char *modules;         /* -A --app, list */
-    char *queues;          /* -Q --queues, list; empty: default_queue */
-    int64_t concurrency;   /* -c --concurrency; 0: number of processors; 1 ... 1024 */
-    char *node_name;       /* -n --hostname: "celery@%h" */
-    int64_t max_tasks_per_child;    /* --max-tasks-per-child; 0: no limit */
-    usec_t soft_time_limit;         /* --soft-time-limit; 0: none */
-    usec_t hard_time_limit;         /* --time-limit; 0: none */
-    usec_t warm_shutdown_limit;     /* after that a warm shutdown turns cold; 0: never */
-    usec_t database_max_age;        /* 600 s */
-    int64_t dead_max;               /* quarantine entries kept a queue: 10000 */
+    char *modules;               /* -A --app, list */
+    char *queues;                /* -Q --queues, list; empty: default_queue */
+    int64_t concurrency;         /* -c --concurrency; 0: number of processors; 1 ... 1024 */
+    char *node_name;             /* -n --hostname: "celery@%h" */
+    int64_t max_tasks_per_child; /* --max-tasks-per-child; 0: no limit */
+    usec_t soft_time_limit;      /* --soft-time-limit; 0: none */
+    usec_t hard_time_limit;      /* --time-limit; 0: none */
+    usec_t warm_shutdown_limit;  /* after that a warm shutdown turns cold; 0: never */
+    usec_t database_max_age;     /* 600 s */
+    int64_t dead_max;            /* quarantine entries kept a queue: 10000 */
+
     /* [beat] */
     usec_t beat_max_interval; /* --max-interval; 5 min */
-    /* `call`, `result`, `queues`, `purge`, `migrate` */
-    bool json;             /* --json */
-    usec_t timeout;        /* --timeout: 5 s */
+
+    /* `call`, `result`, `queues`, `purge`, `migrate`, `demo` */
+    bool json;      /* --json */
+    usec_t timeout; /* --timeout: 5 s */
 };
 
 extern const struct option settings_options[];
@@ -55,6 +64,12 @@ extern const char *const settings_free_sections[]; /* "settings", "database", "b
 
 /*
  * Loads everything for one verb: the file is --config FILE, else $CELERIAC_CONFIG, else none. What
- * config_load leaves over stands in `config->arguments`.
+ * config_load leaves over stands in `config->arguments`, for VERB_CALL with unknown --flags. Sets
+ * up `config` itself; config_deinit frees it and every string of `settings`, also after a failure.
  */
-int settings_load(struct settings *settings, struct config *config, unsigned verb, int argc, char **argv, struct cel_error *err) MUST_CHECK;
+int settings_load(struct settings *settings,
+                  struct config *config,
+                  unsigned verb,
+                  int argc,
+                  char **argv,
+                  struct cel_error *err) MUST_CHECK;
