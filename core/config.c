@@ -1,0 +1,370 @@
+/*
+ * The values of the settings, from whichever source.
+ *
+ *   table  ->  defaults  ->  file (config_file.c)  ->  environment  ->  flags (config_flags.c)
+ *
+ * Every source ends in config_store, so a rule is checked and worded once. The command line is
+ * sorted before anything is stored: --help works with a broken file, and a flag that is misspelled
+ * is told before a file is opened. Strings live in config->owned until the end of the
+ * configuration, also those that a stronger source has replaced.
+ */
+#include "core/config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "core/config_priv.h"
+#include "core/mem.h"
+
+enum { PLACE_SIZE = 128, GUESS_MAX = 64 };
+
+void config_init(struct config *config,
+                 const struct option *options,
+                 size_t option_count,
+                 void *settings,
+                 const char *const *free_sections)
+{
+    *config = (struct config){
+        .options = options,
+        .option_count = option_count,
+        .settings = settings,
+        .free_sections = free_sections,
+    };
+}
+
+void config_deinit(struct config *config)
+{
+    if (!config)
+        return;
+    for (size_t i = 0; i < config->line_count; i++) {
+        struct config_line *line = &config->lines[i];
+        mem_free(line->section);
+        mem_free(line->key);
+        mem_free(line->value);
+        mem_free(line->origin);
+    }
+    for (size_t i = 0; i < config->owned_count; i++)
+        mem_free(config->owned[i]);
+    mem_free(config->lines);
+    mem_free(config->arguments);
+    mem_free(config->owned);
+    config->lines = NULL;
+    config->arguments = config->owned = NULL;
+    config->line_count = config->argument_count = config->owned_count = 0;
+    config->wants_help = config->blames_flags = false;
+}
+
+static size_t edit_distance(struct str a, struct str b)
+{
+    size_t row[GUESS_MAX + 1];
+    for (size_t j = 0; j <= b.len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t replaced = diagonal + (a.ptr[i - 1] != b.ptr[j - 1]);
+            size_t shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replaced < shorter ? replaced : shorter;
+        }
+    }
+    return row[b.len];
+}
+
+void config_guess(struct config_guess *guess, struct str word, const char *name)
+{
+    struct str candidate = str_of(name);
+    if (word.len > GUESS_MAX || candidate.len > GUESS_MAX)
+        return;
+    size_t distance = edit_distance(word, candidate);
+    size_t near = candidate.len < 6 ? 1 : candidate.len / 3;
+    if (distance <= near && (!guess->name || distance < guess->distance))
+        *guess = (struct config_guess){.name = name, .distance = distance};
+}
+
+static void add_quantity(struct buf *buf, enum option_type type, int64_t value)
+{
+    static const struct {
+        const char *name;
+        int64_t usec;
+    } units[] = {{"d", 86400000000}, {"h", 3600000000}, {"min", 60000000}, {"s", 1000000}};
+    if (type != OPTION_DURATION) {
+        buf_add_i64(buf, value);
+        return;
+    }
+    for (size_t i = 0; value > 0 && i < ARRAY_SIZE(units); i++) {
+        if (value % units[i].usec == 0) {
+            buf_addf(buf, "%" PRId64 "%s", value / units[i].usec, units[i].name);
+            return;
+        }
+    }
+    buf_addf(buf, "%" PRId64 "ms", value / 1000);
+}
+
+void config_add_bounds(struct buf *buf, const struct option *option)
+{
+    if (option->max == INT64_MAX) {
+        buf_add_c(buf, "at least ");
+        add_quantity(buf, option->type, option->min);
+        return;
+    }
+    buf_add_c(buf, "between ");
+    add_quantity(buf, option->type, option->min);
+    buf_add_c(buf, " and ");
+    add_quantity(buf, option->type, option->max);
+}
+
+/* One sentence for a value that breaks a rule; the value of a secret is left out. */
+static int refuse(const struct option *option,
+                  const char *place,
+                  struct str value,
+                  const char *rule,
+                  struct cel_error *err)
+{
+    if (option->secret)
+        return error_set(err, CEL_E_CONFIG, "%s: the value %s", place, rule);
+    return error_set(err, CEL_E_CONFIG, "%s: \"" STR_FORMAT "\" %s", place, STR_ARGS(value), rule);
+}
+
+static int check_bounds(const struct option *option,
+                        const char *place,
+                        struct str value,
+                        int64_t number,
+                        struct cel_error *err)
+{
+    if ((option->min == 0 && option->max == 0) || (number >= option->min && number <= option->max))
+        return 0;
+    bool is_text = option->type == OPTION_STRING || option->type == OPTION_LIST;
+    CLEANUP(buf_deinit) struct buf rule = BUF_INIT(256);
+    buf_add_c(&rule, "must be ");
+    config_add_bounds(&rule, option);
+    buf_add_c(&rule, is_text ? " bytes long" : "");
+    if (buf_status(&rule) < 0)
+        return error_no_memory(err);
+    return refuse(option, place, value, rule.ptr, err);
+}
+
+static bool is_choice(const struct option *option, struct str value)
+{
+    struct str rest = str_of(option->choices), choice;
+    if (!rest.ptr || (value.len == 0 && option->otherwise && !*option->otherwise))
+        return true;
+    while (str_split(&rest, '|', &choice)) {
+        if (choice.len == value.len && strncasecmp(choice.ptr, value.ptr, value.len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int refuse_choice(const struct option *option,
+                         const char *place,
+                         struct str value,
+                         struct cel_error *err)
+{
+    CLEANUP(buf_deinit) struct buf rule = BUF_INIT(256);
+    struct str rest = str_of(option->choices), choice;
+    const char *comma = "is none of ";
+    while (str_split(&rest, '|', &choice)) {
+        buf_add_c(&rule, comma);
+        buf_add_str(&rule, choice);
+        comma = ", ";
+    }
+    if (buf_status(&rule) < 0)
+        return error_no_memory(err);
+    return refuse(option, place, value, rule.ptr, err);
+}
+
+/* Adopts `text` on success. */
+static int own(struct config *config, char *text)
+{
+    char **owned = mem_grow(config->owned, config->owned_count + 1, sizeof(*owned));
+    if (!owned)
+        return -ENOMEM;
+    config->owned = owned;
+    config->owned[config->owned_count++] = text;
+    return 0;
+}
+
+static int store_text(struct config *config, char **field, struct str value, bool append)
+{
+    CLEANUP(buf_deinit) struct buf text = BUF_INIT(SIZE_MAX);
+    if (append && *field && **field) {
+        buf_add_c(&text, *field);
+        buf_add_char(&text, ',');
+    }
+    buf_add_str(&text, value);
+    char *taken = buf_take(&text, NULL);
+    if (!taken || own(config, taken) < 0) {
+        mem_free(taken);
+        return -ENOMEM;
+    }
+    *field = taken;
+    return 0;
+}
+
+static int store_string(struct config *config,
+                        const struct option *option,
+                        const char *place,
+                        struct str value,
+                        bool append,
+                        struct cel_error *err)
+{
+    char **field = (void *)((char *)config->settings + option->offset);
+    if (!is_choice(option, value))
+        return refuse_choice(option, place, value, err);
+    int r = check_bounds(option, place, value, (int64_t)value.len, err);
+    if (r < 0)
+        return r;
+    return store_text(config, field, value, append) < 0 ? error_no_memory(err) : 0;
+}
+
+static int store_number(struct config *config,
+                        const struct option *option,
+                        const char *place,
+                        struct str value,
+                        struct cel_error *err)
+{
+    static const char *const rules[] = {
+        [OPTION_INT] = "is not a whole number",
+        [OPTION_DURATION] =
+            "is not a duration (250ms, 30s, 5min, 2h, 1d; a bare number is seconds)",
+        [OPTION_SIZE] = "is not a size (4096, 64K, 16M, 1G)",
+    };
+    int64_t number = 0;
+    uint64_t natural = 0;
+    int r = option->type == OPTION_INT        ? str_parse_i64(value, &number)
+            : option->type == OPTION_DURATION ? str_parse_duration(value, &natural)
+                                              : str_parse_size(value, &natural);
+    if (r == -EINVAL)
+        return refuse(option, place, value, rules[option->type], err);
+    if (r < 0 || natural > INT64_MAX)
+        return refuse(option, place, value, "is out of range", err);
+    if (option->type != OPTION_INT)
+        number = (int64_t)natural;
+    r = check_bounds(option, place, value, number, err);
+    if (r < 0)
+        return r;
+    /* int64_t, usec_t and uint64_t alike */
+    memcpy((char *)config->settings + option->offset, &number, sizeof(number));
+    return 0;
+}
+
+int config_store(struct config *config,
+                 const struct option *option,
+                 const char *place,
+                 struct str value,
+                 bool append,
+                 struct cel_error *err)
+{
+    bool truth;
+    switch (option->type) {
+    case OPTION_STRING:
+    case OPTION_LIST:
+        return store_string(config, option, place, value, append, err);
+    case OPTION_INT:
+    case OPTION_DURATION:
+    case OPTION_SIZE:
+        return store_number(config, option, place, value, err);
+    case OPTION_BOOL:
+        if (str_parse_bool(value, &truth) < 0)
+            return refuse(option, place, value, "is neither yes nor no", err);
+        memcpy((char *)config->settings + option->offset, &truth, sizeof(truth));
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static int store_defaults(struct config *config, struct cel_error *err)
+{
+    for (size_t i = 0; i < config->option_count; i++) {
+        const struct option *option = &config->options[i];
+        static const size_t sizes[] = {
+            [OPTION_STRING] = sizeof(char *), [OPTION_INT] = sizeof(int64_t),
+            [OPTION_BOOL] = sizeof(bool),     [OPTION_DURATION] = sizeof(usec_t),
+            [OPTION_SIZE] = sizeof(uint64_t), [OPTION_LIST] = sizeof(char *),
+        };
+        memset((char *)config->settings + option->offset, 0, sizes[option->type]);
+        if (!option->otherwise)
+            continue;
+        int r = config_store(config, option, "default", str_of(option->otherwise), false, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int store_environment(struct config *config, struct cel_error *err)
+{
+    for (size_t i = 0; i < config->option_count; i++) {
+        const struct option *option = &config->options[i];
+        for (size_t j = 0; j < ARRAY_SIZE(option->env) && option->env[j]; j++) {
+            const char *value = getenv(option->env[j]);
+            if (!value || !*value)
+                continue;
+            int r = config_store(config, option, option->env[j], str_of(value), false, err);
+            if (r < 0)
+                return r;
+            break;
+        }
+    }
+    return 0;
+}
+
+static int store_flags(struct config *config,
+                       const struct config_flag *flags,
+                       size_t count,
+                       struct cel_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool again = false;
+        for (size_t j = 0; j < i; j++)
+            again |= flags[j].option == flags[i].option;
+        char place[PLACE_SIZE];
+        snprintf(place, sizeof(place), STR_FORMAT, STR_ARGS(flags[i].place));
+        bool append = again && flags[i].option->type == OPTION_LIST;
+        int r = config_store(config, flags[i].option, place, flags[i].value, append, err);
+        if (r < 0) {
+            config->blames_flags = r == CEL_E_CONFIG;
+            return r;
+        }
+    }
+    return 0;
+}
+
+static void free_flags(struct config_flag **flags)
+{
+    mem_free(*flags);
+}
+
+int config_load(
+    struct config *config, const char *path, int argc, char **argv, struct cel_error *err)
+{
+    config_deinit(config);
+    size_t room = argc > 0 ? (size_t)argc : 1, count = 0;
+    CLEANUP(free_flags) struct config_flag *flags = mem_array(room, sizeof(*flags));
+    config->arguments = mem_array(room, sizeof(*config->arguments));
+    if (!flags || !config->arguments)
+        return error_no_memory(err);
+
+    int r = store_defaults(config, err);
+    if (r < 0)
+        return r;
+    r = config_scan_flags(config, argc, argv, flags, &count, err);
+    if (r < 0) {
+        config->blames_flags = true;
+        return r;
+    }
+    if (config->wants_help)
+        return 0;
+    r = path ? config_read_file(config, path, err) : 0;
+    if (r < 0)
+        return r;
+    r = store_environment(config, err);
+    if (r < 0)
+        return r;
+    return store_flags(config, flags, count, err);
+}

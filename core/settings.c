@@ -1,0 +1,107 @@
+#include "core/settings.h"
+
+#include "core/mem.h"
+
+#define FIELD(name) .offset = offsetof(struct settings, name)
+#define PRINTS_TABLES                                                                              \
+    (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_MIGRATE | VERB_DEMO)
+#define DAEMONS (VERB_WORKER | VERB_BEAT | VERB_DEMO)
+
+const struct option settings_options[] = {
+    {FIELD(config_file), .type = OPTION_STRING, .otherwise = "", .env = {"CELERIAC_CONFIG"},
+     .flag = "config", .argument = "FILE", .verbs = VERB_ALL, .help = "Read this INI file"},
+    {FIELD(broker_url), .section = "celeriac", .key = "broker_url", .type = OPTION_STRING,
+     .otherwise = "redis://localhost:6379/0", .min = 1, .max = 4096,
+     .env = {"CELERIAC_BROKER_URL", "CELERY_BROKER_URL"}, .flag = "broker", .short_flag = 'b',
+     .argument = "URL", .verbs = VERB_ALL, .secret = true, .help = "Redis that holds the queues"},
+    {FIELD(result_backend), .section = "celeriac", .key = "result_backend", .type = OPTION_STRING,
+     .otherwise = "", .env = {"CELERIAC_RESULT_BACKEND", "CELERY_RESULT_BACKEND"},
+     .flag = "result-backend", .argument = "URL",
+     .verbs = VERB_WORKER | VERB_BEAT | VERB_CALL | VERB_RESULT | VERB_DEMO, .secret = true,
+     .help = "Redis that holds the results; empty: the broker; disabled: no results"},
+    {FIELD(result_expires), .section = "celeriac", .key = "result_expires", .type = OPTION_DURATION,
+     .otherwise = "1d", .help = "How long a result is kept; 0: for ever"},
+    {FIELD(key_prefix), .section = "celeriac", .key = "key_prefix", .type = OPTION_STRING,
+     .otherwise = "", .help = "Stands before every Redis key, as Celery's global_keyprefix"},
+    {FIELD(default_queue), .section = "celeriac", .key = "default_queue", .type = OPTION_STRING,
+     .otherwise = "celery", .min = 1, .max = 255, .help = "Queue of calls that name none"},
+    {FIELD(log_level), .section = "celeriac", .key = "log_level", .type = OPTION_STRING,
+     .otherwise = "info", .choices = "debug|info|warning|error|warn|critical|fatal",
+     .env = {"CELERIAC_LOG_LEVEL"}, .flag = "loglevel", .short_flag = 'l', .argument = "LEVEL",
+     .verbs = DAEMONS, .help = "Least level that is logged"},
+    {FIELD(log_format), .section = "celeriac", .key = "log_format", .type = OPTION_STRING,
+     .otherwise = "", .choices = "text|logfmt|json", .env = {"CELERIAC_LOG_FORMAT"},
+     .flag = "log-format", .argument = "FORMAT", .verbs = DAEMONS,
+     .help = "Form of the log; empty: text on a terminal, else logfmt"},
+    {FIELD(database_url), .type = OPTION_STRING, .otherwise = "", .env = {"CELERIAC_DATABASE_URL"},
+     .flag = "database", .argument = "URI",
+     .verbs = VERB_WORKER | VERB_BEAT | VERB_MIGRATE | VERB_DEMO, .secret = true,
+     .help = "PostgreSQL that tasks know as \"default\" (in the file: [database] default)"},
+    {FIELD(modules), .section = "worker", .key = "modules", .type = OPTION_LIST, .otherwise = "",
+     .flag = "app", .short_flag = 'A', .argument = "MODULE.so", .verbs = VERB_WORKER,
+     .help = "Shared objects with the task functions"},
+    {FIELD(queues), .section = "worker", .key = "queues", .type = OPTION_LIST, .otherwise = "",
+     .flag = "queues", .short_flag = 'Q', .argument = "NAME,...",
+     .verbs = VERB_WORKER | VERB_QUEUES | VERB_PURGE,
+     .help = "Queues that are served; empty: the default queue"},
+    {FIELD(concurrency), .section = "worker", .key = "concurrency", .type = OPTION_INT,
+     .otherwise = "0", .min = 0, .max = 1024, .flag = "concurrency", .short_flag = 'c',
+     .argument = "N", .verbs = VERB_WORKER,
+     .help = "Processes that run tasks; 0: one for each processor"},
+    {FIELD(node_name), .section = "worker", .key = "node_name", .type = OPTION_STRING,
+     .otherwise = "celery@%h", .min = 1, .max = 255, .flag = "hostname", .short_flag = 'n',
+     .argument = "NAME", .verbs = VERB_WORKER, .help = "Name of this node; %h is the host name"},
+    {FIELD(max_tasks_per_child), .section = "worker", .key = "max_tasks_per_child",
+     .type = OPTION_INT, .otherwise = "0", .min = 0, .max = INT64_MAX,
+     .flag = "max-tasks-per-child", .argument = "N", .verbs = VERB_WORKER,
+     .help = "Tasks after which a process is replaced; 0: never"},
+    {FIELD(soft_time_limit), .section = "worker", .key = "soft_time_limit", .type = OPTION_DURATION,
+     .otherwise = "0", .flag = "soft-time-limit", .argument = "TIME", .verbs = VERB_WORKER,
+     .help = "Time after which a task is asked to end; 0: none"},
+    {FIELD(hard_time_limit), .section = "worker", .key = "time_limit", .type = OPTION_DURATION,
+     .otherwise = "0", .flag = "time-limit", .argument = "TIME", .verbs = VERB_WORKER,
+     .help = "Time after which a task's process is killed; 0: none"},
+    {FIELD(warm_shutdown_limit), .section = "worker", .key = "warm_shutdown_limit",
+     .type = OPTION_DURATION, .otherwise = "0",
+     .help = "Time after which a warm shutdown turns cold; 0: never"},
+    {FIELD(database_max_age), .section = "worker", .key = "database_max_age",
+     .type = OPTION_DURATION, .otherwise = "600s",
+     .help = "Age at which an idle database connection is opened anew"},
+    {FIELD(dead_max), .section = "worker", .key = "dead_max", .type = OPTION_INT,
+     .otherwise = "10000", .min = 1, .max = INT64_MAX,
+     .help = "Quarantined messages kept for each queue"},
+    {FIELD(beat_max_interval), .section = "beat", .key = "max_interval", .type = OPTION_DURATION,
+     .otherwise = "5min", .min = 10 * (int64_t)USEC_PER_MSEC, .max = INT64_MAX,
+     .flag = "max-interval", .argument = "TIME", .verbs = VERB_BEAT,
+     .help = "Longest sleep between two looks at the schedule"},
+    {FIELD(json), .type = OPTION_BOOL, .otherwise = "no", .flag = "json", .verbs = PRINTS_TABLES,
+     .help = "Print JSON instead of a table"},
+    {FIELD(timeout), .type = OPTION_DURATION, .otherwise = "5s", .min = (int64_t)USEC_PER_MSEC,
+     .max = INT64_MAX, .flag = "timeout", .argument = "TIME", .verbs = PRINTS_TABLES,
+     .help = "Longest wait for an answer"},
+};
+
+const size_t settings_option_count = ARRAY_SIZE(settings_options);
+const char *const settings_free_sections[] = {"settings", "database", "beat *", NULL};
+
+int settings_load(struct settings *settings,
+                  struct config *config,
+                  unsigned verb,
+                  int argc,
+                  char **argv,
+                  struct cel_error *err)
+{
+    config_init(config, settings_options, settings_option_count, settings, settings_free_sections);
+    config->verb = verb;
+    config->keep_unknown = verb == VERB_CALL;
+    /* Once without a file, to learn which file it is. */
+    int r = config_load(config, NULL, argc, argv, err);
+    if (r < 0 || config->wants_help || !*settings->config_file)
+        return r;
+    char *path = str_dup(str_of(settings->config_file));
+    if (!path)
+        return error_no_memory(err);
+    r = config_load(config, path, argc, argv, err);
+    mem_free(path);
+    return r;
+}
