@@ -112,6 +112,12 @@ void heap_moved(struct heap *heap, struct heap_node *node)
     sink(heap, node);
 }
 
+void heap_rebuild(struct heap *heap)
+{
+    for (size_t place = heap->count / 2; place > 0; place--)
+        sink(heap, node_at(heap, place));
+}
+
 struct heap_node *heap_pop(struct heap *heap)
 {
     struct heap_node *first = heap_first(heap);

@@ -33,6 +33,8 @@ int heap_insert(struct heap *heap, struct heap_node *node) MUST_CHECK; /* 0 or -
 void heap_remove(struct heap *heap, struct heap_node *node);
 /* To be called after the order of `node`, which is in the heap, has changed. */
 void heap_moved(struct heap *heap, struct heap_node *node);
+/* To be called after the order of any number of nodes has changed. */
+void heap_rebuild(struct heap *heap);
 
 static inline bool heap_contains(const struct heap *heap, const struct heap_node *node)
 {

@@ -101,6 +101,24 @@ static void any_node_can_leave_or_move(void **state)
         assert_int_equal(items[i].node.place, 0);
 }
 
+static void all_nodes_can_move_at_once(void **state)
+{
+    struct heap heap = HEAP_INIT(item_less);
+    struct item items[100] = {0};
+
+    (void)state;
+    heap_rebuild(&heap);
+    for (size_t count = 1; count <= ARRAY_SIZE(items); count++) {
+        assert_int_equal(heap_insert(&heap, &items[count - 1].node), 0);
+        for (size_t i = 0; i < count; i++)
+            items[i].key = (int)((i * 7919 + count) % 101);
+        heap_rebuild(&heap);
+        assert_ordered(&heap);
+        assert_int_equal(heap.count, count);
+    }
+    heap_deinit(&heap);
+}
+
 static void an_insertion_without_memory_changes_nothing(void **state)
 {
     struct heap heap = HEAP_INIT(item_less);
@@ -150,6 +168,7 @@ int main(void)
         cmocka_unit_test(an_empty_heap_has_no_first_node),
         cmocka_unit_test(nodes_leave_in_order),
         cmocka_unit_test(any_node_can_leave_or_move),
+        cmocka_unit_test(all_nodes_can_move_at_once),
         cmocka_unit_test(an_insertion_without_memory_changes_nothing),
         cmocka_unit_test(reserved_room_needs_no_memory),
     };
