@@ -1,0 +1,199 @@
+/*
+ * celeriac migrate: the folders given, one after the other, under one lock.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cli/table.h"
+#include "cli/verbs.h"
+#include "core/mem.h"
+#include "store/migrate.h"
+#include "store/pg.h"
+
+struct request {
+    const char **folders; /* DIR or NAME=DIR, as given */
+    size_t folder_count;
+    bool dry_run, status;
+};
+
+static int take_dir(void *data, const char *value, struct cel_error *err)
+{
+    (void)err;
+    struct request *request = data;
+    request->folders =
+        xgrow(request->folders, request->folder_count + 1, sizeof(*request->folders));
+    request->folders[request->folder_count++] = value;
+    return 0;
+}
+
+static int take_dry_run(void *data, const char *value, struct cel_error *err)
+{
+    (void)value, (void)err;
+    ((struct request *)data)->dry_run = true;
+    return 0;
+}
+
+static int take_status(void *data, const char *value, struct cel_error *err)
+{
+    (void)value, (void)err;
+    ((struct request *)data)->status = true;
+    return 0;
+}
+
+static const struct verb_flag flags[] = {
+    {"dir", "[NAME=]DIR", take_dir, "Folder of NNNN_name.sql files; may be given again"},
+    {"dry-run", NULL, take_dry_run, "Say what would be applied, and change nothing"},
+    {"status", NULL, take_status, "Show every migration and whether it was applied"},
+};
+
+static const struct table_column columns[] = {{"set", "set", false},
+                                              {"number", "number", true},
+                                              {"name", "name", false},
+                                              {"state", "state", false},
+                                              {"applied at", "applied_at", false}};
+
+/* The database by --database or $CELERIAC_DATABASE_URL, else [database] default. */
+static const char *database_uri(const struct verb_context *context)
+{
+    if (*context->settings.database_url)
+        return context->settings.database_url;
+    for (size_t i = 0; i < context->config.line_count; i++) {
+        const struct config_line *line = &context->config.lines[i];
+        if (strcmp(line->section, "database") == 0 && strcmp(line->key, "default") == 0)
+            return line->value;
+    }
+    return NULL;
+}
+
+static void add_row(struct table *table, const char *set, const struct migration *migration)
+{
+    static const enum table_tint tints[] = {
+        [MIGRATION_PENDING] = TINT_WARN,
+        [MIGRATION_APPLIED] = TINT_GOOD,
+        [MIGRATION_CHANGED] = TINT_BAD,
+        [MIGRATION_GONE] = TINT_DIM,
+    };
+    table_add_text(table, str_of(set), TINT_PLAIN);
+    table_add_u64(table, (uint64_t)migration->number, TINT_PLAIN);
+    table_add_text(table, str_of(migration->name), TINT_PLAIN);
+    table_add_text(table, str_of(migration_state_name(migration->state)), tints[migration->state]);
+    table_add_text(table, str_of(migration->applied_at), TINT_PLAIN);
+}
+
+/* The pending ones of a set: applied, or with --dry-run only listed. */
+static int advance(struct pg *pg,
+                   const struct request *request,
+                   struct migration_set *set,
+                   struct table *table,
+                   struct cel_error *err)
+{
+    int status = migrate_check(set, err);
+    for (size_t i = 0; !status && i < set->count; i++) {
+        struct migration *migration = &set->items[i];
+        if (migration->state != MIGRATION_PENDING)
+            continue;
+        if (!request->dry_run)
+            status = migrate_apply(pg, set->name, migration, err);
+        if (!status)
+            add_row(table, set->name, migration);
+    }
+    return status;
+}
+
+static int one_folder(struct pg *pg,
+                      const struct request *request,
+                      const char *folder,
+                      struct table *table,
+                      struct cel_error *err)
+{
+    struct str path = str_of(folder), name;
+    str_split(&path, '=', &name);
+    char *set_name = path.ptr ? str_dup(name) : NULL;
+    struct migration_set set = {0};
+    int status = migration_set_read(set_name, path.ptr ? path.ptr : folder, &set, err);
+    free(set_name);
+    if (status && status != -ENOMEM && status != -EACCES)
+        status = err->code = CEL_E_CONFIG; /* a folder that cannot be used, for whatever reason */
+    if (!status)
+        status = migrate_compare(pg, &set, err);
+    if (!status && !request->status)
+        status = advance(pg, request, &set, table, err);
+    for (size_t i = 0; !status && request->status && i < set.count; i++)
+        add_row(table, set.name, &set.items[i]);
+    migration_set_deinit(&set);
+    return status;
+}
+
+static void print(const struct verb_context *context, const struct table *table)
+{
+    if (context->settings.json)
+        table_print_json(table, stdout);
+    else if (table->cell_count)
+        table_print(table, stdout);
+    else
+        puts("Nothing to do.");
+}
+
+static int migrate(const struct verb_context *context, const struct request *request, struct pg *pg)
+{
+    struct table table;
+    table_init(&table, columns, ARRAY_SIZE(columns));
+    struct cel_error err = {0};
+    int status = request->dry_run || request->status ? 0 : migrate_begin(pg, &err);
+    for (size_t i = 0; !status && i < request->folder_count; i++)
+        status = one_folder(pg, request, request->folders[i], &table, &err);
+    if (!status || table.cell_count)
+        print(context, &table);
+    table_deinit(&table);
+    return status ? verb_fail(&err) : EXIT_OK;
+}
+
+static void request_deinit(struct request *request)
+{
+    mem_free(request->folders);
+}
+
+static int run(int argc, char **argv)
+{
+    CLEANUP(request_deinit) struct request request = {0};
+    CLEANUP(verb_end) struct verb_context context;
+    int status = verb_begin(&context, &migrate_verb, argc, argv, &request);
+    if (status)
+        return status;
+    if (context.config.argument_count)
+        return verb_misused(&migrate_verb, "folders are given as --dir DIR, not as \"%s\"",
+                            context.config.arguments[0]);
+    struct cel_error err = {0};
+    const char *uri = database_uri(&context);
+    if (!uri) {
+        error_set(&err, CEL_E_CONFIG,
+                  "migrate: no database: --database, $CELERIAC_DATABASE_URL or [database] default");
+        return verb_fail(&err);
+    }
+    if (pg_uri_check(uri, &err))
+        return verb_fail(&err);
+    struct pg *pg = pg_new("default", uri, 0, NULL);
+    ASSERT(pg);
+    status = migrate(&context, &request, pg);
+    pg_free(pg);
+    return status;
+}
+
+const struct verb migrate_verb = {
+    .name = "migrate",
+    .run = run,
+    .mask = VERB_MIGRATE,
+    .summary = "Apply numbered SQL files to the database, each once",
+    .usage = "[OPTION...] [--dir [NAME=]DIR...]",
+    .about = "A folder is a set, called NAME or like the folder. Its files NNNN_name.sql are "
+             "applied in order,\n"
+             "each in a transaction of its own, and recorded in celeriac.migration. Several runs "
+             "at once are\n"
+             "safe. A file that was applied must not change. Without --dir only Celeriac's own "
+             "table is made.",
+    .flags = flags,
+    .flag_count = ARRAY_SIZE(flags),
+    .examples = "celeriac migrate --dir tasks/shop/sql\n"
+                "celeriac migrate --status --json --dir shop=/usr/share/celeriac/shop/sql",
+    .ok = "everything is applied",
+};

@@ -1,0 +1,9 @@
+/*
+ * The verbs, each in the file of its name; main.c has their order.
+ */
+#pragma once
+
+#include "cli/verb.h"
+
+extern const struct verb worker_verb, beat_verb, demo_verb; /* daemons.c: run elsewhere */
+extern const struct verb call_verb, result_verb, queues_verb, purge_verb, migrate_verb;
