@@ -19,8 +19,16 @@ struct body {
  * (application/x-python-serialize)"), or an unknown compression. CEL_E_FORMAT, CEL_E_LIMIT (the
  * decompressed size counts), -ENOMEM.
  */
-int body_decode(const struct envelope *envelope, struct body *ret, struct cel_error *err) MUST_CHECK;
+int body_decode(const struct envelope *envelope,
+                struct body *ret,
+                struct cel_error *err) MUST_CHECK;
 void body_deinit(struct body *body);
+
+/* The whole body as one value, whatever its shape: protocol 1 has an object. Fails as body_decode.
+ */
+int body_decode_value(const struct envelope *envelope,
+                      struct cel_value **ret_value_take,
+                      struct cel_error *err) MUST_CHECK;
 
 /* True for the content types that body_decode accepts; known from the headers alone. */
 bool body_accepts(struct str content_type);
@@ -31,8 +39,10 @@ struct body_encoding {
 };
 
 /*
- * Appends base64 text to `buf` and sets the envelope's content_type, content_encoding and compression
- * (constants). `args`, `kwargs` and `embed` may be NULL (empty).
+ * Appends base64 text to `buf` and sets the envelope's content_type, content_encoding and
+ * compression (constants) and body_is_base64; its `body` the caller sets, to a view that stays.
+ * `args`, `kwargs` and `embed` may be NULL (empty). CEL_E_FORMAT for what the serializer has no
+ * form for (celeriac/call.h), CEL_E_LIMIT, -ENOMEM.
  */
 int body_encode(const struct cel_value *args,
                 const struct cel_value *kwargs,
