@@ -8,6 +8,7 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "message/repr.h"
 
 struct cel_call {
     char *name;
@@ -25,11 +26,11 @@ struct cel_call {
 
 /* What the sender adds. */
 struct call_context {
-    struct str id;            /* of this sending; used unless the call fixed one */
-    struct str delivery_tag;  /* unique */
+    struct str id;           /* of this sending; used unless the call fixed one */
+    struct str delivery_tag; /* unique */
     struct str default_queue;
     struct str root_id, parent_id; /* absent: the task is its own root */
-    struct str origin;        /* "gen123@host" or the node's name */
+    struct str origin;             /* "gen123@host" or the node's name */
     struct str periodic_task_name; /* beat only, else absent */
     usec_t now_wall;
 };
@@ -46,7 +47,7 @@ int call_encode(const struct cel_call *call,
                 struct cel_error *err) MUST_CHECK;
 struct cel_call *call_dup(const struct cel_call *call); /* NULL when memory is short */
 
-/* Python's repr of arguments for argsrepr and kwargsrepr: "(1, 'a')", "{'k': None}"; at most 1024
- * bytes, nesting deeper than 3 as "...". */
-void repr_args(struct buf *buf, const struct cel_value *args);
-void repr_kwargs(struct buf *buf, const struct cel_value *kwargs);
+enum { QUEUE_NAME_MAX = 200 };
+/* The name of a queue is 1 ... QUEUE_NAME_MAX bytes of UTF-8 without control characters, which
+ * separate the parts of keys. 0 or -EINVAL. */
+int call_check_queue(struct str queue, struct cel_error *err) MUST_CHECK;

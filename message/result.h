@@ -10,32 +10,40 @@
 
 /* For encoding. `status` comes first in the text: the scripts look at its beginning. */
 struct result {
-    struct str status;        /* "SUCCESS", "FAILURE", "RETRY", "STARTED", "REVOKED" or a free name */
-    struct str result_json;   /* JSON text; absent = null */
-    struct str traceback;     /* absent = null */
-    struct str children_json; /* JSON list; absent = [] */
-    usec_t date_done_wall;    /* written for SUCCESS, FAILURE, REVOKED */
+    struct str status;      /* "SUCCESS", "FAILURE", "RETRY", "STARTED", "REVOKED" or a free name */
+    struct str result_json; /* JSON text; absent = null */
+    struct str traceback;   /* absent = null */
+    struct str children_json;                /* JSON list; absent = [] */
+    usec_t date_done_wall;                   /* written for SUCCESS, FAILURE, REVOKED */
     struct str task_id, group_id, parent_id; /* the last two only when present */
 };
 
+/* -EINVAL without status or task_id. */
 int result_encode(struct buf *buf, const struct result *result) MUST_CHECK;
 
 /* The exception object {"exc_type": ..., "exc_message": [...], "exc_module": ...}. `module` absent
- * means: "builtins" for the names of Python's builtin exceptions, else "celery_c". `message_json` is a
- * JSON list. */
-void result_add_exception(struct buf *buf, struct str type, struct str message_json, struct str module);
+ * means: "builtins" for the names of Python's builtin exceptions (those that derive from Exception
+ * and take any arguments), else "celery_c". `message_json` is a JSON list; absent = []. */
+void result_add_exception(struct buf *buf,
+                          struct str type,
+                          struct str message_json,
+                          struct str module);
 /* The same with one text as its only argument. */
-void result_add_exception_text(struct buf *buf, struct str type, struct str text, struct str module);
+void result_add_exception_text(struct buf *buf,
+                               struct str type,
+                               struct str text,
+                               struct str module);
 
 /* A decoded document. */
 struct result_view {
     struct cel_value *document; /* owned, a map */
     struct str status;
-    const struct cel_value *value;   /* NULL for exception states */
-    struct str exc_type, traceback;  /* or absent */
-    struct str exc_text;             /* arguments joined as Python's str(exception); owned by scratch */
+    const struct cel_value *value;  /* NULL for exception states */
+    struct str exc_type, traceback; /* or absent */
+    struct str exc_text; /* arguments joined as Python's str(exception); owned by scratch */
     struct buf scratch;
 };
+/* CEL_E_FORMAT for anything else than an object with a status; CEL_E_LIMIT, -ENOMEM. */
 int result_decode(struct str text, struct result_view *ret, struct cel_error *err) MUST_CHECK;
 void result_view_deinit(struct result_view *view);
 /* SUCCESS, FAILURE and REVOKED. */
