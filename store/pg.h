@@ -1,7 +1,13 @@
 /*
  * One PostgreSQL connection of a pool process. The only file that includes libpq; no Redis, no
- * processes. Every wait can be ended by the cancel flag, which a signal sets: the running statement is
- * then cancelled on the server and the call answers PG_E_CANCELLED.
+ * processes. Every wait can be ended by the cancel flag, which a signal sets: the running statement
+ * is then cancelled on the server and the call answers PG_E_CANCELLED. That happens once: what
+ * the task does afterwards to clean up runs as usual.
+ *
+ * A connection that is lost stays lost until pg_reset(): statements that follow in the same task
+ * must not run on another connection, outside of the transaction they were meant for.
+ *
+ * No sentence in `err` holds a password.
  */
 #pragma once
 
@@ -16,22 +22,30 @@ struct cel_rows; /* a result; implemented in pg.c */
 
 /* Conditions: what the caller may do about an error. `err` holds the sentence. */
 enum {
-    PG_E_TRANSIENT = 1, /* a later run can mend it: 40001 40P01 55P03 53300 57P0x 08xxx, connection lost */
+    PG_E_TRANSIENT =
+        1, /* a later run can mend it: 40001 40P01 55P03 53300 57P0x 08xxx, no connection */
     PG_E_CANCELLED = 2, /* the cancel flag */
     PG_E_FAILED = 3,    /* everything else: constraint, data, syntax, permission */
 };
 
+/* The cancel flag: the handler of PG_CANCEL_SIGNAL stores PG_CANCEL_WANTED; the signal is blocked
+ * outside of the waits, and the waits let it through. */
+#define PG_CANCEL_SIGNAL SIGUSR1
+enum { PG_CANCEL_NONE, PG_CANCEL_WANTED, PG_CANCEL_TOLD /* PG_E_CANCELLED was answered */ };
+
+/* Whether `uri` (libpq URI or key=value text) can be understood. CEL_E_CONFIG. */
+int pg_uri_check(const char *uri, struct cel_error *err) MUST_CHECK;
+
 /*
- * A connection to `uri` (libpq URI or key=value text), opened by the first statement, at most
- * `max_age` old when a task begins (0: no limit). `cancel` may be NULL; it is set by a signal handler, with the
- * signal blocked outside of the waits.
+ * A connection to `uri`, opened by the first statement, at most `max_age` old when a task begins
+ * (0: no limit). `cancel` may be NULL. NULL when memory is short.
  */
-struct pg *pg_new(const char *name, const char *uri, usec_t max_age, const volatile sig_atomic_t *cancel);
+struct pg *pg_new(const char *name, const char *uri, usec_t max_age, volatile sig_atomic_t *cancel);
 struct pg *pg_free(struct pg *pg);
 /* Between tasks: rolls back what was left open, closes what is too old or dead. Returns whether a
  * transaction had been left open. */
 bool pg_reset(struct pg *pg);
-/* 0 or a condition. */
+/* All of these answer 0 or a condition. */
 int pg_connect(struct pg *pg, struct cel_error *err) MUST_CHECK;
 int pg_query(struct pg *pg,
              const char *sql,
@@ -39,9 +53,16 @@ int pg_query(struct pg *pg,
              size_t param_count,
              struct cel_rows **ret_rows,
              struct cel_error *err) MUST_CHECK;
-/* BEGIN, COMMIT, SAVEPOINT ... with identifiers quoted; several statements without parameters too. */
+/* BEGIN, SET ...: several statements at once, without parameters. */
 int pg_exec(struct pg *pg, const char *sql, struct cel_error *err) MUST_CHECK;
-/* `verb` is "SAVEPOINT", "ROLLBACK TO SAVEPOINT" or "RELEASE SAVEPOINT". */
-int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_error *err) MUST_CHECK;
+/* COMMIT and ROLLBACK, which the cancel flag does not end. A COMMIT that the server turned into a
+ * ROLLBACK, because a statement before it had failed, is PG_E_FAILED with SQLSTATE 25P02. */
+int pg_commit(struct pg *pg, struct cel_error *err) MUST_CHECK;
+int pg_rollback(struct pg *pg, struct cel_error *err) MUST_CHECK;
+/* `verb` is "SAVEPOINT", "ROLLBACK TO SAVEPOINT" or "RELEASE SAVEPOINT"; `name` is quoted. */
+int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_error *err)
+    MUST_CHECK;
 bool pg_in_transaction(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" after a success */
+/* Where in its SQL the last failure is, in characters from 1; 0: the server did not say. */
+size_t pg_error_position(const struct pg *pg);

@@ -49,7 +49,7 @@ door() {
         esac
     done
 }
-door 'libpq|pg_config|postgresql' store/pg.c store/migrate.c
+door 'libpq|pg_config|postgresql' store/pg.c store/pg_priv.h store/pg_values.c
 door 'hiredis' broker/redis_connection.c broker/redis_command.c
 door 'rapidjson' core/json_reader.cpp
 door 'msgpack' core/msgpack.c worker/frame.c

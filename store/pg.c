@@ -1,0 +1,659 @@
+/*
+ * libpq without its blocking calls: every wait is a ppoll() that lets PG_CANCEL_SIGNAL through, so
+ * the soft time limit ends a wait without a race (the signal is blocked everywhere else), and every
+ * wait for a connection has a deadline.
+ *
+ *     statement --send, flush--> wait for the answer --ready--> result
+ *                                   | signal
+ *                                   v
+ *                      PQcancel --> wait (CANCEL_WAIT_USEC) --57014--> PG_E_CANCELLED
+ *                                              +--nothing--> connection closed, PG_E_CANCELLED
+ *
+ * A statement that ends in success although it was to be cancelled is a success; the flag stays
+ * PG_CANCEL_WANTED and the next wait answers PG_E_CANCELLED. A task that was told once
+ * (PG_CANCEL_TOLD) may clean up with further statements.
+ *
+ * States of a connection: none (conn NULL) -> open, unchecked (begin of a task) -> open, checked
+ * (socket looked at, age compared, in pg_connect) -> lost (until pg_reset).
+ */
+#include "store/pg.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/buf.h"
+#include "core/mem.h"
+#include "store/pg_priv.h"
+
+#define CONNECT_WAIT_USEC  (10 * USEC_PER_SEC) /* unless the URI has connect_timeout */
+#define CANCEL_WAIT_USEC   (5 * USEC_PER_SEC)
+#define ROLLBACK_WAIT_USEC (10 * USEC_PER_SEC)
+
+enum { SQLSTATE_LEN = 5, MESSAGE_MAX = 16384 };
+
+/* Asked for after connecting, so that the statement of a killed process ends soon. */
+static const char check_interval[] = "SET client_connection_check_interval = '1s'";
+enum { CHECK_INTERVAL_SINCE = 140000 };
+
+struct pg {
+    char *name, *uri;
+    char *password; /* from the URI, to keep it out of messages; or NULL */
+    usec_t max_age, connect_wait;
+    volatile sig_atomic_t *cancel;
+    PGconn *conn;
+    usec_t opened_mono;
+    bool checked, lost;
+    char sqlstate[SQLSTATE_LEN + 1];
+    uint64_t error_position;
+};
+
+/* --- text and errors ---------------------------------------------------------------------- */
+
+/* Adds text of libpq or the server on one line, the password replaced. */
+static void add_clean(struct buf *buf, const struct pg *pg, const char *text)
+{
+    size_t secret = pg->password ? strlen(pg->password) : 0;
+    struct str rest = str_trim(str_of(text));
+    while (rest.len > 0) {
+        if (secret && rest.len >= secret && memcmp(rest.ptr, pg->password, secret) == 0) {
+            buf_add_c(buf, "***");
+            rest = str_n(rest.ptr + secret, rest.len - secret);
+            continue;
+        }
+        buf_add_char(buf, *rest.ptr == '\n' || *rest.ptr == '\t' ? ' ' : *rest.ptr);
+        rest = str_n(rest.ptr + 1, rest.len - 1);
+    }
+}
+
+static int set_error(struct pg *pg, int condition, struct cel_error *err, const char *text)
+{
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(sizeof(err->text));
+    add_clean(&buf, pg, text);
+    error_set(err, CEL_E_DATABASE, "database \"%s\": %s", pg->name, buf.ptr ? buf.ptr : "");
+    return condition;
+}
+
+static void set_sqlstate(struct pg *pg, const char *sqlstate)
+{
+    snprintf(pg->sqlstate, sizeof(pg->sqlstate), "%s", sqlstate ? sqlstate : "");
+    pg->error_position = 0;
+}
+
+static bool is_transient(const char *sqlstate)
+{
+    static const char *const exactly[] = {"40001", "40P01", "55P03", "53300"};
+    for (size_t i = 0; i < ARRAY_SIZE(exactly); i++) {
+        if (strcmp(sqlstate, exactly[i]) == 0)
+            return true;
+    }
+    return strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P0", 4) == 0;
+}
+
+static void drop(struct pg *pg)
+{
+    PQfinish(pg->conn);
+    pg->conn = NULL;
+}
+
+/* The connection is gone in the middle of a task. */
+static int lose(struct pg *pg, struct cel_error *err, const char *why)
+{
+    if (!*pg->sqlstate)
+        set_sqlstate(pg, "08006");
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
+    buf_addf(&buf, "the connection is lost: %s", why);
+    const char *text = buf_status(&buf) ? "the connection is lost" : buf.ptr;
+    int r = set_error(pg, PG_E_TRANSIENT, err, text);
+    drop(pg);
+    pg->lost = true;
+    return r;
+}
+
+static int cancelled(struct pg *pg, struct cel_error *err)
+{
+    *pg->cancel = PG_CANCEL_TOLD;
+    set_sqlstate(pg, "57014");
+    return set_error(pg, PG_E_CANCELLED, err, "cancelled by the soft time limit");
+}
+
+/* Turns a failed result into a condition. */
+static int result_error(struct pg *pg, const PGresult *result, struct cel_error *err)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
+    set_sqlstate(pg, sqlstate);
+    if (position && str_parse_u64(str_of(position), &pg->error_position))
+        pg->error_position = 0;
+    if (!sqlstate || !primary) /* made by libpq itself: the server is gone */
+        return lose(pg, err, PQresultErrorMessage(result));
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
+    buf_addf(&buf, "%s (SQLSTATE %s)", primary, sqlstate);
+    if (detail)
+        buf_addf(&buf, "; %s", detail);
+    const char *text = buf_status(&buf) ? primary : buf.ptr;
+    if (PQstatus(pg->conn) != CONNECTION_OK)
+        return lose(pg, err, text);
+    return set_error(pg, is_transient(sqlstate) ? PG_E_TRANSIENT : PG_E_FAILED, err, text);
+}
+
+/* --- waiting ------------------------------------------------------------------------------ */
+
+struct wait {
+    usec_t deadline_mono; /* USEC_NEVER: none */
+    bool cancellable;
+};
+
+static bool cancel_wanted(const struct pg *pg)
+{
+    return pg->cancel && *pg->cancel == PG_CANCEL_WANTED;
+}
+
+/* Until the socket is ready: 0, -ECANCELED, -ETIMEDOUT, or what ppoll fails with. */
+static int wait_ready(struct pg *pg, short events, struct wait wait)
+{
+    sigset_t mask;
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    if (wait.cancellable && pg->cancel)
+        sigdelset(&mask, PG_CANCEL_SIGNAL);
+    struct pollfd fd = {.fd = PQsocket(pg->conn), .events = events};
+    for (;;) {
+        if (wait.cancellable && cancel_wanted(pg))
+            return -ECANCELED;
+        struct timespec left = {0};
+        if (wait.deadline_mono != USEC_NEVER) {
+            usec_t now = clock_mono();
+            usec_t usec = now < wait.deadline_mono ? wait.deadline_mono - now : 0;
+            left.tv_sec = (time_t)(usec / USEC_PER_SEC);
+            left.tv_nsec = (long)(usec % USEC_PER_SEC * 1000);
+        }
+        int n = ppoll(&fd, 1, wait.deadline_mono == USEC_NEVER ? NULL : &left, &mask);
+        if (n > 0)
+            return 0;
+        if (n == 0)
+            return -ETIMEDOUT;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+/* --- connecting --------------------------------------------------------------------------- */
+
+/* Calls `use` for every option that `uri` gives. libpq's own sentences about a URI repeat it with
+ * its password, so they are not passed on. */
+static int
+each_option(const char *uri,
+            int (*use)(void *data, const char *key, const char *value, struct cel_error *err),
+            void *data,
+            struct cel_error *err)
+{
+    char *message = NULL;
+    PQconninfoOption *options = PQconninfoParse(uri, &message);
+    PQfreemem(message);
+    if (!options)
+        return error_set(err, CEL_E_CONFIG,
+                         "not a PostgreSQL URI (postgresql://user:password@host/name, special "
+                         "characters percent-encoded) or key=value list");
+    int r = 0;
+    for (const PQconninfoOption *option = options; !r && option->keyword; option++) {
+        if (option->val)
+            r = use(data, option->keyword, option->val, err);
+    }
+    PQconninfoFree(options);
+    return r;
+}
+
+static int check_option(void *data, const char *key, const char *value, struct cel_error *err)
+{
+    (void)data;
+    if (strcmp(key, "host") == 0 && strchr(value, '@'))
+        return error_set(err, CEL_E_CONFIG, "an @ in the password must be written %%40");
+    int64_t seconds;
+    if (strcmp(key, "connect_timeout") == 0 && str_parse_i64(str_of(value), &seconds))
+        return error_set(err, CEL_E_CONFIG, "connect_timeout is a number of seconds");
+    return 0;
+}
+
+int pg_uri_check(const char *uri, struct cel_error *err)
+{
+    return each_option(uri, check_option, NULL, err);
+}
+
+static int keep_option(void *data, const char *key, const char *value, struct cel_error *err)
+{
+    struct pg *pg = data;
+    int64_t seconds;
+    if (strcmp(key, "connect_timeout") == 0 && !str_parse_i64(str_of(value), &seconds) &&
+        seconds > 0 && seconds < 86400)
+        pg->connect_wait = (usec_t)seconds * USEC_PER_SEC;
+    if (strcmp(key, "password") == 0 && *value && !pg->password) {
+        pg->password = str_dup(str_of(value));
+        if (!pg->password)
+            return error_no_memory(err);
+    }
+    return 0;
+}
+
+static void ignore_notice(void *data, const PGresult *result)
+{
+    (void)data;
+    (void)result;
+}
+
+static PGconn *start_connection(const char *uri)
+{
+    /* What stands before dbname can be overridden by the URI. */
+    static const char *const keys[] = {
+        "fallback_application_name", "keepalives_idle", "keepalives_interval",
+        "keepalives_count",          "dbname",          NULL};
+    const char *const values[] = {"celeriac", "30", "10", "3", uri, NULL};
+    return PQconnectStartParams(keys, values, 1);
+}
+
+/* Waits for the hand-shake. 0, -ECANCELED, -ETIMEDOUT, -ECONNREFUSED with libpq's message. */
+static int finish_connection(struct pg *pg)
+{
+    struct wait wait = {clock_mono() + pg->connect_wait, true};
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
+        if (PQstatus(pg->conn) == CONNECTION_BAD)
+            return -ECONNREFUSED;
+        int r = wait_ready(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, wait);
+        if (r)
+            return r;
+        status = PQconnectPoll(pg->conn);
+    }
+    return status == PGRES_POLLING_OK ? 0 : -ECONNREFUSED;
+}
+
+static int
+send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct cel_error *err);
+
+/* The interval is a help, not a need: a server that refuses it serves as well. Fails only when the
+ * connection is gone. */
+static int ask_for_check_interval(struct pg *pg, struct cel_error *err)
+{
+    if (PQserverVersion(pg->conn) < CHECK_INTERVAL_SINCE)
+        return 0;
+    struct wait wait = {clock_mono() + pg->connect_wait, false};
+    PGresult *result = NULL;
+    int r = send_and_wait(pg, PQsendQuery(pg->conn, check_interval), wait, &result, err);
+    PQclear(result);
+    return pg->conn ? 0 : r;
+}
+
+static int connect_failure(struct pg *pg, int code, struct cel_error *err)
+{
+    if (code == -ECANCELED) {
+        drop(pg);
+        return cancelled(pg, err);
+    }
+    const char *why = code == -ECONNREFUSED ? PQerrorMessage(pg->conn) : cel_error_name(code);
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
+    buf_addf(&buf, "cannot connect: %s", why);
+    set_sqlstate(pg, "08001");
+    set_error(pg, PG_E_TRANSIENT, err, buf_status(&buf) ? "cannot connect" : buf.ptr);
+    drop(pg);
+    return PG_E_TRANSIENT;
+}
+
+static int open_connection(struct pg *pg, struct cel_error *err)
+{
+    if (pg_uri_check(pg->uri, err)) {
+        error_wrap(err, "database \"%s\"", pg->name);
+        return PG_E_TRANSIENT;
+    }
+    pg->conn = start_connection(pg->uri);
+    if (!pg->conn)
+        return set_error(pg, PG_E_TRANSIENT, err, "out of memory");
+    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    int r = finish_connection(pg);
+    if (r)
+        return connect_failure(pg, r, err);
+    PQsetnonblocking(pg->conn, 1);
+    pg->opened_mono = clock_mono();
+    r = ask_for_check_interval(pg, err);
+    if (!r)
+        set_sqlstate(pg, NULL);
+    return r;
+}
+
+/* Whether the idle connection has ended meanwhile: then its socket has something to read. */
+static bool is_dead(struct pg *pg)
+{
+    enum { LOOKS = 100 };
+    for (unsigned i = 0; i < LOOKS; i++) {
+        struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
+        if (PQstatus(pg->conn) != CONNECTION_OK)
+            return true;
+        if (poll(&fd, 1, 0) == 0)
+            return false;
+        if (!PQconsumeInput(pg->conn))
+            return true;
+        PGnotify *notify;
+        while ((notify = PQnotifies(pg->conn)))
+            PQfreemem(notify);
+    }
+    return true;
+}
+
+static void drop_if_unfit(struct pg *pg)
+{
+    if (!pg->conn)
+        return;
+    bool old = pg->max_age > 0 && clock_mono() - pg->opened_mono >= pg->max_age;
+    if (old || is_dead(pg))
+        drop(pg);
+}
+
+int pg_connect(struct pg *pg, struct cel_error *err)
+{
+    if (pg->lost)
+        return set_error(pg, PG_E_TRANSIENT, err, "the connection was lost before");
+    if (!pg->checked)
+        drop_if_unfit(pg);
+    if (!pg->conn) {
+        int r = open_connection(pg, err);
+        if (r)
+            return r;
+    }
+    pg->checked = true;
+    return 0;
+}
+
+/* --- statements --------------------------------------------------------------------------- */
+
+static int flush(struct pg *pg, struct wait wait)
+{
+    int more;
+    while ((more = PQflush(pg->conn)) == 1) {
+        int r = wait_ready(pg, POLLIN | POLLOUT, wait);
+        if (r)
+            return r;
+        if (!PQconsumeInput(pg->conn))
+            return -ECONNRESET;
+    }
+    return more == 0 ? 0 : -ECONNRESET;
+}
+
+static int receive(struct pg *pg, struct wait wait)
+{
+    while (PQisBusy(pg->conn)) {
+        int r = wait_ready(pg, POLLIN, wait);
+        if (r)
+            return r;
+        if (!PQconsumeInput(pg->conn))
+            return -ECONNRESET;
+    }
+    return 0;
+}
+
+/* Tells the server to end the running statement. */
+static bool cancel_on_server(struct pg *pg)
+{
+    char message[256];
+    PGcancel *cancel = PQgetCancel(pg->conn);
+    bool told = cancel && PQcancel(cancel, message, sizeof(message));
+    PQfreeCancel(cancel);
+    return told;
+}
+
+static bool is_copy(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
+static bool is_good(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY;
+}
+
+/* Gathers the results of what was sent into `*result`: the last one, or the first failed one. 0 or
+ * a negative code of the waits; -EPROTO for COPY. */
+static int collect(struct pg *pg, struct wait wait, PGresult **result)
+{
+    int r = flush(pg, wait);
+    while (!r) {
+        r = receive(pg, wait);
+        if (r)
+            break;
+        PGresult *next = PQgetResult(pg->conn);
+        if (!next)
+            return 0;
+        if (is_copy(next)) {
+            PQclear(next);
+            return -EPROTO;
+        }
+        if (*result && !is_good(*result)) {
+            PQclear(next);
+            continue;
+        }
+        PQclear(*result);
+        *result = next;
+    }
+    return r;
+}
+
+/* After the signal: ends the statement on the server and takes what it still answers. */
+static int collect_cancelled(struct pg *pg, PGresult **result)
+{
+    if (!cancel_on_server(pg))
+        return -ECONNRESET;
+    return collect(pg, (struct wait){clock_mono() + CANCEL_WAIT_USEC, false}, result);
+}
+
+static int finish_statement(struct pg *pg, PGresult *result, PGresult **ret, struct cel_error *err)
+{
+    if (result && is_good(result)) {
+        set_sqlstate(pg, NULL);
+        *ret = result;
+        return 0;
+    }
+    int r = result ? result_error(pg, result, err) : lose(pg, err, PQerrorMessage(pg->conn));
+    PQclear(result);
+    return r;
+}
+
+/* `sent` is what the PQsend function returned. The caller clears the result. */
+static int
+send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct cel_error *err)
+{
+    set_sqlstate(pg, NULL);
+    if (!sent)
+        return lose(pg, err, PQerrorMessage(pg->conn));
+    PGresult *result = NULL;
+    bool cancelling = false;
+    int r = collect(pg, wait, &result);
+    if (r == -ECANCELED) {
+        cancelling = true;
+        r = collect_cancelled(pg, &result);
+    }
+    if (r == -EPROTO) {
+        lose(pg, NULL, "");
+        set_sqlstate(pg, "0A000");
+        r = set_error(pg, PG_E_FAILED, err, "COPY FROM STDIN and TO STDOUT are not supported");
+    } else if (r && cancelling) {
+        lose(pg, NULL, "");
+        r = cancelled(pg, err);
+    } else if (r) {
+        const char *why = r == -ECONNRESET ? PQerrorMessage(pg->conn) : cel_error_name(r);
+        r = lose(pg, err, why);
+    } else {
+        r = finish_statement(pg, result, ret, err);
+        result = NULL;
+        if (r && cancelling && strcmp(pg->sqlstate, "57014") == 0)
+            r = cancelled(pg, err);
+    }
+    PQclear(result);
+    return r;
+}
+
+static int
+run_simple(struct pg *pg, const char *sql, bool cancellable, PGresult **ret, struct cel_error *err)
+{
+    int r = pg_connect(pg, err);
+    if (r)
+        return r;
+    if (cancellable && cancel_wanted(pg))
+        return cancelled(pg, err);
+    struct wait wait = {USEC_NEVER, cancellable};
+    return send_and_wait(pg, PQsendQuery(pg->conn, sql), wait, ret, err);
+}
+
+int pg_exec(struct pg *pg, const char *sql, struct cel_error *err)
+{
+    PGresult *result = NULL;
+    int r = run_simple(pg, sql, true, &result, err);
+    PQclear(result);
+    return r;
+}
+
+int pg_commit(struct pg *pg, struct cel_error *err)
+{
+    PGresult *result = NULL;
+    int r = run_simple(pg, "COMMIT", false, &result, err);
+    if (!r && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        set_sqlstate(pg, "25P02");
+        r = set_error(
+            pg, PG_E_FAILED, err,
+            "the transaction was rolled back: a statement in it had failed (SQLSTATE 25P02)");
+    }
+    PQclear(result);
+    return r;
+}
+
+int pg_rollback(struct pg *pg, struct cel_error *err)
+{
+    PGresult *result = NULL;
+    int r = run_simple(pg, "ROLLBACK", false, &result, err);
+    PQclear(result);
+    return r;
+}
+
+int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_error *err)
+{
+    int r = pg_connect(pg, err);
+    if (r)
+        return r;
+    char *quoted = PQescapeIdentifier(pg->conn, name, strlen(name));
+    if (!quoted)
+        return set_error(pg, PG_E_FAILED, err, "the name of the savepoint is not valid text");
+    CLEANUP(buf_deinit) struct buf sql = BUF_INIT(4096);
+    buf_addf(&sql, "%s %s", verb, quoted);
+    PQfreemem(quoted);
+    if (buf_status(&sql))
+        return set_error(pg, PG_E_FAILED, err, "the name of the savepoint is too long");
+    return pg_exec(pg, sql.ptr, err);
+}
+
+static int run_query(struct pg *pg,
+                     const char *sql,
+                     const struct cel_param *params,
+                     size_t count,
+                     PGresult **ret,
+                     struct cel_error *err)
+{
+    struct pg_arguments args;
+    int r = pg_arguments_init(&args, params, count);
+    if (r) {
+        r = set_error(pg, PG_E_FAILED, err, "a parameter is none that can be sent");
+    } else {
+        int sent = PQsendQueryParams(pg->conn, sql, (int)count, args.types, args.values,
+                                     args.lengths, args.formats, 0);
+        r = send_and_wait(pg, sent, (struct wait){USEC_NEVER, true}, ret, err);
+    }
+    pg_arguments_deinit(&args);
+    return r;
+}
+
+int pg_query(struct pg *pg,
+             const char *sql,
+             const struct cel_param *params,
+             size_t param_count,
+             struct cel_rows **ret_rows,
+             struct cel_error *err)
+{
+    int r = pg_connect(pg, err);
+    if (r)
+        return r;
+    if (cancel_wanted(pg))
+        return cancelled(pg, err);
+    PGresult *result = NULL;
+    r = run_query(pg, sql, params, param_count, &result, err);
+    if (r)
+        return r;
+    if (!ret_rows) {
+        PQclear(result);
+        return 0;
+    }
+    *ret_rows = pg_rows_adopt(result);
+    return *ret_rows ? 0 : set_error(pg, PG_E_TRANSIENT, err, "out of memory");
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+struct pg *pg_new(const char *name, const char *uri, usec_t max_age, volatile sig_atomic_t *cancel)
+{
+    struct pg *pg = mem_new(struct pg);
+    if (!pg)
+        return NULL;
+    pg->name = str_dup(str_of(name));
+    pg->uri = str_dup(str_of(uri));
+    pg->max_age = max_age;
+    pg->connect_wait = CONNECT_WAIT_USEC;
+    pg->cancel = cancel;
+    /* A URI that cannot be understood fails at the first statement, with a sentence. */
+    int r = each_option(uri, keep_option, pg, NULL);
+    if (!pg->name || !pg->uri || r == -ENOMEM)
+        return pg_free(pg);
+    return pg;
+}
+
+struct pg *pg_free(struct pg *pg)
+{
+    if (!pg)
+        return NULL;
+    drop(pg);
+    mem_free(pg->name);
+    mem_free(pg->uri);
+    mem_free(pg->password);
+    mem_free(pg);
+    return NULL;
+}
+
+bool pg_in_transaction(const struct pg *pg)
+{
+    PGTransactionStatusType status = pg->conn ? PQtransactionStatus(pg->conn) : PQTRANS_IDLE;
+    return status == PQTRANS_INTRANS || status == PQTRANS_INERROR || status == PQTRANS_ACTIVE;
+}
+
+bool pg_reset(struct pg *pg)
+{
+    bool left_open = pg_in_transaction(pg);
+    if (left_open) {
+        PGresult *result = NULL;
+        struct wait wait = {clock_mono() + ROLLBACK_WAIT_USEC, false};
+        if (send_and_wait(pg, PQsendQuery(pg->conn, "ROLLBACK"), wait, &result, NULL) == 0)
+            PQclear(result);
+    }
+    pg->lost = false;
+    pg->checked = false;
+    set_sqlstate(pg, NULL);
+    drop_if_unfit(pg);
+    return left_open;
+}
+
+const char *pg_sqlstate(const struct pg *pg)
+{
+    return pg->sqlstate;
+}
+
+size_t pg_error_position(const struct pg *pg)
+{
+    return (size_t)pg->error_position;
+}
