@@ -34,16 +34,18 @@ void *mem_alloc(size_t size)
 
 void *mem_array(size_t count, size_t size)
 {
-    if (!allowed())
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || !allowed())
         return NULL;
-    return count && size ? calloc(count, size) : calloc(1, 1);
+    return calloc(1, bytes ? bytes : 1);
 }
 
 void *mem_grow(void *old, size_t count, size_t size)
 {
-    if (!allowed())
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || !allowed())
         return NULL;
-    return count && size ? reallocarray(old, count, size) : realloc(old, 1);
+    return realloc(old, bytes ? bytes : 1);
 }
 
 void *mem_dup(const void *bytes, size_t len)
