@@ -43,10 +43,14 @@ struct str value_str(const struct cel_value *value);
 const struct cel_value *value_find(const struct cel_value *map, struct str key);
 /* cel_map_set with a view as key, which is copied; the caller vouches for its UTF-8. */
 int value_set(struct cel_value *map, struct str key, struct cel_value *item) MUST_CHECK;
+/* For decoders: appends without looking for the key. Adopts the item on success only. */
+int value_list_add(struct cel_value *list, struct cel_value *item) MUST_CHECK;
+int value_map_add(struct cel_value *map, struct str key, struct cel_value *item) MUST_CHECK;
 /* Copies text that is known to be UTF-8 (cel_text_n checks it). */
 struct cel_value *value_text(struct str text);
 /* As cel_typed. */
 struct cel_value *value_typed(enum cel_type type, struct str text);
 bool value_is_typed(enum cel_type type); /* one of the types that cel_typed makes */
-/* Same types, same content; maps in any order of keys; NaN equals NaN, 0.0 differs from -0.0. */
+/* Same types, same content; maps in any order of keys; NaN equals NaN, 0.0 differs from -0.0.
+ * Values nested deeper than VALUE_DEPTH_MAX equal nothing. */
 bool value_equal(const struct cel_value *a, const struct cel_value *b);
