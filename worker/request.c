@@ -1,0 +1,214 @@
+#include "worker/request.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "message/body.h"
+
+/* Memory of finished requests that is kept: so many objects, each with buffers of so many bytes. */
+enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
+
+static const char *const state_names[REQUEST_STATES] = {"CLAIMED",  "READY",     "PIPED", "RUNNING",
+                                                        "SETTLING", "ABANDONED", "DONE"};
+static const char *const end_names[REQUEST_ENDS] = {"succeeded", "failed",  "retried",
+                                                    "ignored",   "skipped", "expired",
+                                                    "buried",    "parked",  "given back"};
+
+#define TO(state) (1U << REQUEST_##state)
+static const unsigned transitions[REQUEST_STATES] = {
+    [REQUEST_CLAIMED] = TO(READY) | TO(SETTLING),
+    [REQUEST_READY] = TO(PIPED) | TO(SETTLING),
+    [REQUEST_PIPED] = TO(RUNNING) | TO(READY),
+    [REQUEST_RUNNING] = TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_SETTLING] = TO(DONE),
+    [REQUEST_ABANDONED] = TO(DONE),
+    [REQUEST_DONE] = TO(CLAIMED),
+};
+#undef TO
+
+const char *request_state_name(enum request_state state)
+{
+    return state_names[state];
+}
+
+const char *request_end_name(enum request_end end)
+{
+    return end_names[end];
+}
+
+static struct request *request_of(struct list_link *link)
+{
+    return container_of(link, struct request, link);
+}
+
+static void request_free(struct request *request)
+{
+    envelope_deinit(&request->envelope);
+    buf_deinit(&request->bytes);
+    buf_deinit(&request->settlement.document);
+    buf_deinit(&request->settlement.retry);
+    buf_deinit(&request->settlement.sends);
+    mem_free(request->settlement.follow_ups);
+    mem_free(request);
+}
+
+void requests_deinit(struct requests *requests)
+{
+    for (size_t i = 0; i < REQUEST_STATES; i++) {
+        struct list_link *link;
+        while ((link = list_pop(&requests->lists[i])))
+            request_free(request_of(link));
+    }
+}
+
+size_t requests_live(const struct requests *requests)
+{
+    size_t live = 0;
+    for (size_t i = 0; i < REQUEST_DONE; i++)
+        live += requests->lists[i].count;
+    return live;
+}
+
+static void clear_buf(struct buf *buf)
+{
+    if (buf->cap > SPARE_BYTES_MAX)
+        buf_deinit(buf);
+    else
+        buf_clear(buf);
+}
+
+static void forget(struct request *request)
+{
+    struct settlement *settlement = &request->settlement;
+    envelope_deinit(&request->envelope);
+    request->envelope = (struct envelope){0};
+    request->task = (struct frame_task){0};
+    clear_buf(&request->bytes);
+    clear_buf(&settlement->document);
+    clear_buf(&settlement->retry);
+    clear_buf(&settlement->sends);
+    mem_free(settlement->follow_ups);
+    settlement->follow_ups = NULL;
+}
+
+struct request *
+request_new(struct requests *requests, const struct broker_claim *claim, struct str bytes)
+{
+    struct list_link *spare = list_pop(&requests->lists[REQUEST_DONE]);
+    struct request *request = spare ? request_of(spare) : mem_new(struct request);
+    if (!request)
+        return NULL;
+    if (!spare) {
+        /* What comes in is bounded by the broker and by the frames; these must hold all of it. */
+        buf_init(&request->bytes, 2 * ENVELOPE_BYTES_MAX);
+        buf_init(&request->settlement.document, 2 * FRAME_BYTES_MAX);
+        buf_init(&request->settlement.retry, 4 * ENVELOPE_BYTES_MAX);
+        buf_init(&request->settlement.sends, 2 * FRAME_BYTES_MAX);
+    }
+    request->table = requests;
+    request->claim = *claim;
+    request->seq = 0;
+    request->soft_limit = request->hard_limit = 0;
+    request->claimed_mono = request->ready_mono = request->started_mono = 0;
+    request->ack = ACK_LATE;
+    request->settlement.under_way = request->settlement.uncertain = false;
+    buf_add_str(&request->bytes, bytes);
+    if (buf_status(&request->bytes) < 0) {
+        request_free(request);
+        return NULL;
+    }
+    request->state = REQUEST_CLAIMED;
+    list_append(&requests->lists[REQUEST_CLAIMED], &request->link);
+    return request;
+}
+
+void request_set_state(struct request *request, enum request_state state)
+{
+    ASSERT(transitions[request->state] & (1U << state));
+    log_debug("Request moves", F_STR("task_id", request->envelope.id),
+              F_C("from", state_names[request->state]), F_C("to", state_names[state]));
+    list_remove(&request->table->lists[request->state], &request->link);
+    request->state = state;
+    struct list *list = &request->table->lists[state];
+    if (state != REQUEST_DONE) {
+        list_append(list, &request->link);
+        return;
+    }
+    if (list->count >= SPARE_MAX) {
+        request_free(request);
+        return;
+    }
+    forget(request);
+    list_append(list, &request->link);
+}
+
+static int upgrade(struct request *request, struct str fresh_tag, struct cel_error *err)
+{
+    struct buf upgraded = BUF_INIT(request->bytes.max);
+    envelope_deinit(&request->envelope);
+    int r = envelope_upgrade(buf_str(&request->bytes), fresh_tag, &upgraded, err);
+    if (r < 0) {
+        buf_deinit(&upgraded);
+        return r;
+    }
+    buf_deinit(&request->bytes);
+    request->bytes = upgraded;
+    r = envelope_decode(buf_str(&request->bytes), &request->envelope, err);
+    if (r <= 0)
+        return r;
+    envelope_deinit(&request->envelope);
+    return error_set(err, CEL_E_FORMAT, "a translated message without a task");
+}
+
+int request_read(struct request *request, struct str fresh_tag, struct cel_error *err)
+{
+    int r = envelope_decode(buf_str(&request->bytes), &request->envelope, err);
+    if (r == ENVELOPE_PROTOCOL_1)
+        r = upgrade(request, fresh_tag, err);
+    if (r < 0)
+        request->envelope = (struct envelope){0};
+    return r;
+}
+
+bool request_is_expired(const struct envelope *envelope, usec_t now_wall)
+{
+    return envelope->expires_wall != 0 && now_wall > envelope->expires_wall;
+}
+
+enum request_fate
+request_decide(const struct envelope *envelope, const struct frame_task *task, usec_t now_wall)
+{
+    if (!task)
+        return FATE_UNREGISTERED;
+    if (!body_accepts(envelope->content_type))
+        return FATE_REFUSED;
+    if (request_is_expired(envelope, now_wall))
+        return FATE_EXPIRED;
+    if (envelope->eta_wall > now_wall)
+        return FATE_PARK;
+    if (task->once && envelope->redelivered)
+        return FATE_LOOK_FIRST;
+    return FATE_RUN;
+}
+
+static usec_t first_given(usec_t a, usec_t b, usec_t c)
+{
+    if (a)
+        return a;
+    return b ? b : c;
+}
+
+void request_set_rules(struct request *request,
+                       const struct frame_task *task,
+                       usec_t worker_soft,
+                       usec_t worker_hard)
+{
+    request->task = *task;
+    request->task.name = request->task.queue = STR_NONE; /* they go when new code comes */
+    request->soft_limit = first_given(request->envelope.soft_limit, task->soft_limit, worker_soft);
+    request->hard_limit = first_given(request->envelope.hard_limit, task->hard_limit, worker_hard);
+}
+
+bool request_ignores_result(const struct request *request)
+{
+    return request->envelope.ignore_result || request->task.ignore_result;
+}

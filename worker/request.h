@@ -1,0 +1,130 @@
+/*
+ * One claimed call on its way through the supervisor: the message with its decoded headers, the
+ * rules of its task, its state, and at the end what the broker shall be told about it. Owned by the
+ * supervisor's table of requests; never seen by a child.
+ *
+ *   CLAIMED --run now--> READY --frame written--> PIPED --child has it--> RUNNING --outcome-->
+ * SETTLING --> DONE |                 |   ^                      |                        | ^ | |
+ * +-------recalled-------+                        +--lease lost--> ABANDONED --> DONE | +--expired,
+ * given back-------------------------------------------------+
+ *      +--parked, expired, buried, given back---------------------------------------------------+
+ *
+ * The policy before a run is request_decide(), a pure function; the one after it is settle.h.
+ */
+#pragma once
+
+#include "broker/broker.h"
+#include "core/list.h"
+#include "message/envelope.h"
+#include "worker/frame.h"
+
+enum request_state {
+    REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */
+    REQUEST_READY,     /* waits for a free child */
+    REQUEST_PIPED,     /* given to a child, its frame not yet wholly written */
+    REQUEST_RUNNING,   /* a child has it */
+    REQUEST_SETTLING,  /* the broker is being told */
+    REQUEST_ABANDONED, /* the lease was lost: nothing may be told */
+    REQUEST_DONE,      /* free */
+};
+enum { REQUEST_STATES = REQUEST_DONE + 1 };
+
+/* What a request came to; for the log and the counters. */
+enum request_end {
+    END_SUCCEEDED,
+    END_FAILED,
+    END_RETRIED,
+    END_IGNORED,
+    END_SKIPPED, /* `once`, and its result is there already */
+    END_EXPIRED,
+    END_BURIED,
+    END_PARKED,
+    END_GIVEN_BACK,
+};
+enum { REQUEST_ENDS = END_GIVEN_BACK + 1 };
+
+enum settle_verb { SETTLE_COMPLETE, SETTLE_ACK, SETTLE_GIVE_BACK, SETTLE_PARK };
+
+/* What the broker shall be told; filled by settle.c, kept until the broker has taken it. */
+struct settlement {
+    enum settle_verb verb;
+    enum request_end end;
+    struct broker_completion completion; /* points into what follows and into the request */
+    struct broker_dead dead;
+    usec_t due_wall;                   /* PARK */
+    struct broker_message *follow_ups; /* owned, with its texts in `sends` */
+    struct buf document, retry, sends;
+    char detail[256]; /* text of `dead` */
+    bool under_way;
+    bool uncertain; /* an earlier attempt may have been carried out */
+};
+
+/* The early acknowledgement, for tasks that ask for it. FAILED: it may or may not have arrived. */
+enum request_ack { ACK_LATE, ACK_SENT, ACK_DONE, ACK_FAILED };
+
+struct requests;
+struct completions;
+
+struct request {
+    struct requests *table;
+    struct completions *completions; /* who tells the broker */
+    struct list_link link;           /* in the list of its state */
+    enum request_state state;
+    struct broker_claim claim; /* its queue's name belongs to the consumer */
+    struct buf bytes;          /* the message; protocol 1 already translated */
+    struct envelope envelope;  /* borrows from `bytes`; all absent when they could not be read */
+    struct frame_task task;    /* rules of the registered task; its texts are absent */
+    uint64_t seq;              /* of this dispatch */
+    usec_t soft_limit, hard_limit; /* in force; 0: none */
+    usec_t claimed_mono, ready_mono, started_mono;
+    enum request_ack ack;
+    struct settlement settlement;
+};
+
+/* All requests of a worker, by state. Finished ones are kept for re-use, with their memory. */
+struct requests {
+    struct list lists[REQUEST_STATES];
+    uint64_t last_seq;
+};
+
+const char *request_state_name(enum request_state state);
+const char *request_end_name(enum request_end end);
+
+void requests_deinit(struct requests *requests);
+/* How many are not done. */
+size_t requests_live(const struct requests *requests);
+
+/* A new request in CLAIMED with a copy of `bytes`. NULL when memory is short. */
+struct request *request_new(struct requests *requests,
+                            const struct broker_claim *claim,
+                            struct str bytes) MUST_CHECK;
+/* The only writer of the state: follows one arrow of the drawing (any other is our mistake) and
+ * moves the request to the list of its new state. DONE forgets what it held. */
+void request_set_state(struct request *request, enum request_state state);
+
+/*
+ * Decodes the headers; `fresh_tag` is the delivery tag of a protocol 1 message that has none. 0, or
+ * what envelope_decode says: such a message is to be buried as undecodable.
+ */
+int request_read(struct request *request, struct str fresh_tag, struct cel_error *err) MUST_CHECK;
+
+enum request_fate {
+    FATE_RUN,
+    FATE_LOOK_FIRST, /* run unless its result is SUCCESS already */
+    FATE_PARK,       /* until its eta */
+    FATE_EXPIRED,
+    FATE_UNREGISTERED,
+    FATE_REFUSED, /* content type */
+};
+/* What shall become of a call with these headers. `task` NULL: no child registered that name. */
+enum request_fate
+request_decide(const struct envelope *envelope, const struct frame_task *task, usec_t now_wall);
+/* Asked again just before the dispatch. */
+bool request_is_expired(const struct envelope *envelope, usec_t now_wall);
+/* Takes over the task's rules and the limits in force: header over task over worker. */
+void request_set_rules(struct request *request,
+                       const struct frame_task *task,
+                       usec_t worker_soft,
+                       usec_t worker_hard);
+/* Neither the call nor its task wants a result. */
+bool request_ignores_result(const struct request *request);

@@ -1,0 +1,496 @@
+#include "worker/settle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/backoff.h"
+#include "core/json.h"
+#include "core/mem.h"
+#include "message/body.h"
+#include "message/result.h"
+
+/* A longer countdown is taken for so much: dates beyond are no dates. */
+#define COUNTDOWN_MAX (10 * 365 * 24 * 3600 * USEC_PER_SEC)
+
+static void begin(const struct request *request, enum request_end end, struct settlement *ret)
+{
+    buf_clear(&ret->document);
+    buf_clear(&ret->retry);
+    buf_clear(&ret->sends);
+    mem_free(ret->follow_ups);
+    ret->follow_ups = NULL;
+    ret->verb = SETTLE_COMPLETE;
+    ret->end = end;
+    ret->completion = (struct broker_completion){.claim = request->claim};
+    ret->dead = (struct broker_dead){.reason = STR_NONE};
+    ret->due_wall = 0;
+    ret->under_way = ret->uncertain = false;
+}
+
+/* Ends every way of settling: a settlement that says nothing is a bare acknowledgement, one that
+ * could not be built gives the call back. */
+static int finish(const struct request *request, int status, struct settlement *ret)
+{
+    if (status == 0)
+        status = buf_status(&ret->document);
+    if (status == 0)
+        status = buf_status(&ret->retry);
+    if (status < 0) {
+        settle_give_back(request, ret);
+        return status;
+    }
+    struct broker_completion *completion = &ret->completion;
+    if (ret->document.len > 0) {
+        completion->result_id = request->envelope.id;
+        completion->result_document = buf_str(&ret->document);
+    }
+    if (ret->retry.len > 0)
+        completion->retry = buf_str(&ret->retry);
+    if (!completion->result_id.ptr && !completion->retry.ptr && !completion->dead &&
+        completion->follow_up_count == 0)
+        ret->verb = SETTLE_ACK;
+    return 0;
+}
+
+/* --- documents ------------------------------------------------------------------------------ */
+
+static int
+add_document(const struct request *request, const struct result *content, struct buf *buf)
+{
+    struct result result = *content;
+    result.task_id = request->envelope.id;
+    result.group_id = request->envelope.group;
+    result.parent_id = request->envelope.parent_id;
+    return result_encode(buf, &result);
+}
+
+static int
+store(const struct request *request, const struct result *content, struct settlement *ret)
+{
+    return request_ignores_result(request) ? 0 : add_document(request, content, &ret->document);
+}
+
+/* A final document whose result is an exception of our own making. */
+static int store_exception(const struct request *request,
+                           struct str status,
+                           const struct buf *exception,
+                           usec_t now_wall,
+                           struct settlement *ret)
+{
+    int r = buf_status(exception);
+    if (r < 0)
+        return r;
+    return store(request,
+                 &(struct result){.status = status,
+                                  .result_json = buf_str(exception),
+                                  .date_done_wall = now_wall},
+                 ret);
+}
+
+static int store_failure_text(const struct request *request,
+                              struct str type,
+                              struct str text,
+                              struct str module,
+                              usec_t now_wall,
+                              struct settlement *ret)
+{
+    CLEANUP(buf_deinit) struct buf exception = BUF_INIT(VALUE_BYTES_MAX);
+    result_add_exception_text(&exception, type, text, module);
+    return store_exception(request, STR("FAILURE"), &exception, now_wall, ret);
+}
+
+int settle_started_document(const struct request *request,
+                            struct str node,
+                            int64_t pid,
+                            struct buf *buf)
+{
+    CLEANUP(buf_deinit) struct buf meta = BUF_INIT(VALUE_BYTES_MAX);
+    buf_add_c(&meta, "{\"pid\": ");
+    buf_add_i64(&meta, pid);
+    buf_add_c(&meta, ", \"hostname\": ");
+    json_add_text(&meta, node);
+    buf_add_char(&meta, '}');
+    int r = buf_status(&meta);
+    if (r < 0)
+        return r;
+    return add_document(
+        request, &(struct result){.status = STR("STARTED"), .result_json = buf_str(&meta)}, buf);
+}
+
+int settle_progress_document(const struct request *request,
+                             const struct frame_progress *progress,
+                             struct buf *buf)
+{
+    return add_document(
+        request, &(struct result){.status = progress->state, .result_json = progress->meta_json},
+        buf);
+}
+
+/* --- after a run ---------------------------------------------------------------------------- */
+
+/* The sends' texts go away with the frame, so they are copied: first all bytes, then the pointers.
+ */
+static int keep_sends(const struct frame_outcome *outcome, struct settlement *ret)
+{
+    if (outcome->send_count == 0)
+        return 0;
+    ret->follow_ups = mem_array(outcome->send_count, sizeof(*ret->follow_ups));
+    if (!ret->follow_ups)
+        return -ENOMEM;
+    for (size_t i = 0; i < outcome->send_count; i++) {
+        buf_add_str(&ret->sends, outcome->sends[i].queue);
+        buf_add_str(&ret->sends, outcome->sends[i].bytes);
+    }
+    int r = buf_status(&ret->sends);
+    if (r < 0)
+        return r;
+    const char *at = ret->sends.ptr;
+    for (size_t i = 0; i < outcome->send_count; i++) {
+        const struct frame_send *send = &outcome->sends[i];
+        struct broker_message *message = &ret->follow_ups[i];
+        message->queue = str_n(at, send->queue.len);
+        message->bytes = str_n(at + send->queue.len, send->bytes.len);
+        message->step = priority_step(send->step);
+        at += send->queue.len + send->bytes.len;
+    }
+    ret->completion.follow_ups = ret->follow_ups;
+    ret->completion.follow_up_count = outcome->send_count;
+    return 0;
+}
+
+static int succeed(const struct request *request,
+                   const struct frame_outcome *outcome,
+                   const struct settle_context *context,
+                   struct settlement *ret)
+{
+    begin(request, END_SUCCEEDED, ret);
+    int r = store(request,
+                  &(struct result){.status = STR("SUCCESS"),
+                                   .result_json = outcome->result_json,
+                                   .children_json = outcome->children_json,
+                                   .date_done_wall = context->now_wall},
+                  ret);
+    if (r == 0)
+        r = keep_sends(outcome, ret);
+    return finish(request, r, ret);
+}
+
+static int
+ignore(const struct request *request, const struct frame_outcome *outcome, struct settlement *ret)
+{
+    begin(request, END_IGNORED, ret);
+    return finish(request, keep_sends(outcome, ret), ret);
+}
+
+static int fail(const struct request *request,
+                const struct frame_outcome *outcome,
+                const struct settle_context *context,
+                struct settlement *ret)
+{
+    begin(request, END_FAILED, ret);
+    int r = store(request,
+                  &(struct result){.status = STR("FAILURE"),
+                                   .result_json = outcome->result_json,
+                                   .traceback = outcome->traceback,
+                                   .date_done_wall = context->now_wall},
+                  ret);
+    return finish(request, r, ret);
+}
+
+static usec_t
+retry_delay(const struct request *request, const struct frame_outcome *outcome, uint64_t random)
+{
+    const struct frame_task *task = &request->task;
+    usec_t delay = task->retry_delay;
+    if (outcome->countdown_usec >= 0) {
+        delay = (usec_t)outcome->countdown_usec;
+    } else if (task->retry_backoff) {
+        struct backoff backoff = {.first = task->retry_delay, .cap = task->retry_delay_max};
+        int64_t retries = request->envelope.retries;
+        delay = backoff_delay_full_jitter(&backoff, retries > 63 ? 63 : (unsigned)retries, random);
+    }
+    return delay < COUNTDOWN_MAX ? delay : COUNTDOWN_MAX;
+}
+
+/* The message of the next attempt: the same envelope with another eta, count, origin and tag. */
+static int add_next_attempt(const struct request *request,
+                            usec_t due_wall,
+                            const struct settle_context *context,
+                            struct buf *buf)
+{
+    struct envelope next = request->envelope;
+    char eta[ISOTIME_SIZE];
+    next.eta_wall = due_wall;
+    next.eta_text = due_wall ? isotime_format(due_wall, eta) : STR_NONE;
+    next.retries++;
+    next.redelivered = false;
+    next.origin = context->node;
+    next.delivery_tag = context->delivery_tag;
+    return envelope_encode(buf, &next);
+}
+
+static bool has_exception(const struct frame_outcome *outcome)
+{
+    return outcome->result_json.len > 0 && !str_equal(outcome->result_json, STR("null"));
+}
+
+/* Celery's words for retries that are used up when no exception was given. */
+static int give_up(const struct request *request,
+                   const struct frame_outcome *outcome,
+                   const struct settle_context *context,
+                   struct settlement *ret)
+{
+    if (has_exception(outcome))
+        return fail(request, outcome, context, ret);
+    begin(request, END_FAILED, ret);
+    const struct envelope *envelope = &request->envelope;
+    CLEANUP(buf_deinit) struct buf text = BUF_INIT(VALUE_BYTES_MAX);
+    buf_add_c(&text, "Can't retry ");
+    buf_add_str(&text, envelope->task);
+    buf_add_char(&text, '[');
+    buf_add_str(&text, envelope->id);
+    buf_add_c(&text, "] args:");
+    buf_add_str(&text, envelope->argsrepr);
+    buf_add_c(&text, " kwargs:");
+    buf_add_str(&text, envelope->kwargsrepr);
+    int r = buf_status(&text);
+    if (r == 0)
+        r = store_failure_text(request, STR("MaxRetriesExceededError"), buf_str(&text),
+                               STR("celery.exceptions"), context->now_wall, ret);
+    return finish(request, r, ret);
+}
+
+static int retry(const struct request *request,
+                 const struct frame_outcome *outcome,
+                 const struct settle_context *context,
+                 struct settlement *ret)
+{
+    int64_t most = request->task.max_retries;
+    if (most >= 0 && request->envelope.retries >= most && !outcome->free_retry)
+        return give_up(request, outcome, context, ret);
+    begin(request, END_RETRIED, ret);
+    usec_t delay = retry_delay(request, outcome, context->random);
+    usec_t due_wall = delay ? context->now_wall + delay : 0;
+    ret->completion.retry_due_wall = due_wall;
+    int r = add_next_attempt(request, due_wall, context, &ret->retry);
+    if (r < 0)
+        return finish(request, r, ret);
+    CLEANUP(buf_deinit) struct buf children = BUF_INIT(VALUE_BYTES_MAX);
+    buf_add_c(&children, "[[["); /* the next attempt bears the task's own id */
+    json_add_text(&children, request->envelope.id);
+    buf_add_c(&children, ", null], null]]");
+    r = buf_status(&children);
+    if (r == 0)
+        r = store(request,
+                  &(struct result){.status = STR("RETRY"),
+                                   .result_json = outcome->result_json,
+                                   .traceback = outcome->traceback,
+                                   .children_json = buf_str(&children)},
+                  ret);
+    return finish(request, r, ret);
+}
+
+/* --- quarantine ------------------------------------------------------------------------------ */
+
+static void
+bury(const struct request *request, struct str reason, struct str detail, struct settlement *ret)
+{
+    snprintf(ret->detail, sizeof(ret->detail), STR_FORMAT, STR_ARGS(detail));
+    ret->dead = (struct broker_dead){.reason = reason,
+                                     .detail = str_of(ret->detail),
+                                     .task_id = request->envelope.id,
+                                     .task = request->envelope.task};
+    ret->completion.dead = &ret->dead;
+}
+
+static int refuse_body(const struct request *request,
+                       const struct frame_outcome *outcome,
+                       const struct settle_context *context,
+                       struct settlement *ret)
+{
+    begin(request, END_BURIED, ret);
+    bury(request, STR("undecodable"), outcome->detail, ret);
+    int r = store(request,
+                  &(struct result){.status = STR("FAILURE"),
+                                   .result_json = outcome->result_json,
+                                   .traceback = outcome->traceback,
+                                   .date_done_wall = context->now_wall},
+                  ret);
+    return finish(request, r, ret);
+}
+
+int settle_outcome(const struct request *request,
+                   const struct frame_outcome *outcome,
+                   const struct settle_context *context,
+                   struct settlement *ret)
+{
+    switch (outcome->kind) {
+    case OUTCOME_SUCCESS:
+        return succeed(request, outcome, context, ret);
+    case OUTCOME_IGNORE:
+        return ignore(request, outcome, ret);
+    case OUTCOME_RETRY:
+        return retry(request, outcome, context, ret);
+    case OUTCOME_REFUSED:
+        return refuse_body(request, outcome, context, ret);
+    case OUTCOME_FAILURE:
+        break;
+    }
+    return fail(request, outcome, context, ret);
+}
+
+/* --- the manner of death --------------------------------------------------------------------- */
+
+void death_describe(const struct death *death, char *buffer, size_t size)
+{
+    const char *name = death->term_signal ? sigabbrev_np(death->term_signal) : NULL;
+    if (!death->term_signal)
+        snprintf(buffer, size, "exitcode %lld", (long long)death->exit_status);
+    else if (name)
+        snprintf(buffer, size, "signal %d (SIG%s)", death->term_signal, name);
+    else
+        snprintf(buffer, size, "signal %d (%d)", death->term_signal, death->term_signal);
+}
+
+static int lose(const struct request *request,
+                const struct death *death,
+                const struct settle_context *context,
+                struct settlement *ret)
+{
+    char how[64], text[160];
+    death_describe(death, how, sizeof(how));
+    snprintf(text, sizeof(text), "Worker exited prematurely: %s Job: %llu.", how,
+             (unsigned long long)request->seq);
+    begin(request, END_FAILED, ret);
+    int r = store_failure_text(request, STR("WorkerLostError"), str_of(text),
+                               STR("billiard.exceptions"), context->now_wall, ret);
+    return finish(request, r, ret);
+}
+
+static int run_out_of_time(const struct request *request,
+                           const struct settle_context *context,
+                           struct settlement *ret)
+{
+    CLEANUP(buf_deinit) struct buf message = BUF_INIT(64);
+    CLEANUP(buf_deinit) struct buf exception = BUF_INIT(4096);
+    buf_add_char(&message, '[');
+    if (request->hard_limit % USEC_PER_SEC == 0)
+        buf_add_u64(&message, request->hard_limit / USEC_PER_SEC);
+    else
+        json_add_double(&message, (double)request->hard_limit / (double)USEC_PER_SEC);
+    buf_add_char(&message, ']');
+    begin(request, END_FAILED, ret);
+    int r = buf_status(&message);
+    if (r == 0) {
+        result_add_exception(&exception, STR("TimeLimitExceeded"), buf_str(&message),
+                             STR("billiard.exceptions"));
+        r = store_exception(request, STR("FAILURE"), &exception, context->now_wall, ret);
+    }
+    return finish(request, r, ret);
+}
+
+int settle_death(const struct request *request,
+                 const struct death *death,
+                 const struct settle_context *context,
+                 struct settlement *ret)
+{
+    if (death->cause == DEATH_HARD_LIMIT)
+        return run_out_of_time(request, context, ret);
+    if (death->cause == DEATH_SHUTDOWN && request->ack == ACK_LATE) {
+        settle_give_back(request, ret);
+        return 0;
+    }
+    return lose(request, death, context, ret);
+}
+
+/* --- calls that are not run ------------------------------------------------------------------ */
+
+static int
+expire(const struct request *request, const struct settle_context *context, struct settlement *ret)
+{
+    CLEANUP(buf_deinit) struct buf exception = BUF_INIT(4096);
+    result_add_exception_text(&exception, STR("TaskRevokedError"), STR("expired"),
+                              STR("celery.exceptions"));
+    begin(request, END_EXPIRED, ret);
+    return finish(
+        request, store_exception(request, STR("REVOKED"), &exception, context->now_wall, ret), ret);
+}
+
+static int bury_unregistered(const struct request *request,
+                             const struct settle_context *context,
+                             struct settlement *ret)
+{
+    begin(request, END_BURIED, ret);
+    bury(request, STR("unregistered"), STR("no module of this worker registers the task"), ret);
+    int r = store_failure_text(request, STR("NotRegistered"), request->envelope.task,
+                               STR("celery.exceptions"), context->now_wall, ret);
+    return finish(request, r, ret);
+}
+
+/* The words are those of whoever would decode the body; nothing is decoded of such a type. */
+static void explain_refusal(const struct envelope *envelope, struct cel_error *err)
+{
+    struct body body;
+    if (body_decode(envelope, &body, err) == 0)
+        body_deinit(&body);
+}
+
+static int bury_refused(const struct request *request,
+                        const struct settle_context *context,
+                        struct settlement *ret)
+{
+    struct cel_error err = {0};
+    explain_refusal(&request->envelope, &err);
+    begin(request, END_BURIED, ret);
+    bury(request, STR("content type"), str_of(err.text), ret);
+    int r = store_failure_text(request, STR("ContentDisallowed"), str_of(err.text),
+                               STR("kombu.exceptions"), context->now_wall, ret);
+    return finish(request, r, ret);
+}
+
+int settle_unrun(const struct request *request,
+                 enum request_fate fate,
+                 const struct settle_context *context,
+                 struct settlement *ret)
+{
+    switch (fate) {
+    case FATE_EXPIRED:
+        return expire(request, context, ret);
+    case FATE_UNREGISTERED:
+        return bury_unregistered(request, context, ret);
+    case FATE_REFUSED:
+        return bury_refused(request, context, ret);
+    case FATE_PARK:
+        begin(request, END_PARKED, ret);
+        ret->verb = SETTLE_PARK;
+        ret->due_wall = request->envelope.eta_wall;
+        return 0;
+    case FATE_RUN:
+    case FATE_LOOK_FIRST:
+        break;
+    }
+    settle_give_back(request, ret);
+    return 0;
+}
+
+void settle_undecodable(const struct request *request, struct str why, struct settlement *ret)
+{
+    begin(request, END_BURIED, ret);
+    bury(request, STR("undecodable"), why, ret);
+}
+
+void settle_skip(const struct request *request, struct settlement *ret)
+{
+    begin(request, END_SKIPPED, ret);
+    ret->verb = SETTLE_ACK;
+}
+
+void settle_give_back(const struct request *request, struct settlement *ret)
+{
+    begin(request, END_GIVEN_BACK, ret);
+    ret->verb = SETTLE_GIVE_BACK;
+    if (request->ack == ACK_LATE)
+        return;
+    ret->verb = SETTLE_COMPLETE; /* the broker has it no more: sent once more, unchanged */
+    ret->completion.retry = buf_str(&request->bytes);
+}

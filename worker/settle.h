@@ -1,0 +1,74 @@
+/*
+ * What to do with a call once it is known what became of it: the policy after a run, and the words
+ * for the calls that were not run. Pure functions: from the request (headers, rules of its task)
+ * and an outcome, a death or a fate to a settlement; no I/O, no clock, no chance of their own. The
+ * settlement points into the request, which must outlive it.
+ *
+ *   outcome SUCCESS            result stored, sends pushed
+ *           IGNORE             sends pushed, nothing stored
+ *           RETRY              next attempt parked under the same id, RETRY stored; with the
+ * retries used up: FAILURE with the exception that was given FAILURE            FAILURE REFUSED
+ * FAILURE, message to quarantine child died                 FAILURE WorkerLostError hard time limit
+ * FAILURE TimeLimitExceeded killed by a cold stop      given back, the attempt not counted
+ * (acknowledged early: WorkerLostError)
+ *
+ * (celery-wire, sections C.3 and D.2 to D.4.) Nothing is stored for a call that ignores its result.
+ */
+#pragma once
+
+#include "worker/request.h"
+
+/* What a settlement needs from outside. */
+struct settle_context {
+    usec_t now_wall;
+    uint64_t random;         /* for the jitter */
+    struct str node;         /* name@host: origin of the next attempt */
+    struct str delivery_tag; /* unique: of the next attempt */
+};
+
+enum death_cause {
+    DEATH_CRASH,      /* ended by itself or by a stranger */
+    DEATH_HARD_LIMIT, /* killed for its hard time limit */
+    DEATH_SHUTDOWN,   /* killed by a cold stop */
+};
+struct death {
+    enum death_cause cause;
+    int64_t exit_status; /* when term_signal is 0 */
+    int term_signal;
+};
+
+/*
+ * All of these write `ret` (an earlier content is forgotten, its memory re-used). 0; -ENOMEM or
+ * CEL_E_LIMIT when the documents could not be built: then `ret` gives the call back.
+ */
+int settle_outcome(const struct request *request,
+                   const struct frame_outcome *outcome,
+                   const struct settle_context *context,
+                   struct settlement *ret);
+int settle_death(const struct request *request,
+                 const struct death *death,
+                 const struct settle_context *context,
+                 struct settlement *ret);
+/* For a call that is not run: PARK, EXPIRED, UNREGISTERED, REFUSED. */
+int settle_unrun(const struct request *request,
+                 enum request_fate fate,
+                 const struct settle_context *context,
+                 struct settlement *ret);
+/* A message whose headers cannot be read; `why` is copied. */
+void settle_undecodable(const struct request *request, struct str why, struct settlement *ret);
+/* Its result is there already: acknowledged. */
+void settle_skip(const struct request *request, struct settlement *ret);
+/* Back to the queue, as if it had never been claimed. */
+void settle_give_back(const struct request *request, struct settlement *ret);
+
+/* Documents of a call that goes on: appended to `buf`. */
+int settle_started_document(const struct request *request,
+                            struct str node,
+                            int64_t pid,
+                            struct buf *buf) MUST_CHECK;
+int settle_progress_document(const struct request *request,
+                             const struct frame_progress *progress,
+                             struct buf *buf) MUST_CHECK;
+
+/* "signal 11 (SIGSEGV)" or "exitcode 0". */
+void death_describe(const struct death *death, char *buffer, size_t size);
