@@ -1,0 +1,84 @@
+/*
+ * The pool: the slots of a worker by state, which child gets the next request, when a child is
+ * replaced (too many tasks, new code, death), and their one timer. It knows slots and frames; no
+ * queue, no Redis, no retries.
+ *
+ * The first child of a pool, and the first with new code, starts alone: it tells what is
+ * registered, or ends with status 78 after one clear line. Only when it has said hello do the
+ * others start. With new code the old children work on until then, and for good if it cannot be
+ * used.
+ */
+#pragma once
+
+#include "worker/registry.h"
+#include "worker/slot.h"
+
+/* What a pool tells its owner, from the loop. */
+struct pool_events {
+    /* The first hello of a generation: `registry` is new. */
+    void (*on_code)(void *data, bool reloaded);
+    /* A child became free, or went away: look for work. */
+    void (*on_room)(void *data);
+    void (*on_written)(void *data, struct request *request);
+    void (*on_progress)(void *data, struct request *request, const struct frame_progress *progress);
+    void (*on_outcome)(void *data, struct request *request, const struct frame_outcome *outcome);
+    void (*on_recall)(void *data, struct request *request);
+    void (*on_death)(void *data, struct request *request, const struct death *death);
+    /* No child can be had: status 78 (its module cannot be used) or 70 (it dies before its hello).
+     */
+    void (*on_unusable)(void *data, int exit_status);
+    void (*on_empty)(void *data); /* after pool_stop: the last process is gone */
+};
+
+struct pool_options {
+    unsigned concurrency;
+    int64_t max_tasks_per_child; /* 0: no limit */
+    struct frame_setup setup;
+};
+
+struct pool {
+    const struct pool_events *events;
+    void *data;
+    struct pool_options options;
+    struct slot_shared shared;
+    struct registry registry; /* of the newest code that said hello */
+    uv_timer_t timer;         /* for the earliest deadline of any slot */
+    usec_t timer_mono;
+    unsigned generation; /* of the code in use; 0: none said hello yet */
+    unsigned trial;      /* generation that has not said hello yet; 0: none */
+    unsigned last_number;
+    bool stopping;
+};
+
+/* 0 or -ENOMEM. The setup is encoded here and may go. */
+int pool_init(struct pool *pool,
+              uv_loop_t *loop,
+              const struct pool_options *options,
+              const struct pool_events *events,
+              void *data) MUST_CHECK;
+void pool_start(struct pool *pool);
+/* New children with new code; the old ones finish their task. Returns false while a start is under
+ * way. */
+bool pool_reload(struct pool *pool);
+/* Idle children end; busy ones after their task, or at once when `cold`. May be called again. */
+void pool_stop(struct pool *pool, bool cold);
+/* When no slot has a process: frees all; the timer closes with the loop's next turn. */
+void pool_deinit(struct pool *pool);
+
+/* Children that could take a request now; and those at work. */
+static inline size_t pool_idle(const struct pool *pool)
+{
+    return pool->shared.lists[SLOT_IDLE].count;
+}
+static inline size_t pool_busy(const struct pool *pool)
+{
+    return pool->shared.lists[SLOT_BUSY].count + pool->shared.lists[SLOT_RETIRING].count;
+}
+/*
+ * Gives `request` to an idle child, the one that was idle for the shortest time. 1: the child has
+ * it; 0: on_written follows; -EAGAIN: there is no idle child, the request remains the caller's.
+ * `ret_pid` is written unless it fails.
+ */
+int pool_run(struct pool *pool, struct request *request, int64_t *ret_pid) MUST_CHECK;
+/* One log line for each child. */
+void pool_report(const struct pool *pool);
