@@ -1,0 +1,35 @@
+/*
+ * Carries settlements to the broker until they are known to be there. While Redis cannot be reached
+ * they are kept, and told again when it is back: an outcome is never dropped. Telling one twice is
+ * harmless, since the broker looks first whether the claim is still ours.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "worker/request.h"
+
+/* 0: the broker has taken it; BROKER_E_LOST: the claim was not ours any more, nothing was written;
+ * -ECANCELED: the broker was closed first. The request is DONE afterwards. */
+typedef void completions_told_fn(void *data, struct request *request, int status);
+
+struct completions {
+    struct broker *broker;
+    struct requests *requests;
+    completions_told_fn *told;
+    void *data;
+    uv_timer_t timer;  /* until failed ones are told again */
+    unsigned failures; /* in a row */
+};
+
+void completions_init(struct completions *completions,
+                      uv_loop_t *loop,
+                      struct broker *broker,
+                      struct requests *requests,
+                      completions_told_fn *told,
+                      void *data);
+void completions_deinit(struct completions *completions);
+/* Tells what request->settlement says; the request is SETTLING. */
+void completions_tell(struct completions *completions, struct request *request);
+/* The acknowledgement of a task that wants it before it runs. What is told later knows of it. */
+void completions_ack_early(struct completions *completions, struct request *request);

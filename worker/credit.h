@@ -1,0 +1,92 @@
+/*
+ * How many calls to claim, and from which queue: free children to claims. Waits when nothing is
+ * there, gives back what it holds and cannot run. See credit.c for the mechanism.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "broker/broker.h"
+
+/* --- the arithmetic, without a loop ---------------------------------------------------------- */
+
+#define CREDIT_QUICK_USEC   (2 * USEC_PER_MSEC)  /* tasks below this are claimed ahead of need */
+#define CREDIT_BACKLOG_USEC (5 * USEC_PER_MSEC)  /* worth of work that may be held ready */
+#define CREDIT_HOLD_USEC    (10 * USEC_PER_MSEC) /* the longest that anything is held unused */
+enum { CREDIT_LOOKAHEAD_MAX = 256, CREDIT_CLAIM_MAX = 64 };
+
+/* Recent run times: an average in which the last eight runs or so count. */
+struct credit_meter {
+    usec_t average; /* 0: nothing is known */
+};
+void credit_meter_add(struct credit_meter *meter, usec_t run_time);
+/* Something had to be given back: the next ones are taken for slow until shown otherwise. */
+void credit_meter_doubt(struct credit_meter *meter);
+/* How many calls may wait for `children` that are all at work. */
+size_t credit_lookahead(const struct credit_meter *meter, size_t children);
+/* How many to claim now, with `idle` children and `held` calls claimed and not given to a child. */
+size_t credit_want(size_t idle, size_t lookahead, size_t held);
+
+/* --- the claims ------------------------------------------------------------------------------ */
+
+/* What the credit asks of its owner. */
+struct credit_events {
+    /* Children that are idle, children in all, calls held, and since when the oldest is held. */
+    void (*look)(void *data,
+                 size_t *ret_idle,
+                 size_t *ret_children,
+                 size_t *ret_held,
+                 usec_t *ret_since_mono);
+    void (*on_claimed)(void *data, const struct broker_claimed *claimed, size_t count);
+    /* Give back all that is held. */
+    void (*give_back)(void *data);
+    void (*on_first_claim)(void *data); /* the first claim was answered */
+    void (*on_stopped)(void *data);     /* after credit_stop: nothing is under way or staged */
+};
+
+struct credit;
+struct credit_queue {
+    struct credit *credit;
+    struct str name;
+    enum { CREDIT_ASK, CREDIT_WAITING, CREDIT_UNSTAGING } state;
+    bool cancelled; /* the wait */
+    bool staged;    /* perhaps */
+};
+
+struct credit {
+    struct broker *broker;
+    const struct credit_events *events;
+    void *data;
+    struct credit_queue *queues;
+    size_t count, next; /* whose turn it is */
+    struct credit_meter meter;
+    struct credit_queue *claiming; /* NULL: no claim is under way */
+    size_t claiming_max;
+    bool started, stopping, stopped, answered;
+    unsigned failures;    /* of claims, in a row */
+    usec_t attempt_mono;  /* of the last claim */
+    usec_t progress_mono; /* when a child was last free */
+    usec_t probe_interval;
+    uv_timer_t pause; /* after a failure */
+    uv_timer_t hold;  /* runs while something is held and every child is at work */
+};
+
+/* `queues` are borrowed for the life of the credit. */
+void credit_init(struct credit *credit,
+                 uv_loop_t *loop,
+                 struct broker *broker,
+                 const struct str *queues,
+                 size_t count,
+                 const struct credit_events *events,
+                 void *data);
+void credit_deinit(struct credit *credit);
+void credit_start(struct credit *credit);
+/* To be called when a child became free, when calls were dispatched, when anything changed. Cheap.
+ */
+void credit_turn(struct credit *credit);
+/* A task ended after `run_time`. */
+void credit_note_run(struct credit *credit, usec_t run_time);
+/* Claims once, whatever the wait says, if there is room and no claim since `since_mono`. */
+void credit_probe(struct credit *credit, usec_t since_mono);
+/* Ends waits and claims and puts staged messages back. */
+void credit_stop(struct credit *credit);

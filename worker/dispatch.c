@@ -1,0 +1,400 @@
+#include "worker/dispatch.h"
+
+#include <errno.h>
+
+#include "core/backoff.h"
+#include "core/id.h"
+#include "core/log.h"
+#include "message/result.h"
+
+#define STORE_DEADLINE_USEC (10 * USEC_PER_SEC)
+#define LOOK_DEADLINE_USEC  (5 * USEC_PER_SEC)
+
+static struct list *in_state(struct dispatch *dispatch, enum request_state state)
+{
+    return &dispatch->requests.lists[state];
+}
+
+static struct request *request_of(struct list_link *link)
+{
+    return container_of(link, struct request, link);
+}
+
+static struct dispatch *dispatch_of(struct request *request)
+{
+    return container_of(request->table, struct dispatch, requests);
+}
+
+/* --- telling --------------------------------------------------------------------------------- */
+
+static void on_told(void *data, struct request *request, int status)
+{
+    struct dispatch *dispatch = data;
+    const struct settlement *settlement = &request->settlement;
+    if (status == 0) {
+        dispatch->ends[settlement->end]++;
+        if (settlement->verb == SETTLE_PARK)
+            dispatch->events->on_parked(dispatch->data, request->claim.queue, settlement->due_wall);
+        else if (settlement->end == END_RETRIED && settlement->completion.retry_due_wall)
+            dispatch->events->on_parked(dispatch->data, request->claim.queue,
+                                        settlement->completion.retry_due_wall);
+    } else {
+        dispatch->lost++;
+        log_warning(status == BROKER_E_LOST ? "The claim was lost; nothing was recorded"
+                                            : "Redis was not told in time; the task comes back",
+                    F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+                    F_C("outcome", request_end_name(settlement->end)));
+    }
+}
+
+static void tell(struct dispatch *dispatch, struct request *request)
+{
+    request_set_state(request, REQUEST_SETTLING);
+    completions_tell(&dispatch->completions, request);
+}
+
+/* Values for settle.c that need memory of their own. */
+struct occasion {
+    struct settle_context context;
+    char delivery_tag[UUID_SIZE];
+};
+
+static const struct settle_context *now(const struct dispatch *dispatch, struct occasion *occasion)
+{
+    occasion->context = (struct settle_context){.now_wall = clock_wall(),
+                                                .random = backoff_random(),
+                                                .node = dispatch->options.node,
+                                                .delivery_tag = uuid_new(occasion->delivery_tag)};
+    return &occasion->context;
+}
+
+/* --- the log --------------------------------------------------------------------------------- */
+
+/* "ValueError: boom" of the document that is about to be stored. */
+static void describe_error(const struct request *request, struct buf *text)
+{
+    struct result_view view;
+    struct str document = buf_str(&request->settlement.document);
+    if (document.len == 0 || result_decode(document, &view, NULL) < 0)
+        return;
+    buf_add_str(text, view.exc_type);
+    if (view.exc_text.len > 0) {
+        buf_add_c(text, ": ");
+        buf_add_str(text, view.exc_text);
+    }
+    result_view_deinit(&view);
+}
+
+static void log_end(const struct request *request, usec_t runtime)
+{
+    static const struct {
+        enum log_level level;
+        const char *sentence;
+    } words[REQUEST_ENDS] = {
+        [END_SUCCEEDED] = {LOG_LEVEL_INFO, "Task succeeded"},
+        [END_FAILED] = {LOG_LEVEL_ERROR, "Task failed"},
+        [END_RETRIED] = {LOG_LEVEL_INFO, "Task retry"},
+        [END_IGNORED] = {LOG_LEVEL_INFO, "Task ignored"},
+        [END_SKIPPED] = {LOG_LEVEL_INFO, "Task has its result already, skipped"},
+        [END_EXPIRED] = {LOG_LEVEL_INFO, "Task expired, discarded"},
+        [END_BURIED] = {LOG_LEVEL_ERROR, "Task put into quarantine"},
+        [END_PARKED] = {LOG_LEVEL_DEBUG, "Task parked until its time"},
+        [END_GIVEN_BACK] = {LOG_LEVEL_DEBUG, "Task given back"},
+    };
+    const struct settlement *settlement = &request->settlement;
+    enum log_level level = words[settlement->end].level;
+    if (!log_enabled(level))
+        return;
+    CLEANUP(buf_deinit) struct buf error = BUF_INIT(64 * 1024);
+    char due[ISOTIME_SIZE];
+    usec_t due_wall =
+        settlement->due_wall ? settlement->due_wall : settlement->completion.retry_due_wall;
+    if (settlement->end == END_FAILED || settlement->end == END_RETRIED)
+        describe_error(request, &error);
+    const struct broker_dead *dead = settlement->completion.dead;
+    LOG_RECORD(level, words[settlement->end].sentence, F_STR("task", request->envelope.task),
+               F_STR("task_id", request->envelope.id),
+               F_STR("queue", dead ? request->claim.queue : STR_NONE),
+               F_STR("reason", dead ? dead->reason : STR_NONE),
+               F_STR("detail", dead ? dead->detail : STR_NONE),
+               F_STR("due", due_wall ? isotime_format(due_wall, due) : STR_NONE),
+               F_STR("err", error.len > 0 ? buf_str(&error) : STR_NONE),
+               F_USEC("runtime", runtime));
+}
+
+static void log_received(const struct request *request)
+{
+    log_info("Task received", F_STR("task", request->envelope.task),
+             F_STR("task_id", request->envelope.id), F_STR("eta", request->envelope.eta_text));
+}
+
+/* --- before the run -------------------------------------------------------------------------- */
+
+static void give_back(struct dispatch *dispatch, struct request *request)
+{
+    settle_give_back(request, &request->settlement);
+    log_end(request, 0);
+    tell(dispatch, request);
+}
+
+static void make_ready(struct dispatch *dispatch, struct request *request)
+{
+    request->ready_mono = clock_mono();
+    request_set_state(request, REQUEST_READY);
+    if (dispatch->draining)
+        give_back(dispatch, request);
+}
+
+static bool is_success(struct str document)
+{
+    struct result_view view;
+    if (!document.ptr || result_decode(document, &view, NULL) < 0)
+        return false;
+    bool success = str_equal(view.status, STR("SUCCESS"));
+    result_view_deinit(&view);
+    return success;
+}
+
+static void on_looked(void *data, int status, struct str document, const struct cel_error *err)
+{
+    struct request *request = data;
+    struct dispatch *dispatch = dispatch_of(request);
+    (void)err;
+    if (status < 0) {
+        give_back(dispatch, request);
+    } else if (is_success(document)) {
+        settle_skip(request, &request->settlement);
+        log_end(request, 0);
+        tell(dispatch, request);
+    } else {
+        make_ready(dispatch, request);
+        dispatch_pump(dispatch);
+    }
+}
+
+static void look_first(struct dispatch *dispatch, struct request *request)
+{
+    usec_t deadline = clock_mono() + LOOK_DEADLINE_USEC;
+    if (broker_get_result(dispatch->broker, request->envelope.id, deadline, on_looked, request) < 0)
+        give_back(dispatch, request);
+}
+
+static void settle_fate(struct dispatch *dispatch, struct request *request, enum request_fate fate)
+{
+    struct occasion occasion;
+    settle_unrun(request, fate, now(dispatch, &occasion), &request->settlement);
+    log_end(request, 0);
+    tell(dispatch, request);
+}
+
+static void admit(struct dispatch *dispatch, struct request *request)
+{
+    const struct frame_task *task =
+        registry_find(&dispatch->pool->registry, request->envelope.task);
+    enum request_fate fate = request_decide(&request->envelope, task, clock_wall());
+    if (task) {
+        request_set_rules(request, task, dispatch->options.soft_limit,
+                          dispatch->options.hard_limit);
+        log_received(request);
+    }
+    if (fate == FATE_RUN)
+        make_ready(dispatch, request);
+    else if (fate == FATE_LOOK_FIRST)
+        look_first(dispatch, request);
+    else
+        settle_fate(dispatch, request, fate);
+}
+
+static void on_returned(void *data, int status, const struct cel_error *err)
+{
+    (void)data;
+    (void)status;
+    (void)err;
+}
+
+void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *claimed)
+{
+    struct cel_error err = {0};
+    char fresh_tag[UUID_SIZE];
+    struct request *request = request_new(&dispatch->requests, &claimed->claim, claimed->bytes);
+    if (!request) {
+        log_error("No memory for a message; it is given back");
+        usec_t deadline = clock_mono() + STORE_DEADLINE_USEC;
+        if (broker_give_back(dispatch->broker, &claimed->claim, deadline, on_returned, NULL) < 0)
+            log_error("A message stays in flight", F_STR("queue", claimed->claim.queue));
+        return;
+    }
+    dispatch->received++;
+    request->claimed_mono = clock_mono();
+    if (dispatch->draining) {
+        give_back(dispatch, request);
+    } else if (request_read(request, uuid_new(fresh_tag), &err) < 0) {
+        settle_undecodable(request, str_of(err.text), &request->settlement);
+        log_end(request, 0);
+        tell(dispatch, request);
+    } else {
+        admit(dispatch, request);
+    }
+}
+
+/* --- the run --------------------------------------------------------------------------------- */
+
+static void on_stored(void *data, int status, const struct cel_error *err)
+{
+    (void)data;
+    if (status < 0 && status != -ECANCELED)
+        log_debug("A state of a running task was not stored", F_C("err", err ? err->text : NULL));
+}
+
+/* A state on the way: stored by the way. It cannot overtake the final document, which follows on
+ * the same connection, and it is not repeated. */
+static void store(struct dispatch *dispatch, struct request *request, const struct buf *document)
+{
+    usec_t deadline = clock_mono() + STORE_DEADLINE_USEC;
+    if (buf_status(document) < 0 ||
+        broker_store_result(dispatch->broker, request->envelope.id, buf_str(document), deadline,
+                            on_stored, NULL) < 0)
+        log_debug("A state of a running task was not stored");
+}
+
+static void started(struct dispatch *dispatch, struct request *request, int64_t pid)
+{
+    if (request->task.acks_early && request->ack == ACK_LATE)
+        completions_ack_early(&dispatch->completions, request);
+    if (!request->task.track_started || request_ignores_result(request))
+        return;
+    CLEANUP(buf_deinit) struct buf document = BUF_INIT(VALUE_BYTES_MAX);
+    if (settle_started_document(request, dispatch->options.node, pid, &document) == 0)
+        store(dispatch, request, &document);
+}
+
+/* False: no child takes it. */
+static bool run(struct dispatch *dispatch, struct request *request)
+{
+    int64_t pid;
+    request->seq = ++dispatch->requests.last_seq;
+    int r = pool_run(dispatch->pool, request, &pid);
+    if (r < 0)
+        return false;
+    request->started_mono = clock_mono();
+    request_set_state(request, REQUEST_PIPED);
+    if (r > 0)
+        request_set_state(request, REQUEST_RUNNING);
+    started(dispatch, request, pid);
+    return true;
+}
+
+void dispatch_pump(struct dispatch *dispatch)
+{
+    struct list *ready = in_state(dispatch, REQUEST_READY);
+    while (ready->head && pool_idle(dispatch->pool) > 0) {
+        struct request *request = request_of(ready->head);
+        if (request->envelope.expires_wall && request_is_expired(&request->envelope, clock_wall()))
+            settle_fate(dispatch, request, FATE_EXPIRED);
+        else if (!run(dispatch, request))
+            return;
+    }
+}
+
+void dispatch_written(struct dispatch *dispatch, struct request *request)
+{
+    (void)dispatch;
+    request_set_state(request, REQUEST_RUNNING);
+}
+
+void dispatch_progress(struct dispatch *dispatch,
+                       struct request *request,
+                       const struct frame_progress *progress)
+{
+    if (request_ignores_result(request))
+        return;
+    CLEANUP(buf_deinit) struct buf document = BUF_INIT(2 * FRAME_BYTES_MAX);
+    if (settle_progress_document(request, progress, &document) == 0)
+        store(dispatch, request, &document);
+}
+
+/* --- after the run --------------------------------------------------------------------------- */
+
+static void check_settled(const struct request *request, int status)
+{
+    if (status < 0)
+        log_error("An outcome cannot be written down; the task is given back",
+                  F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+                  F_C("err", cel_error_name(status)));
+}
+
+usec_t dispatch_outcome(struct dispatch *dispatch,
+                        struct request *request,
+                        const struct frame_outcome *outcome)
+{
+    struct occasion occasion;
+    usec_t took = clock_mono() - request->started_mono;
+    dispatch_pump(dispatch); /* first, so that the child is at work meanwhile */
+    int r = settle_outcome(request, outcome, now(dispatch, &occasion), &request->settlement);
+    check_settled(request, r);
+    log_end(request, took);
+    tell(dispatch, request);
+    return took;
+}
+
+void dispatch_recall(struct dispatch *dispatch, struct request *request)
+{
+    make_ready(dispatch, request);
+    dispatch_pump(dispatch);
+}
+
+void dispatch_death(struct dispatch *dispatch, struct request *request, const struct death *death)
+{
+    struct occasion occasion;
+    int r = settle_death(request, death, now(dispatch, &occasion), &request->settlement);
+    check_settled(request, r);
+    log_end(request, clock_mono() - request->started_mono);
+    tell(dispatch, request);
+}
+
+/* --- giving back ----------------------------------------------------------------------------- */
+
+size_t dispatch_held(const struct dispatch *dispatch)
+{
+    return dispatch->requests.lists[REQUEST_CLAIMED].count +
+           dispatch->requests.lists[REQUEST_READY].count;
+}
+
+usec_t dispatch_ready_since(const struct dispatch *dispatch)
+{
+    const struct list_link *link = dispatch->requests.lists[REQUEST_READY].head;
+    return link ? container_of(link, const struct request, link)->ready_mono : 0;
+}
+
+void dispatch_give_back(struct dispatch *dispatch)
+{
+    /* The newest first: each goes to the serving end, so the oldest comes out first. */
+    struct list_link *link;
+    while ((link = in_state(dispatch, REQUEST_READY)->tail))
+        give_back(dispatch, request_of(link));
+}
+
+void dispatch_drain(struct dispatch *dispatch)
+{
+    dispatch->draining = true;
+    dispatch_give_back(dispatch);
+}
+
+void dispatch_init(struct dispatch *dispatch,
+                   uv_loop_t *loop,
+                   struct broker *broker,
+                   struct pool *pool,
+                   const struct dispatch_options *options,
+                   const struct dispatch_events *events,
+                   void *data)
+{
+    *dispatch = (struct dispatch){
+        .broker = broker, .pool = pool, .options = *options, .events = events, .data = data};
+    completions_init(&dispatch->completions, loop, broker, &dispatch->requests, on_told, dispatch);
+}
+
+void dispatch_deinit(struct dispatch *dispatch)
+{
+    completions_deinit(&dispatch->completions);
+    requests_deinit(&dispatch->requests);
+}

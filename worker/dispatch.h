@@ -1,0 +1,65 @@
+/*
+ * The way of a claimed call through the supervisor: headers read, fate decided, handed to a child,
+ * its outcome settled and told. Here the policy (request.h, settle.h) meets the mechanism (pool.h,
+ * completions.h); nothing here asks for more work, see credit.h.
+ */
+#pragma once
+
+#include "worker/completions.h"
+#include "worker/pool.h"
+
+/* What the dispatch tells its owner. */
+struct dispatch_events {
+    void (*on_parked)(void *data, struct str queue, usec_t due_wall);
+    void (*on_told)(void *data); /* one request less */
+};
+
+struct dispatch_options {
+    struct str node;               /* name@host */
+    usec_t soft_limit, hard_limit; /* of tasks that have none */
+};
+
+struct dispatch {
+    struct broker *broker;
+    struct pool *pool;
+    struct dispatch_options options;
+    const struct dispatch_events *events;
+    void *data;
+    struct requests requests;
+    struct completions completions;
+    bool draining; /* what comes is given back */
+    uint64_t received, lost;
+    uint64_t ends[REQUEST_ENDS];
+};
+
+void dispatch_init(struct dispatch *dispatch,
+                   uv_loop_t *loop,
+                   struct broker *broker,
+                   struct pool *pool,
+                   const struct dispatch_options *options,
+                   const struct dispatch_events *events,
+                   void *data);
+void dispatch_deinit(struct dispatch *dispatch);
+
+/* Calls claimed and not given to a child, and since when the oldest is ready (0: none). */
+size_t dispatch_held(const struct dispatch *dispatch);
+usec_t dispatch_ready_since(const struct dispatch *dispatch);
+/* Takes one claimed message over. */
+void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *claimed);
+/* Gives ready calls to idle children. */
+void dispatch_pump(struct dispatch *dispatch);
+/* Gives ready calls back, in their order. */
+void dispatch_give_back(struct dispatch *dispatch);
+/* From now on everything that is not with a child is given back. */
+void dispatch_drain(struct dispatch *dispatch);
+
+/* What the pool tells. dispatch_outcome returns how long the child had it. */
+void dispatch_written(struct dispatch *dispatch, struct request *request);
+void dispatch_progress(struct dispatch *dispatch,
+                       struct request *request,
+                       const struct frame_progress *progress);
+usec_t dispatch_outcome(struct dispatch *dispatch,
+                        struct request *request,
+                        const struct frame_outcome *outcome);
+void dispatch_recall(struct dispatch *dispatch, struct request *request);
+void dispatch_death(struct dispatch *dispatch, struct request *request, const struct death *death);
