@@ -57,22 +57,30 @@ void config_deinit(struct config *config)
     config->wants_help = config->blames_flags = false;
 }
 
+/* Letters put in, left out, replaced, or swapped with their neighbour. Row i holds the distances of
+ * the first i letters of `a` from each beginning of `b`; three rows are enough. */
 static size_t edit_distance(struct str a, struct str b)
 {
-    size_t row[GUESS_MAX + 1];
-    for (size_t j = 0; j <= b.len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t diagonal = row[0];
+    size_t rows[3][GUESS_MAX + 1];
+    for (size_t i = 0; i <= a.len; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above_that = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= b.len; j++) {
-            size_t replaced = diagonal + (a.ptr[i - 1] != b.ptr[j - 1]);
-            size_t shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = replaced < shorter ? replaced : shorter;
+            row[j] = row[j - 1] + 1;
+            if (i == 0)
+                continue;
+            size_t replaced = above[j - 1] + (a.ptr[i - 1] != b.ptr[j - 1]);
+            bool swapped =
+                i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1];
+            if (above[j] + 1 < row[j])
+                row[j] = above[j] + 1;
+            if (replaced < row[j])
+                row[j] = replaced;
+            if (swapped && above_that[j - 2] + 1 < row[j])
+                row[j] = above_that[j - 2] + 1;
         }
     }
-    return row[b.len];
+    return rows[a.len % 3][b.len];
 }
 
 void config_guess(struct config_guess *guess, struct str word, const char *name)

@@ -26,6 +26,7 @@
 
 #include "core/buf.h"
 #include "core/clock.h"
+#include "core/json.h"
 
 enum {
     FIELD_MAX = 4096, /* bytes of one value, before escaping */
@@ -193,12 +194,10 @@ static void add_text(struct buf *line, struct str text)
 
 static void add_double(struct buf *line, double number)
 {
-    char text[32];
-    int len = snprintf(text, sizeof(text), "%.9g", number);
     if (isfinite(number))
-        buf_add(line, text, (size_t)len);
-    else
-        add_text(line, str_n(text, (size_t)len)); /* JSON has no such number */
+        json_add_double(line, number);
+    else /* JSON has no such number */
+        add_text(line, isnan(number) ? STR("nan") : number < 0 ? STR("-inf") : STR("inf"));
 }
 
 static void add_value(struct buf *line, const struct log_field *field)
@@ -225,7 +224,7 @@ static void add_value(struct buf *line, const struct log_field *field)
 
 static void add_field(struct buf *line, const struct log_field *field)
 {
-    if (field->type == LOG_STR && !field->str.ptr)
+    if (buf_status(line) < 0 || (field->type == LOG_STR && !field->str.ptr))
         return;
     size_t mark = line->len;
     if (out.format == LOG_FORMAT_JSON)
