@@ -1,0 +1,306 @@
+/*
+ * The daemon's life.
+ *
+ *   starting --PING answered--> running --TERM, INT, QUIT--> stopping --firings over--> closing
+ *       +--------no answer, or a signal------------------------ again: at once -----------+
+ */
+#include "beat/beat.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "beat/entries.h"
+#include "beat/ticker.h"
+#include "broker/broker.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/process.h"
+#include "core/settings.h"
+#include "message/call.h"
+
+enum { STATUS_SIZE = 128, STATUS_MS = 5000 };
+
+static const usec_t FIRST_ANSWER_USEC = 10 * USEC_PER_SEC; /* at the start */
+static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
+
+struct beat {
+    uv_loop_t loop;
+    struct settings settings;
+    struct config config;
+    struct entries entries;
+    struct broker *broker;
+    struct ticker ticker;
+    uv_timer_t status, watchdog;
+    uv_signal_t signals[ARRAY_SIZE(signals)];
+    enum { STARTING, RUNNING, STOPPING, CLOSING } state;
+    enum exit_status exit;
+};
+
+/* --- telling ---------------------------------------------------------------------------------- */
+
+static enum exit_status exit_status_of(int code)
+{
+    switch (code) {
+    case CEL_E_CONFIG:
+    case CEL_E_UNSUPPORTED:
+    case -EINVAL:
+        return EXIT_CONFIG;
+    case CEL_E_AUTH:
+        return EXIT_DENIED;
+    case CEL_E_SERVER:
+    case -ENOMEM:
+        return EXIT_INTERNAL;
+    default:
+        return EXIT_UNREACHABLE;
+    }
+}
+
+static void tell_status(struct beat *beat, bool is_ready)
+{
+    const struct ticker *ticker = &beat->ticker;
+    char status[STATUS_SIZE];
+
+    snprintf(status, sizeof status, "%zu entries, %llu slots fired%s",
+             ticker->schedule.heap.count + ticker->firing_count, (unsigned long long)ticker->fired,
+             ticker->is_down ? "; Redis does not answer" : "");
+    if (is_ready)
+        process_notify_ready(status);
+    else
+        process_notify_status(status);
+}
+
+static void on_status(uv_timer_t *timer)
+{
+    tell_status(timer->data, false);
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+    const struct beat *beat = timer->data;
+
+    if (ticker_is_alive(&beat->ticker))
+        process_notify_watchdog();
+}
+
+/* --- stopping --------------------------------------------------------------------------------- */
+
+static void on_broker_closed(void *data)
+{
+    struct beat *beat = data;
+
+    beat->broker = NULL;
+    ticker_close(&beat->ticker);
+    uv_close((uv_handle_t *)&beat->status, NULL);
+    uv_close((uv_handle_t *)&beat->watchdog, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+        uv_close((uv_handle_t *)&beat->signals[i], NULL);
+}
+
+static void close_all(void *data)
+{
+    struct beat *beat = data;
+
+    if (beat->state == CLOSING)
+        return;
+    beat->state = CLOSING;
+    broker_close(beat->broker, on_broker_closed, beat);
+}
+
+static void stop(struct beat *beat)
+{
+    if (beat->state == STARTING || beat->state == RUNNING) {
+        beat->state = STOPPING;
+        process_notify_stopping();
+        ticker_stop(&beat->ticker, close_all, beat);
+    } else {
+        close_all(beat);
+    }
+}
+
+static void report(const struct beat *beat)
+{
+    for (size_t i = 0; i < beat->entries.count; i++) {
+        const struct entry *entry = beat->entries.items[i];
+        char due[ISOTIME_SIZE] = "never";
+        if (entry->enabled && entry->due_wall != USEC_NEVER)
+            isotime_format(entry->due_wall, due);
+        log_info("Entry", F_C("entry", entry->name), F_C("task", entry->call->name),
+                 F_C("next", entry->enabled ? due : "disabled"), F_C("origin", entry->origin));
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct beat *beat = handle->data;
+
+    switch (number) {
+    case SIGUSR1:
+        report(beat);
+        break;
+    case SIGHUP:
+        log_warning("SIGHUP changes nothing: beat reads its configuration at the start");
+        break;
+    default:
+        log_info("Beat stops", F_C("signal", strsignal(number)));
+        stop(beat);
+    }
+}
+
+/* --- starting --------------------------------------------------------------------------------- */
+
+static void run(struct beat *beat)
+{
+    size_t enabled;
+
+    beat->state = RUNNING;
+    ticker_start(&beat->ticker, beat->broker, &beat->entries);
+    enabled = beat->ticker.schedule.heap.count + beat->ticker.firing_count;
+    log_info("Beat ready", F_U64("entries", enabled),
+             F_U64("disabled", beat->entries.count - enabled));
+    tell_status(beat, true);
+    uv_timer_start(&beat->status, on_status, STATUS_MS, STATUS_MS);
+}
+
+static void on_first_answer(void *data, int status, const struct cel_error *err)
+{
+    struct beat *beat = data;
+
+    if (beat->state != STARTING)
+        return;
+    if (status < 0) {
+        log_error("Redis cannot be used", F_C("err", err->text));
+        beat->exit = exit_status_of(status);
+        stop(beat);
+    } else {
+        run(beat);
+    }
+}
+
+static enum exit_status refuse(const struct cel_error *err, enum exit_status status)
+{
+    fprintf(stderr, "celeriac: %s\n", err->text);
+    return status;
+}
+
+static void open_log(const struct settings *settings)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    enum log_format format = isatty(STDERR_FILENO) ? LOG_FORMAT_TEXT : LOG_FORMAT_LOGFMT;
+
+    /* the table of settings allows no other names; an empty format keeps the one above */
+    if (log_level_parse(str_of(settings->log_level), &level) < 0 ||
+        (*settings->log_format && log_format_parse(str_of(settings->log_format), &format) < 0))
+        log_warning("Unknown log level or format");
+    log_open(level, format, STDERR_FILENO);
+}
+
+/* 0 when there is something to run; otherwise `beat->exit` says how to end. */
+static int configure(struct beat *beat, int argc, char **argv)
+{
+    struct cel_error err = {0};
+    int status = settings_load(&beat->settings, &beat->config, VERB_BEAT, argc, argv, &err);
+
+    if (status < 0) {
+        beat->exit = refuse(&err, beat->config.blames_flags ? EXIT_USAGE : exit_status_of(status));
+        return -1;
+    }
+    if (beat->config.argument_count > 0) {
+        error_set(&err, -EINVAL, "beat: unexpected argument \"%s\"", beat->config.arguments[0]);
+        beat->exit = refuse(&err, EXIT_USAGE);
+        return -1;
+    }
+    status = entries_load(&beat->config, &beat->entries, &err);
+    if (status < 0) {
+        beat->exit = refuse(&err, exit_status_of(status));
+        return -1;
+    }
+    open_log(&beat->settings);
+    return 0;
+}
+
+static int open_broker(struct beat *beat, struct cel_error *err)
+{
+    const struct settings *settings = &beat->settings;
+    struct broker_options options = {
+        .url = settings->broker_url,
+        .result_url = "disabled",
+        .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
+    };
+
+    return broker_new(&beat->loop, &options, &beat->broker, err);
+}
+
+static void watch_signals(struct beat *beat)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+        beat->signals[i].data = beat;
+        if (uv_signal_init(&beat->loop, &beat->signals[i]) < 0 ||
+            uv_signal_start(&beat->signals[i], on_signal, signals[i]) < 0)
+            log_warning("A signal cannot be watched", F_C("signal", strsignal(signals[i])));
+    }
+    signal(SIGPIPE, SIG_IGN); /* libuv wants it so: a closed connection is an error of write() */
+}
+
+static void start(struct beat *beat)
+{
+    usec_t watchdog_ms = process_watchdog_interval() / USEC_PER_MSEC;
+    int status;
+
+    uv_timer_init(&beat->loop, &beat->status);
+    uv_timer_init(&beat->loop, &beat->watchdog);
+    beat->status.data = beat;
+    beat->watchdog.data = beat;
+    if (watchdog_ms > 0)
+        uv_timer_start(&beat->watchdog, on_watchdog, watchdog_ms, watchdog_ms);
+    watch_signals(beat);
+    status = broker_ping(beat->broker, clock_mono() + FIRST_ANSWER_USEC, on_first_answer, beat);
+    if (status < 0) {
+        struct cel_error err = {0};
+        error_set(&err, status, "%s", cel_error_name(status));
+        on_first_answer(beat, status, &err);
+    }
+}
+
+static void run_loop(struct beat *beat)
+{
+    struct ticker *ticker = &beat->ticker;
+    struct cel_error err = {0};
+    int status = uv_loop_init(&beat->loop);
+
+    ASSERT(status == 0);
+    ticker->loop = &beat->loop;
+    ticker->default_queue = beat->settings.default_queue;
+    ticker->max_interval = beat->settings.beat_max_interval;
+    status = ticker_open(ticker, &beat->entries, &err);
+    if (status == 0) {
+        status = open_broker(beat, &err);
+        if (status == 0)
+            start(beat);
+        else
+            ticker_close(ticker);
+    }
+    if (status < 0)
+        beat->exit = refuse(&err, exit_status_of(status));
+    uv_run(&beat->loop, UV_RUN_DEFAULT);
+    status = uv_loop_close(&beat->loop);
+    ASSERT(status == 0);
+}
+
+int beat_main(int argc, char **argv)
+{
+    struct beat *beat = xnew(struct beat);
+    enum exit_status status;
+
+    if (configure(beat, argc, argv) == 0) {
+        run_loop(beat);
+        if (beat->exit == EXIT_OK)
+            log_info("Beat stopped", F_U64("fired", beat->ticker.fired));
+    }
+    status = beat->exit;
+    entries_deinit(&beat->entries);
+    config_deinit(&beat->config);
+    mem_free(beat);
+    return (int)status;
+}
