@@ -248,8 +248,8 @@ static int failed(const struct pg *pg, int status, struct cel_error *err)
         code = CEL_E_AUTH;
     else if (!strncmp(sqlstate, "08", 2) || !strncmp(sqlstate, "57P0", 4))
         code = -ECONNREFUSED;
-    else if (err && err->code == CEL_E_CONFIG)
-        code = CEL_E_CONFIG;
+    else if (!strcmp(sqlstate, "3D000") || (err && err->code == CEL_E_CONFIG))
+        code = CEL_E_CONFIG; /* no such database; a URI that is none */
     if (err)
         err->code = code;
     return code;

@@ -285,17 +285,50 @@ static int ask_for_check_interval(struct pg *pg, struct cel_error *err)
     return pg->conn ? 0 : r;
 }
 
+/* The SQLSTATE in a verbose message of libpq's, "... FATAL:  28P01: password ...", or NULL. */
+static const char *find_sqlstate(const char *message)
+{
+    const char *found = NULL;
+    for (const char *at = message; (at = strstr(at, ":  ")) != NULL; at += 3) {
+        size_t len = strspn(at + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+        if (len == SQLSTATE_LEN && strncmp(at + 3 + len, ": ", 2) == 0)
+            found = at + 3;
+    }
+    return found;
+}
+
+/* What libpq says about a connection that the server refused: the sentence without what verbosity
+ * added to it. Sets the SQLSTATE, which libpq tells in no other way. */
+static void add_refusal(struct pg *pg, struct buf *buf)
+{
+    const char *message = PQerrorMessage(pg->conn), *sqlstate = find_sqlstate(message);
+    if (!sqlstate) {
+        set_sqlstate(pg, PQconnectionNeedsPassword(pg->conn) ? "28P01" : "08001");
+        buf_add_c(buf, message);
+        return;
+    }
+    set_sqlstate(pg, sqlstate);
+    const char *words = sqlstate + SQLSTATE_LEN + 2, *end = strstr(words, "\nLOCATION:");
+    buf_add(buf, message, (size_t)(sqlstate - message));
+    buf_add(buf, words, end ? (size_t)(end - words) : strlen(words));
+}
+
 static int connect_failure(struct pg *pg, int code, struct cel_error *err)
 {
     if (code == -ECANCELED) {
         drop(pg);
         return cancelled(pg, err);
     }
-    const char *why = code == -ECONNREFUSED ? PQerrorMessage(pg->conn) : cel_error_name(code);
     CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
-    buf_addf(&buf, "cannot connect: %s", why);
+    buf_add_c(&buf, "cannot connect: ");
     set_sqlstate(pg, "08001");
+    if (code == -ECONNREFUSED)
+        add_refusal(pg, &buf);
+    else
+        buf_add_c(&buf, cel_error_name(code));
     set_error(pg, PG_E_TRANSIENT, err, buf_status(&buf) ? "cannot connect" : buf.ptr);
+    if (err && strncmp(pg->sqlstate, "28", 2) == 0)
+        err->code = CEL_E_AUTH;
     drop(pg);
     return PG_E_TRANSIENT;
 }
@@ -310,9 +343,11 @@ static int open_connection(struct pg *pg, struct cel_error *err)
     if (!pg->conn)
         return set_error(pg, PG_E_TRANSIENT, err, "out of memory");
     PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE); /* for find_sqlstate */
     int r = finish_connection(pg);
     if (r)
         return connect_failure(pg, r, err);
+    PQsetErrorVerbosity(pg->conn, PQERRORS_DEFAULT);
     PQsetnonblocking(pg->conn, 1);
     pg->opened_mono = clock_mono();
     r = ask_for_check_interval(pg, err);

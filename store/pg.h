@@ -45,7 +45,8 @@ struct pg *pg_free(struct pg *pg);
 /* Between tasks: rolls back what was left open, closes what is too old or dead. Returns whether a
  * transaction had been left open. */
 bool pg_reset(struct pg *pg);
-/* All of these answer 0 or a condition. */
+/* All of these answer 0 or a condition. Where the server refused the user, the code in `err` is
+ * CEL_E_AUTH. */
 int pg_connect(struct pg *pg, struct cel_error *err) MUST_CHECK;
 int pg_query(struct pg *pg,
              const char *sql,
