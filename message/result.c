@@ -132,7 +132,7 @@ static int compare_name(const void *key, const void *member)
     return order ? order : (name->len > len) - (name->len < len);
 }
 
-static struct str module_of(struct str type)
+struct str result_exception_module(struct str type)
 {
     bool is_builtin = type.ptr && bsearch(&type, builtins, ARRAY_SIZE(builtins),
                                           sizeof(builtins[0]), compare_name);
@@ -147,7 +147,7 @@ static void add_type(struct buf *buf, struct str type)
 static void add_module(struct buf *buf, struct str type, struct str module)
 {
     if (!module.ptr)
-        module = module_of(type.len > 0 ? type : STR("Exception"));
+        module = result_exception_module(type.len > 0 ? type : STR("Exception"));
     add_text(buf, STR(", \"exc_module\": "), module);
     buf_add_char(buf, '}');
 }

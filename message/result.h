@@ -33,6 +33,8 @@ void result_add_exception_text(struct buf *buf,
                                struct str type,
                                struct str text,
                                struct str module);
+/* What an absent `module` means for `type`: "builtins" or "celery_c". */
+struct str result_exception_module(struct str type);
 
 /* A decoded document. */
 struct result_view {
