@@ -180,7 +180,9 @@ int cel_list_add(struct cel_value *list, struct cel_value *item)
         return -ENOMEM;
     if (list == item)
         return -EINVAL;
-    int r = list && list->type == CEL_LIST ? value_list_add(list, item) : -EINVAL;
+    int r = -ENOMEM;
+    if (list)
+        r = list->type == CEL_LIST ? value_list_add(list, item) : -EINVAL;
     if (r < 0)
         cel_value_free(item);
     return r;
@@ -195,22 +197,27 @@ static size_t find_pair(const struct cel_value *map, struct str key)
     return i;
 }
 
+static int map_set(struct cel_value *map, struct str key, struct cel_value *item)
+{
+    if (!map)
+        return -ENOMEM;
+    if (map->type != CEL_MAP || !key.ptr)
+        return -EINVAL;
+    size_t i = find_pair(map, key);
+    if (i == map->map.count)
+        return value_map_add(map, key, item);
+    cel_value_free(map->map.pairs[i].value);
+    map->map.pairs[i].value = item;
+    return 0;
+}
+
 int value_set(struct cel_value *map, struct str key, struct cel_value *item)
 {
     if (!item)
         return -ENOMEM;
     if (map == item)
         return -EINVAL;
-    int r = map && map->type == CEL_MAP && key.ptr ? 0 : -EINVAL;
-    if (r == 0) {
-        size_t i = find_pair(map, key);
-        if (i < map->map.count) {
-            cel_value_free(map->map.pairs[i].value);
-            map->map.pairs[i].value = item;
-            return 0;
-        }
-        r = value_map_add(map, key, item);
-    }
+    int r = map_set(map, key, item);
     if (r < 0)
         cel_value_free(item);
     return r;

@@ -60,8 +60,8 @@ CEL_API struct cel_value *cel_list(void);
 CEL_API struct cel_value *cel_map(void);
 
 /* Appends `item` to a list / sets `key` in a map (replacing what was there); adopts `item` in every
- * case. 0, -ENOMEM (also for a NULL item), -EINVAL when `list` or `map` is of another type or `key`
- * is not UTF-8. */
+ * case. 0, -ENOMEM (also for a NULL item or container), -EINVAL when `list` or `map` is of another
+ * type or `key` is not UTF-8. */
 CEL_API int cel_list_add(struct cel_value *list, struct cel_value *item);
 CEL_API int cel_map_set(struct cel_value *map, const char *key, struct cel_value *item);
 
@@ -98,7 +98,9 @@ CEL_API int cel_value_from_json(const char *json,
                                 size_t length,
                                 struct cel_value **ret_value,
                                 struct cel_error *err);
-/* The JSON text, terminated; the caller frees it with free(). NULL when memory is short. */
+/* The JSON text, terminated; the caller frees it with free(). NULL when memory is short, and for
+ * what readers could not take: too deep, too long, or a map of exactly "__type__" and "__value__".
+ */
 CEL_API char *cel_value_to_json(const struct cel_value *value);
 
 #ifdef __cplusplus
