@@ -10,8 +10,8 @@ struct backoff {
     usec_t cap;   /* never longer */
 };
 
-/* The delay before retry number `attempt` (0 = first): min(cap, first * 2^attempt), of which half is
- * fixed and half random (`random` is any 64 random bits). */
+/* The delay before retry number `attempt` (0 = first): min(cap, first * 2^attempt), of which half
+ * is fixed and half random (`random` is any 64 random bits). */
 usec_t backoff_delay(const struct backoff *backoff, unsigned attempt, uint64_t random);
 /* Celery's full jitter: uniform in 0 ... min(cap, first * 2^attempt). */
 usec_t backoff_delay_full_jitter(const struct backoff *backoff, unsigned attempt, uint64_t random);

@@ -10,8 +10,8 @@
 typedef uint64_t usec_t;
 
 #define USEC_PER_MSEC ((usec_t)1000)
-#define USEC_PER_SEC ((usec_t)1000000)
-#define USEC_NEVER UINT64_MAX
+#define USEC_PER_SEC  ((usec_t)1000000)
+#define USEC_NEVER    UINT64_MAX
 
 usec_t clock_mono(void);
 usec_t clock_wall(void);
@@ -24,5 +24,5 @@ void clock_replace(usec_t (*mono)(void), usec_t (*wall)(void));
 int isotime_parse(struct str text, usec_t *ret_wall) MUST_CHECK;
 
 enum { ISOTIME_SIZE = 40 };
-/* Writes "YYYY-MM-DDTHH:MM:SS.ffffff+00:00" (no fraction when it is 0), terminated; returns a view. */
+/* Writes "YYYY-MM-DDTHH:MM:SS.ffffff+00:00" (no fraction when it is 0), terminated. */
 struct str isotime_format(usec_t wall, char buffer[ISOTIME_SIZE]);

@@ -13,8 +13,8 @@ enum exit_status {
     EXIT_USAGE = 2,        /* wrong command line */
     EXIT_UNREACHABLE = 69, /* Redis or PostgreSQL cannot be reached, or not in time */
     EXIT_INTERNAL = 70,
-    EXIT_DENIED = 77,      /* wrong password, no permission */
-    EXIT_CONFIG = 78,      /* configuration or module that cannot be used */
+    EXIT_DENIED = 77, /* wrong password, no permission */
+    EXIT_CONFIG = 78, /* configuration or module that cannot be used */
 };
 
 /* sd_notify(3) through libsystemd; do nothing without NOTIFY_SOCKET. `status` is one line. */

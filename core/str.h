@@ -15,9 +15,9 @@ struct str {
     size_t len;
 };
 
-#define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
-#define STR_NONE ((struct str){NULL, 0})
-#define STR_FORMAT "%.*s"
+#define STR(literal)  ((struct str){"" literal, sizeof(literal) - 1})
+#define STR_NONE      ((struct str){NULL, 0})
+#define STR_FORMAT    "%.*s"
 #define STR_ARGS(str) (int)(str).len, (str).ptr ? (str).ptr : ""
 
 static inline struct str str_of(const char *text) /* NULL gives STR_NONE */
@@ -36,8 +36,8 @@ static inline bool str_equal(struct str a, struct str b)
 bool str_starts(struct str text, struct str prefix);
 bool str_ends(struct str text, struct str suffix);
 struct str str_trim(struct str text);
-/* Cuts `*text` at the first `separator` and returns what stood before it; false when `*text` is used
- * up (absent). "a,,b" gives "a", "", "b". */
+/* Cuts `*text` at the first `separator` and returns what stood before it; false when `*text` is
+ * used up (absent). "a,,b" gives "a", "", "b". */
 bool str_split(struct str *text, char separator, struct str *ret_part);
 /* A terminated copy, freed with free(); NULL when memory is short. */
 char *str_dup(struct str text);
@@ -47,7 +47,7 @@ bool str_is_utf8(struct str text);
 int str_parse_i64(struct str text, int64_t *ret_value) MUST_CHECK;
 int str_parse_u64(struct str text, uint64_t *ret_value) MUST_CHECK;
 int str_parse_double(struct str text, double *ret_value) MUST_CHECK; /* C locale, no hex */
-int str_parse_bool(struct str text, bool *ret_value) MUST_CHECK;     /* yes no true false on off 1 0 */
+int str_parse_bool(struct str text, bool *ret_value) MUST_CHECK; /* yes no true false on off 1 0 */
 /* "250ms", "30s", "5min" or "5m", "2h", "1d", "1.5s", plain number = seconds; in microseconds. */
 int str_parse_duration(struct str text, uint64_t *ret_usec) MUST_CHECK;
 /* "4096", "64K", "16M", "1G"; in bytes. */
