@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "core/mem.h"
+#include "message/call.h"
 
 #define TIMEOUT_DEFAULT (5 * USEC_PER_SEC)
 #define TIMEOUT_MAX_MS  ((int64_t)10 * 365 * 86400 * 1000) /* ten years: no deadline overflows */
@@ -112,8 +113,9 @@ static int open_broker(struct cel_client *client,
 
 static int check_options(const struct cel_client_options *options, struct cel_error *err)
 {
-    if (options->queue && !*options->queue)
-        return error_set(err, -EINVAL, "The default queue has an empty name");
+    int status = options->queue ? call_check_queue(str_of(options->queue), err) : 0;
+    if (status)
+        return status;
     if (options->timeout_ms < 0 || options->timeout_ms > TIMEOUT_MAX_MS)
         return error_set(err, -EINVAL, "A time limit of %lld ms is out of range",
                          (long long)options->timeout_ms);

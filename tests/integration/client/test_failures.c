@@ -1,0 +1,221 @@
+/* What a client answers when Redis is not there, goes away, falls silent or refuses. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/handle.h"
+#include "tests/support/redis_server.h"
+
+static struct redis_server server;
+
+static struct cel_client *open_client(const char *url, int64_t timeout_ms)
+{
+    const struct cel_client_options options = {.broker_url = url, .timeout_ms = timeout_ms};
+    struct cel_client *client = NULL;
+    assert_int_equal(cel_client_open(&options, &client, NULL), 0);
+    return client;
+}
+
+static int send_one(struct cel_client *client, struct cel_error *err)
+{
+    struct cel_call *call = cel_call_new("a.b");
+    int status = cel_send(client, call, NULL, err);
+    cel_call_free(call);
+    return status;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return redis_server_open(&server, NULL) ? 0 : -1;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    redis_server_close(&server);
+    return 0;
+}
+
+static void assert_quick(usec_t begun, usec_t limit)
+{
+    assert_true(clock_mono() - begun < limit);
+}
+
+static void nobody_listens(void **state)
+{
+    (void)state;
+    struct cel_error err = {0};
+    struct cel_client *client = open_client("redis://127.0.0.1:1/0", 2000);
+    usec_t begun = clock_mono();
+    assert_int_equal(send_one(client, &err), -ECONNREFUSED);
+    assert_quick(begun, 2 * USEC_PER_SEC);
+    assert_non_null(strstr(err.text, "127.0.0.1"));
+    cel_client_close(client);
+}
+
+static void there_is_no_such_socket(void **state)
+{
+    (void)state;
+    struct cel_error err = {0};
+    struct cel_client *client = open_client("redis+socket:///nonexistent/redis.sock", 2000);
+    assert_int_equal(send_one(client, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "/nonexistent/redis.sock"));
+    cel_client_close(client);
+}
+
+static void a_host_without_address_is_named(void **state)
+{
+    (void)state;
+    struct cel_error err = {0};
+    struct cel_client *client = open_client("redis://no-such-host.invalid/0", 3000);
+    usec_t begun = clock_mono();
+    assert_true(send_one(client, &err) < 0);
+    assert_quick(begun, 5 * USEC_PER_SEC);
+    assert_non_null(strstr(err.text, "no-such-host.invalid"));
+    cel_client_close(client);
+}
+
+static void a_password_that_is_wrong_or_missing_is_denied(void **state)
+{
+    (void)state;
+    static const char *const extras[] = {"--requirepass", "correct-horse", NULL};
+    struct redis_server guarded;
+    char url[256];
+    assert_true(redis_server_open(&guarded, extras));
+    struct cel_client *client = open_client(guarded.url, 2000);
+    struct cel_error err = {0};
+    assert_int_equal(send_one(client, &err), CEL_E_AUTH);
+    cel_client_close(client);
+    snprintf(url, sizeof(url), "redis+socket://:hunter2@%s", guarded.socket);
+    client = open_client(url, 2000);
+    assert_int_equal(send_one(client, &err), CEL_E_AUTH);
+    assert_null(strstr(err.text, "hunter2"));
+    cel_client_close(client);
+    snprintf(url, sizeof(url), "redis+socket://:correct-horse@%s", guarded.socket);
+    client = open_client(url, 2000);
+    assert_int_equal(send_one(client, &err), 0);
+    cel_client_close(client);
+    redis_server_close(&guarded);
+}
+
+static void a_server_that_came_back_is_met_with_a_new_connection(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_DFL); /* as in any program */
+    struct cel_client *client = open_client(server.url, 5000);
+    struct cel_error err = {0};
+    assert_int_equal(send_one(client, NULL), 0);
+    redis_server_stop(&server, SIGKILL);
+    assert_true(redis_server_start(&server));
+    if (send_one(client, &err))
+        fail_msg("%s", err.text);
+    redis_server_stop(&server, SIGKILL);
+    int status = send_one(client, &err);
+    assert_true(status == -ECONNREFUSED || status == -ENOENT);
+    assert_true(redis_server_start(&server));
+    if (send_one(client, &err))
+        fail_msg("%s", err.text);
+    cel_client_close(client);
+}
+
+static void kill_server(uv_timer_t *timer)
+{
+    redis_server_stop(timer->data, SIGKILL);
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* The server takes the command into its socket, never reads it, and dies: a client cannot know. */
+static void a_server_killed_in_the_middle_leaves_it_uncertain(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client(server.url, 10000);
+    assert_int_equal(send_one(client, NULL), 0); /* connected */
+    uv_timer_t timer = {.data = &server};
+    uv_timer_init(&client->loop, &timer);
+    uv_timer_start(&timer, kill_server, 50, 0);
+    redis_server_freeze(&server);
+    struct cel_error err = {0};
+    size_t sent = 7;
+    struct cel_call *calls[] = {cel_call_new("a.b"), cel_call_new("a.b")};
+    assert_int_equal(cel_send_bulk(client, calls, 2, NULL, &sent, &err), CEL_E_UNCERTAIN);
+    assert_int_equal(sent, 0);
+    assert_true(err.text[0] != '\0');
+    cel_call_free(calls[0]);
+    cel_call_free(calls[1]);
+    cel_client_close(client);
+    assert_true(redis_server_start(&server));
+}
+
+static void a_silent_server_ends_the_call_at_its_time_limit(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client(server.url, 300);
+    assert_int_equal(send_one(client, NULL), 0);
+    redis_server_freeze(&server);
+    struct cel_error err = {0};
+    usec_t begun = clock_mono();
+    int status = send_one(client, &err);
+    usec_t took = clock_mono() - begun;
+    assert_int_equal(status, CEL_E_UNCERTAIN); /* it was written, and may yet be read */
+    assert_true(took >= 290 * USEC_PER_MSEC && took < 3 * USEC_PER_SEC);
+    /* The next call opens a connection, which the frozen server's kernel accepts: nothing of the
+     * message can have been taken in unless it was written, so both answers are honest. */
+    begun = clock_mono();
+    status = send_one(client, &err);
+    assert_true(status == CEL_E_UNCERTAIN || status == -ETIMEDOUT);
+    assert_quick(begun, 3 * USEC_PER_SEC);
+    redis_server_thaw(&server);
+    struct cel_result *result;
+    if (cel_result_get(client, "some-id", &result, &err))
+        fail_msg("%s", err.text);
+    cel_result_free(result);
+    cel_client_close(client);
+}
+
+static void an_error_reply_is_handed_up(void **state)
+{
+    (void)state;
+    char reply[64];
+    const char *const set[] = {"SET", "occupied", "text", NULL};
+    assert_true(redis_server_command(&server, reply, sizeof(reply), set));
+    struct cel_client *client = open_client(server.url, 2000);
+    struct cel_call *call = cel_call_new("a.b");
+    cel_call_queue(call, "occupied");
+    struct cel_error err = {0};
+    assert_int_equal(cel_send(client, call, NULL, &err), CEL_E_SERVER);
+    assert_non_null(strstr(err.text, "WRONGTYPE"));
+    assert_int_equal(send_one(client, NULL), 0); /* the connection is as good as before */
+    cel_call_free(call);
+    cel_client_close(client);
+}
+
+static void a_client_may_be_closed_at_any_time(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client(server.url, 100);
+    redis_server_freeze(&server);
+    assert_true(send_one(client, NULL) < 0);
+    cel_client_close(client);
+    redis_server_thaw(&server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(there_is_no_such_socket),
+        cmocka_unit_test(a_host_without_address_is_named),
+        cmocka_unit_test(a_password_that_is_wrong_or_missing_is_denied),
+        cmocka_unit_test(a_server_that_came_back_is_met_with_a_new_connection),
+        cmocka_unit_test(a_server_killed_in_the_middle_leaves_it_uncertain),
+        cmocka_unit_test(a_silent_server_ends_the_call_at_its_time_limit),
+        cmocka_unit_test(an_error_reply_is_handed_up),
+        cmocka_unit_test(a_client_may_be_closed_at_any_time),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
