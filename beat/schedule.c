@@ -119,9 +119,9 @@ struct entry *schedule_take(struct schedule *schedule, usec_t now_wall, struct d
     return entry;
 }
 
-void schedule_done(struct schedule *schedule, struct entry *entry, usec_t slot)
+void schedule_done(struct schedule *schedule, struct entry *entry, usec_t slot, usec_t now_wall)
 {
-    plan(entry, entry_next_slot(entry, slot));
+    plan(entry, entry_next_slot(entry, now_wall < slot ? now_wall : slot));
     insert(schedule, entry);
 }
 

@@ -64,8 +64,9 @@ struct due {
 };
 /* Takes the next entry that is due, or returns NULL. */
 struct entry *schedule_take(struct schedule *schedule, usec_t now_wall, struct due *ret_due);
-/* `slot` of a taken entry was fired, by us or by another beat. */
-void schedule_done(struct schedule *schedule, struct entry *entry, usec_t slot);
+/* `slot` of a taken entry was fired, by us or by another beat. A clock that went back meanwhile
+ * makes it wait for the next slot after `now_wall`. */
+void schedule_done(struct schedule *schedule, struct entry *entry, usec_t slot, usec_t now_wall);
 /* The slot of a taken entry could not be fired: it is due again at `wake_wall`. */
 void schedule_retry(struct schedule *schedule, struct entry *entry, usec_t wake_wall);
 /* The wall clock went back: all that wait are planned anew. */

@@ -133,7 +133,7 @@ static void finish(struct firing *firing, int status, const struct cel_error *er
         log_fired(firing, status != BROKER_ALREADY_FIRED);
         ticker->fired += status != BROKER_ALREADY_FIRED;
         entry->is_failing = false;
-        schedule_done(&ticker->schedule, entry, firing->due.slot);
+        schedule_done(&ticker->schedule, entry, firing->due.slot, clock_wall());
     } else if (is_no_answer(status)) {
         schedule_retry(&ticker->schedule, entry, firing->due.slot);
         if (ticker->is_running)
