@@ -1,25 +1,30 @@
 /*
- * The values of the settings, from whichever source.
+ * The sources of the settings, weak to strong.
  *
- *   table  ->  defaults  ->  file (config_file.c)  ->  environment  ->  flags (config_flags.c)
+ *   table  ->  defaults  ->  INI file  ->  environment  ->  flags (config_flags.c)
  *
- * Every source ends in config_store, so a rule is checked and worded once. The command line is
- * sorted before anything is stored: --help works with a broken file, and a flag that is misspelled
- * is told before a file is opened. Strings live in config->owned until the end of the
- * configuration, also those that a stronger source has replaced.
+ * Every source ends in config_store (config_value.c), so a rule is checked and worded once. The
+ * command line is sorted before anything is stored: --help works with a broken file, and a flag
+ * that is misspelled is told before a file is opened. Strings live in config->owned until the end
+ * of the configuration, also those that a stronger source has replaced.
+ *
+ * The file is read by inih. It hands over keys and values, but neither their line nor section names
+ * beyond 49 bytes, and it takes an indented line for more of the value above. So its reader is
+ * ours: it counts lines, keeps the section, removes indentation, and ends the file at the first
+ * error.
  */
 #include "core/config.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
+
+#include <ini.h>
 
 #include "core/config_priv.h"
 #include "core/mem.h"
 
-enum { PLACE_SIZE = 128, GUESS_MAX = 64 };
+enum { PLACE_SIZE = 128, LINE_MAX_BYTES = 16384 };
 
 void config_init(struct config *config,
                  const struct option *options,
@@ -57,233 +62,222 @@ void config_deinit(struct config *config)
     config->wants_help = config->blames_flags = false;
 }
 
-/* Letters put in, left out, replaced, or swapped with their neighbour. Row i holds the distances of
- * the first i letters of `a` from each beginning of `b`; three rows are enough. */
-static size_t edit_distance(struct str a, struct str b)
-{
-    size_t rows[3][GUESS_MAX + 1];
-    for (size_t i = 0; i <= a.len; i++) {
-        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above_that = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            row[j] = row[j - 1] + 1;
-            if (i == 0)
-                continue;
-            size_t replaced = above[j - 1] + (a.ptr[i - 1] != b.ptr[j - 1]);
-            bool swapped =
-                i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1];
-            if (above[j] + 1 < row[j])
-                row[j] = above[j] + 1;
-            if (replaced < row[j])
-                row[j] = replaced;
-            if (swapped && above_that[j - 2] + 1 < row[j])
-                row[j] = above_that[j - 2] + 1;
-        }
-    }
-    return rows[a.len % 3][b.len];
-}
+struct file {
+    struct config *config;
+    const char *path;
+    FILE *stream;
+    size_t line;        /* of the last line read */
+    struct buf section; /* in which that line stands; nothing was added before the first */
+    bool is_free;       /* a free section */
+    size_t *set_at;     /* by option: the line that set it; 0: none */
+    int status;         /* the first failure; described in err */
+    struct cel_error *err;
+};
 
-void config_guess(struct config_guess *guess, struct str word, const char *name)
+static bool is_option_section(const struct config *config, const char *section)
 {
-    struct str candidate = str_of(name);
-    if (word.len > GUESS_MAX || candidate.len > GUESS_MAX)
-        return;
-    size_t distance = edit_distance(word, candidate);
-    size_t near = candidate.len < 6 ? 1 : candidate.len / 3;
-    if (distance <= near && (!guess->name || distance < guess->distance))
-        *guess = (struct config_guess){.name = name, .distance = distance};
-}
-
-static void add_quantity(struct buf *buf, enum option_type type, int64_t value)
-{
-    static const struct {
-        const char *name;
-        int64_t usec;
-    } units[] = {{"d", 86400000000}, {"h", 3600000000}, {"min", 60000000}, {"s", 1000000}};
-    if (type != OPTION_DURATION) {
-        buf_add_i64(buf, value);
-        return;
-    }
-    for (size_t i = 0; value > 0 && i < ARRAY_SIZE(units); i++) {
-        if (value % units[i].usec == 0) {
-            buf_addf(buf, "%" PRId64 "%s", value / units[i].usec, units[i].name);
-            return;
-        }
-    }
-    buf_addf(buf, "%" PRId64 "ms", value / 1000);
-}
-
-void config_add_bounds(struct buf *buf, const struct option *option)
-{
-    if (option->max == INT64_MAX) {
-        buf_add_c(buf, "at least ");
-        add_quantity(buf, option->type, option->min);
-        return;
-    }
-    buf_add_c(buf, "between ");
-    add_quantity(buf, option->type, option->min);
-    buf_add_c(buf, " and ");
-    add_quantity(buf, option->type, option->max);
-}
-
-/* One sentence for a value that breaks a rule; the value of a secret is left out. */
-static int refuse(const struct option *option,
-                  const char *place,
-                  struct str value,
-                  const char *rule,
-                  struct cel_error *err)
-{
-    if (option->secret)
-        return error_set(err, CEL_E_CONFIG, "%s: the value %s", place, rule);
-    return error_set(err, CEL_E_CONFIG, "%s: \"" STR_FORMAT "\" %s", place, STR_ARGS(value), rule);
-}
-
-static int check_bounds(const struct option *option,
-                        const char *place,
-                        struct str value,
-                        int64_t number,
-                        struct cel_error *err)
-{
-    if ((option->min == 0 && option->max == 0) || (number >= option->min && number <= option->max))
-        return 0;
-    bool is_text = option->type == OPTION_STRING || option->type == OPTION_LIST;
-    CLEANUP(buf_deinit) struct buf rule = BUF_INIT(256);
-    buf_add_c(&rule, "must be ");
-    config_add_bounds(&rule, option);
-    buf_add_c(&rule, is_text ? " bytes long" : "");
-    if (buf_status(&rule) < 0)
-        return error_no_memory(err);
-    return refuse(option, place, value, rule.ptr, err);
-}
-
-static bool is_choice(const struct option *option, struct str value)
-{
-    struct str rest = str_of(option->choices), choice;
-    if (!rest.ptr || (value.len == 0 && option->otherwise && !*option->otherwise))
-        return true;
-    while (str_split(&rest, '|', &choice)) {
-        if (choice.len == value.len && strncasecmp(choice.ptr, value.ptr, value.len) == 0)
+    for (size_t i = 0; i < config->option_count; i++) {
+        const struct option *option = &config->options[i];
+        if (option->key && strcmp(option->section, section) == 0)
             return true;
     }
     return false;
 }
 
-static int refuse_choice(const struct option *option,
-                         const char *place,
-                         struct str value,
-                         struct cel_error *err)
+static bool is_free_section(const struct config *config, struct str section)
 {
-    CLEANUP(buf_deinit) struct buf rule = BUF_INIT(256);
-    struct str rest = str_of(option->choices), choice;
-    const char *comma = "is none of ";
-    while (str_split(&rest, '|', &choice)) {
-        buf_add_c(&rule, comma);
-        buf_add_str(&rule, choice);
-        comma = ", ";
+    for (const char *const *at = config->free_sections; at && *at; at++) {
+        struct str name = str_of(*at);
+        bool is_prefix = str_ends(name, STR("*"));
+        if (is_prefix ? str_starts(section, str_n(name.ptr, name.len - 1))
+                      : str_equal(section, name))
+            return true;
     }
-    if (buf_status(&rule) < 0)
-        return error_no_memory(err);
-    return refuse(option, place, value, rule.ptr, err);
+    return false;
 }
 
-/* Adopts `text` on success. */
-static int own(struct config *config, char *text)
+static int refuse_section(struct file *file)
 {
-    char **owned = mem_grow(config->owned, config->owned_count + 1, sizeof(*owned));
-    if (!owned)
-        return -ENOMEM;
-    config->owned = owned;
-    config->owned[config->owned_count++] = text;
-    return 0;
-}
-
-static int store_text(struct config *config, char **field, struct str value, bool append)
-{
-    CLEANUP(buf_deinit) struct buf text = BUF_INIT(SIZE_MAX);
-    if (append && *field && **field) {
-        buf_add_c(&text, *field);
-        buf_add_char(&text, ',');
+    struct config_guess guess = {0};
+    struct str section = buf_str(&file->section);
+    for (size_t i = 0; i < file->config->option_count; i++) {
+        if (file->config->options[i].key)
+            config_guess(&guess, section, file->config->options[i].section);
     }
-    buf_add_str(&text, value);
-    char *taken = buf_take(&text, NULL);
-    if (!taken || own(config, taken) < 0) {
-        mem_free(taken);
-        return -ENOMEM;
-    }
-    *field = taken;
-    return 0;
+    for (const char *const *at = file->config->free_sections; at && *at; at++)
+        config_guess(&guess, section, *at);
+    if (!guess.name)
+        return error_set(file->err, CEL_E_CONFIG, "%s:%zu: [" STR_FORMAT "]: unknown section",
+                         file->path, file->line, STR_ARGS(section));
+    return error_set(file->err, CEL_E_CONFIG,
+                     "%s:%zu: [" STR_FORMAT "]: unknown section (did you mean [%s]?)", file->path,
+                     file->line, STR_ARGS(section), guess.name);
 }
 
-static int store_string(struct config *config,
-                        const struct option *option,
-                        const char *place,
-                        struct str value,
-                        bool append,
-                        struct cel_error *err)
+/* A line that inih will take for a section: notes which. */
+static int enter_section(struct file *file, const char *line)
 {
-    char **field = (void *)((char *)config->settings + option->offset);
-    if (!is_choice(option, value))
-        return refuse_choice(option, place, value, err);
-    int r = check_bounds(option, place, value, (int64_t)value.len, err);
-    if (r < 0)
-        return r;
-    return store_text(config, field, value, append) < 0 ? error_no_memory(err) : 0;
-}
-
-static int store_number(struct config *config,
-                        const struct option *option,
-                        const char *place,
-                        struct str value,
-                        struct cel_error *err)
-{
-    static const char *const rules[] = {
-        [OPTION_INT] = "is not a whole number",
-        [OPTION_DURATION] =
-            "is not a duration (250ms, 30s, 5min, 2h, 1d; a bare number is seconds)",
-        [OPTION_SIZE] = "is not a size (4096, 64K, 16M, 1G)",
-    };
-    int64_t number = 0;
-    uint64_t natural = 0;
-    int r = option->type == OPTION_INT        ? str_parse_i64(value, &number)
-            : option->type == OPTION_DURATION ? str_parse_duration(value, &natural)
-                                              : str_parse_size(value, &natural);
-    if (r == -EINVAL)
-        return refuse(option, place, value, rules[option->type], err);
-    if (r < 0 || natural > INT64_MAX)
-        return refuse(option, place, value, "is out of range", err);
-    if (option->type != OPTION_INT)
-        number = (int64_t)natural;
-    r = check_bounds(option, place, value, number, err);
-    if (r < 0)
-        return r;
-    /* int64_t, usec_t and uint64_t alike */
-    memcpy((char *)config->settings + option->offset, &number, sizeof(number));
-    return 0;
-}
-
-int config_store(struct config *config,
-                 const struct option *option,
-                 const char *place,
-                 struct str value,
-                 bool append,
-                 struct cel_error *err)
-{
-    bool truth;
-    switch (option->type) {
-    case OPTION_STRING:
-    case OPTION_LIST:
-        return store_string(config, option, place, value, append, err);
-    case OPTION_INT:
-    case OPTION_DURATION:
-    case OPTION_SIZE:
-        return store_number(config, option, place, value, err);
-    case OPTION_BOOL:
-        if (str_parse_bool(value, &truth) < 0)
-            return refuse(option, place, value, "is neither yes nor no", err);
-        memcpy((char *)config->settings + option->offset, &truth, sizeof(truth));
+    const char *end = strchr(line, ']');
+    if (!end)
+        return 0; /* inih reports it */
+    buf_clear(&file->section);
+    buf_add_str(&file->section, str_trim(str_n(line + 1, (size_t)(end - line - 1))));
+    if (buf_status(&file->section) < 0)
+        return error_no_memory(file->err);
+    file->is_free = false;
+    if (is_option_section(file->config, file->section.ptr))
         return 0;
+    file->is_free = is_free_section(file->config, buf_str(&file->section));
+    return file->is_free ? 0 : refuse_section(file);
+}
+
+static int check_line(struct file *file, const char *line)
+{
+    size_t len = strlen(line);
+    if ((len == 0 || line[len - 1] != '\n') && !feof(file->stream))
+        return error_set(file->err, CEL_E_CONFIG,
+                         "%s:%zu: longer than %d bytes, or a zero byte in it", file->path,
+                         file->line, LINE_MAX_BYTES);
+    return line[0] == '[' ? enter_section(file, line) : 0;
+}
+
+/* For inih: fgets, with what the top of the file says. */
+static char *read_line(char *line, int size, void *data)
+{
+    struct file *file = data;
+    if (file->status < 0 || !fgets(line, size, file->stream))
+        return NULL;
+    file->line++;
+    char *start = line;
+    if (file->line == 1 && str_starts(str_of(line), STR("\xEF\xBB\xBF")))
+        start += 3;
+    start += strspn(start, " \t");
+    memmove(line, start, strlen(start) + 1);
+    file->status = check_line(file, line);
+    return file->status < 0 ? NULL : line;
+}
+
+static int refuse_key(struct file *file, struct str key)
+{
+    struct config_guess guess = {0};
+    for (size_t i = 0; i < file->config->option_count; i++) {
+        const struct option *option = &file->config->options[i];
+        if (option->key && strcmp(option->section, file->section.ptr) == 0)
+            config_guess(&guess, key, option->key);
     }
-    return -EINVAL;
+    if (!guess.name)
+        return error_set(file->err, CEL_E_CONFIG, "%s:%zu: [%s] " STR_FORMAT ": unknown key",
+                         file->path, file->line, file->section.ptr, STR_ARGS(key));
+    return error_set(file->err, CEL_E_CONFIG,
+                     "%s:%zu: [%s] " STR_FORMAT ": unknown key (did you mean \"%s\"?)", file->path,
+                     file->line, file->section.ptr, STR_ARGS(key), guess.name);
+}
+
+static int refuse_repeated(struct file *file, const char *key, const char *first)
+{
+    return error_set(file->err, CEL_E_CONFIG, "%s:%zu: [%s] %s: given twice (first in %s)",
+                     file->path, file->line, file->section.ptr, key, first);
+}
+
+static int store_option(struct file *file, const char *key, const char *value)
+{
+    struct config *config = file->config;
+    for (size_t i = 0; i < config->option_count; i++) {
+        const struct option *option = &config->options[i];
+        if (!option->key || strcmp(option->section, file->section.ptr) != 0 ||
+            strcmp(option->key, key) != 0)
+            continue;
+        char place[512];
+        if (file->set_at[i] > 0) {
+            snprintf(place, sizeof(place), "line %zu", file->set_at[i]);
+            return refuse_repeated(file, key, place);
+        }
+        file->set_at[i] = file->line;
+        snprintf(place, sizeof(place), "%s:%zu: [%s] %s", file->path, file->line, option->section,
+                 key);
+        return config_store(config, option, place, str_of(value), false, file->err);
+    }
+    return refuse_key(file, str_of(key));
+}
+
+static int keep_line(struct file *file, const char *key, const char *value)
+{
+    struct config *config = file->config;
+    for (size_t i = 0; i < config->line_count; i++) {
+        const struct config_line *line = &config->lines[i];
+        if (strcmp(line->section, file->section.ptr) == 0 && strcmp(line->key, key) == 0)
+            return refuse_repeated(file, key, line->origin);
+    }
+    struct config_line *lines = mem_grow(config->lines, config->line_count + 1, sizeof(*lines));
+    if (!lines)
+        return error_no_memory(file->err);
+    config->lines = lines;
+    CLEANUP(buf_deinit) struct buf origin = BUF_INIT(SIZE_MAX);
+    buf_addf(&origin, "%s:%zu", file->path, file->line);
+    struct config_line *line = &lines[config->line_count++];
+    *line = (struct config_line){
+        .section = str_dup(buf_str(&file->section)),
+        .key = str_dup(str_of(key)),
+        .value = str_dup(str_of(value)),
+        .origin = buf_take(&origin, NULL),
+    };
+    if (!line->section || !line->key || !line->value || !line->origin)
+        return error_no_memory(file->err);
+    return 0;
+}
+
+/* For inih: 0 is a failure. */
+static int on_key(void *data, const char *section, const char *key, const char *value)
+{
+    (void)section; /* cut at 49 bytes; ours is whole */
+    struct file *file = data;
+    if (!file->section.ptr)
+        file->status = error_set(file->err, CEL_E_CONFIG, "%s:%zu: %s: stands before any [section]",
+                                 file->path, file->line, key);
+    else if (!*key)
+        file->status = error_set(file->err, CEL_E_CONFIG, "%s:%zu: no key before the sign",
+                                 file->path, file->line);
+    else
+        file->status = file->is_free ? keep_line(file, key, value) : store_option(file, key, value);
+    return file->status == 0;
+}
+
+static int parse(struct file *file)
+{
+    ini_max_line = LINE_MAX_BYTES + 2; /* a setting of Debian's library; its own limit is 200 */
+    int line = ini_parse_stream(read_line, file, on_key, file);
+    if (line > 0 && (file->status == 0 || (size_t)line < file->line))
+        return error_set(file->err, CEL_E_CONFIG,
+                         "%s:%d: neither [section] nor key = value nor a comment", file->path,
+                         line);
+    if (ferror(file->stream))
+        return error_set(file->err, CEL_E_CONFIG, "%s: cannot be read: %s", file->path,
+                         strerrordesc_np(errno));
+    return file->status;
+}
+
+static int read_file(struct config *config, const char *path, struct cel_error *err)
+{
+    struct file file = {
+        .config = config,
+        .path = path,
+        .section = BUF_INIT(LINE_MAX_BYTES),
+        .err = err,
+        .set_at = mem_array(config->option_count, sizeof(*file.set_at)),
+    };
+    if (!file.set_at)
+        return error_no_memory(err);
+    int r;
+    file.stream = fopen(path, "re");
+    if (file.stream) {
+        r = parse(&file);
+        fclose(file.stream);
+    } else {
+        r = error_set(err, CEL_E_CONFIG, "%s: cannot be opened: %s", path, strerrordesc_np(errno));
+    }
+    buf_deinit(&file.section);
+    mem_free(file.set_at);
+    return r;
 }
 
 static int store_defaults(struct config *config, struct cel_error *err)
@@ -368,7 +362,7 @@ int config_load(
     }
     if (config->wants_help)
         return 0;
-    r = path ? config_read_file(config, path, err) : 0;
+    r = path ? read_file(config, path, err) : 0;
     if (r < 0)
         return r;
     r = store_environment(config, err);

@@ -1,6 +1,7 @@
 /*
- * The inside of config.h, for the files that implement it: config.c keeps the values, config_file.c
- * reads the INI file, config_flags.c the command line, config_help.c describes the table.
+ * The inside of config.h, for the files that implement it: config.c reads the sources one after the
+ * other, config_flags.c sorts the command line, config_value.c checks and keeps a value,
+ * config_help.c describes the table.
  */
 #pragma once
 
@@ -21,8 +22,6 @@ int config_store(struct config *config,
                  struct str value,
                  bool append,
                  struct cel_error *err) MUST_CHECK;
-
-int config_read_file(struct config *config, const char *path, struct cel_error *err) MUST_CHECK;
 
 /* Sorts argv[1..] into `flags` (room for argc), config->arguments (the same) and wants_help; stores
  * nothing yet. */
