@@ -213,7 +213,7 @@ static void look_at_clocks(struct ticker *ticker, usec_t now)
     ticker->clock_gap = gap;
     if (moved > -CLOCK_MOVED_USEC && moved < CLOCK_MOVED_USEC)
         return;
-    log_warning("The wall clock was moved; entries are planned anew", F_I64("usec", moved));
+    log_warning("The wall clock was moved", F_I64("usec", moved));
     if (moved < 0)
         schedule_replan(&ticker->schedule, now);
 }
