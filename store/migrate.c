@@ -24,6 +24,7 @@
 #include "core/buf.h"
 #include "core/mem.h"
 #include "store/pg.h"
+#include "store/sql_text.h"
 
 #define LOCK_KEY       "7163384635117891945" /* any constant of our own */
 #define LOCK_WAIT      "10min"
@@ -383,34 +384,19 @@ int migrate_check(const struct migration_set *set, struct cel_error *err)
     return 0;
 }
 
-void text_position(const char *text, size_t position, size_t *ret_line, size_t *ret_column)
-{
-    size_t line = 1, column = 0;
-    for (const char *at = text; *at; at++) {
-        bool inside_character = ((unsigned char)*at & 0xC0) == 0x80;
-        if (inside_character)
-            continue;
-        column++;
-        if (--position == 0)
-            break;
-        if (*at == '\n') {
-            line++;
-            column = 0;
-        }
-    }
-    *ret_line = line;
-    *ret_column = column ? column : 1;
-}
-
-/* Puts file, and line where the server names a place, in front of the server's sentence. */
+/* Puts file and line in front of the server's sentence: the place that it names, else that of the
+ * statement that failed. */
 static int name_place(const struct pg *pg, const struct migration *migration, struct cel_error *err)
 {
-    size_t position = pg_error_position(pg);
-    if (!position)
-        return error_wrap(err, "%s", migration->path);
-    size_t line, column;
-    text_position(migration->sql, position, &line, &column);
-    return error_wrap(err, "%s:%zu:%zu", migration->path, line, column);
+    size_t position = pg_error_position(pg), line, column;
+    if (position) {
+        sql_position(migration->sql, position, &line, &column);
+        return error_wrap(err, "%s:%zu:%zu", migration->path, line, column);
+    }
+    line = sql_statement_line(migration->sql, pg_statements_done(pg));
+    if (line)
+        return error_wrap(err, "%s:%zu", migration->path, line);
+    return error_wrap(err, "%s", migration->path);
 }
 
 static int apply_file(struct pg *pg, const struct migration *migration, struct cel_error *err)

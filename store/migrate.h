@@ -67,6 +67,3 @@ int migrate_apply(struct pg *pg,
                   const char *set,
                   struct migration *migration,
                   struct cel_error *err) MUST_CHECK;
-
-/* Line and column, from 1, of the character number `position` (from 1) of UTF-8 text. */
-void text_position(const char *text, size_t position, size_t *ret_line, size_t *ret_column);

@@ -47,6 +47,7 @@ struct pg {
     bool checked, lost;
     char sqlstate[SQLSTATE_LEN + 1];
     uint64_t error_position;
+    size_t statements_done; /* of what was sent last */
 };
 
 /* --- text and errors ---------------------------------------------------------------------- */
@@ -468,6 +469,7 @@ static int collect(struct pg *pg, struct wait wait, PGresult **result)
             PQclear(next);
             continue;
         }
+        pg->statements_done += is_good(next);
         PQclear(*result);
         *result = next;
     }
@@ -499,6 +501,7 @@ static int
 send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct cel_error *err)
 {
     set_sqlstate(pg, NULL);
+    pg->statements_done = 0;
     if (!sent)
         return lose(pg, err, PQerrorMessage(pg->conn));
     PGresult *result = NULL;
@@ -691,4 +694,9 @@ const char *pg_sqlstate(const struct pg *pg)
 size_t pg_error_position(const struct pg *pg)
 {
     return (size_t)pg->error_position;
+}
+
+size_t pg_statements_done(const struct pg *pg)
+{
+    return pg->statements_done;
 }

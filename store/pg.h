@@ -67,3 +67,5 @@ bool pg_in_transaction(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" after a success */
 /* Where in its SQL the last failure is, in characters from 1; 0: the server did not say. */
 size_t pg_error_position(const struct pg *pg);
+/* How many statements of the last pg_exec succeeded: the next one is where it failed. */
+size_t pg_statements_done(const struct pg *pg);

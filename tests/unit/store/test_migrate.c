@@ -162,37 +162,14 @@ static void history_and_folder_must_agree(void **state)
     assert_non_null(strstr(err.text, "0002_b.sql"));
 }
 
-static void positions_count_characters(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        size_t position, line, column;
-    } cases[] = {
-        {"SELECT", 1, 1, 1},   {"SELECT", 4, 1, 4}, {"a\nbc", 3, 2, 1},
-        {"a\nbc", 4, 2, 2},    {"é\nü x", 3, 2, 1}, {"é\nü x", 5, 2, 3},
-        {"a\n\n\nb", 5, 4, 1}, {"a\nbc", 99, 2, 2}, {"", 1, 1, 1},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        size_t line, column;
-        text_position(cases[i].text, cases[i].position, &line, &column);
-        assert_int_equal(line, cases[i].line);
-        assert_int_equal(column, cases[i].column);
-    }
-}
-
 int main(void)
 {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(files_come_in_the_order_of_their_numbers),
-        IN_FOLDER(a_set_may_be_named),
-        IN_FOLDER(a_name_that_would_be_overlooked_is_refused),
-        IN_FOLDER(a_number_is_used_once),
-        IN_FOLDER(a_folder_without_files_is_a_wrong_folder),
-        IN_FOLDER(only_text_is_read),
+        IN_FOLDER(files_come_in_the_order_of_their_numbers),   IN_FOLDER(a_set_may_be_named),
+        IN_FOLDER(a_name_that_would_be_overlooked_is_refused), IN_FOLDER(a_number_is_used_once),
+        IN_FOLDER(a_folder_without_files_is_a_wrong_folder),   IN_FOLDER(only_text_is_read),
         cmocka_unit_test(history_and_folder_must_agree),
-        cmocka_unit_test(positions_count_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
