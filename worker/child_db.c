@@ -1,0 +1,246 @@
+/*
+ * The task's databases (celeriac/task.h) over store/pg.h: conditions become recorded outcomes, with
+ * the exception names of Python's DB-API.
+ *
+ * A statement that fails because one before it had failed (SQLSTATE 25P02) keeps what was recorded
+ * then: a serialization failure that the author overlooked is still a retry.
+ */
+#include <stdlib.h>
+
+#include "core/mem.h"
+#include "worker/child_task.h"
+
+static const char own_transaction[] =
+    "the task runs in a transaction of its own (.transaction); savepoints can be used";
+
+/* --- life --------------------------------------------------------------------------------- */
+
+void databases_open(struct child *child,
+                    const struct frame_pair *databases,
+                    size_t count,
+                    usec_t max_age)
+{
+    child->databases = xalloc((count + 1) * sizeof(*child->databases));
+    child->database_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct cel_db *db = &child->databases[i];
+        char *uri = str_dup(databases[i].value);
+        db->name = str_dup(databases[i].name);
+        db->pg = uri && db->name ? pg_new(db->name, uri, max_age, child->cancel) : NULL;
+        ASSERT(db->pg);
+        mem_free(uri);
+    }
+}
+
+void databases_close(struct child *child)
+{
+    for (size_t i = 0; i < child->database_count; i++) {
+        pg_free(child->databases[i].pg);
+        mem_free(child->databases[i].name);
+    }
+    mem_free(child->databases);
+    child->databases = NULL;
+    child->database_count = 0;
+}
+
+/* --- errors ------------------------------------------------------------------------------- */
+
+static bool has_class(const char *sqlstate, const char *class)
+{
+    return strncmp(sqlstate, class, strlen(class)) == 0;
+}
+
+/* As Python's drivers name them. */
+static const char *exception_of(const char *sqlstate)
+{
+    static const struct {
+        const char *class, *name;
+    } names[] = {
+        {"22", "DataError"},        {"23", "IntegrityError"},   {"0A", "NotSupportedError"},
+        {"42", "ProgrammingError"}, {"3D", "ProgrammingError"}, {"3F", "ProgrammingError"},
+        {"XX", "InternalError"},    {"24", "InternalError"},    {"25", "InternalError"},
+        {"08", "OperationalError"}, {"40", "OperationalError"}, {"53", "OperationalError"},
+        {"54", "OperationalError"}, {"55", "OperationalError"}, {"57", "OperationalError"},
+        {"58", "OperationalError"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (has_class(sqlstate, names[i].class))
+            return names[i].name;
+    }
+    return "DatabaseError";
+}
+
+static int outcome_of(const struct cel_task *task)
+{
+    return task->recorded.kind == RECORDED_RETRY ? CEL_RETRY : CEL_FAIL;
+}
+
+/* Turns a condition into what the task shall return. */
+static int settle(struct cel_db *db, int condition, const struct cel_error *err)
+{
+    struct cel_task *task = db->task;
+    const char *sqlstate = pg_sqlstate(db->pg);
+    switch (condition) {
+    case 0:
+        task_forget_database_error(task);
+        return 0;
+    case PG_E_CANCELLED:
+        return task_record(task, BY_DATABASE, RECORDED_CANCELLED, NULL, NULL);
+    case PG_E_TRANSIENT:
+        return task_record(task, BY_DATABASE, RECORDED_RETRY, "OperationalError", err->text);
+    default:
+        break;
+    }
+    bool follows = strcmp(sqlstate, "25P02") == 0 && task->recorded.by == BY_DATABASE;
+    if (follows)
+        return outcome_of(task);
+    return task_record(task, BY_DATABASE, RECORDED_FAIL, exception_of(sqlstate), err->text);
+}
+
+static bool is_wrapped(const struct cel_db *db)
+{
+    return db->task->registered->def->transaction == CEL_TRANSACTION &&
+           strcmp(db->name, "default") == 0;
+}
+
+static int refuse_own(struct cel_db *db)
+{
+    return task_record(db->task, BY_DATABASE, RECORDED_FAIL, "RuntimeError", own_transaction);
+}
+
+/* --- connections -------------------------------------------------------------------------- */
+
+static struct cel_db *find(struct cel_task *task, const char *name)
+{
+    struct child *child = task->child;
+    for (size_t i = 0; i < child->database_count; i++) {
+        if (strcmp(child->databases[i].name, name) == 0)
+            return &child->databases[i];
+    }
+    return NULL;
+}
+
+struct cel_db *cel_db_named(struct cel_task *task, const char *name)
+{
+    struct cel_db *db = find(task, name);
+    if (!db) {
+        task_recordf(task, BY_DATABASE, RECORDED_RETRY, "OperationalError",
+                     "database \"%s\": it is not configured (section [database])", name);
+        return NULL;
+    }
+    struct cel_error err = {0};
+    db->task = task;
+    int r = pg_connect(db->pg, &err);
+    if (!r)
+        return db;
+    settle(db, r, &err);
+    return NULL;
+}
+
+struct cel_db *cel_db(struct cel_task *task)
+{
+    return cel_db_named(task, "default");
+}
+
+/* --- statements --------------------------------------------------------------------------- */
+
+int cel_query(struct cel_db *db,
+              const char *sql,
+              const struct cel_param *params,
+              size_t param_count,
+              struct cel_rows **ret_rows)
+{
+    struct cel_error err = {0};
+    return settle(db, pg_query(db->pg, sql, params, param_count, ret_rows, &err), &err);
+}
+
+int cel_begin(struct cel_db *db)
+{
+    struct cel_error err = {0};
+    return is_wrapped(db) ? refuse_own(db) : settle(db, pg_exec(db->pg, "BEGIN", &err), &err);
+}
+
+int cel_commit(struct cel_db *db)
+{
+    struct cel_error err = {0};
+    return is_wrapped(db) ? refuse_own(db) : settle(db, pg_commit(db->pg, &err), &err);
+}
+
+/* The success of a rollback does not clear what made the author roll back. */
+static int settle_rollback(struct cel_db *db, int condition, const struct cel_error *err)
+{
+    return condition ? settle(db, condition, err) : 0;
+}
+
+int cel_rollback(struct cel_db *db)
+{
+    if (is_wrapped(db))
+        return refuse_own(db);
+    struct cel_error err = {0};
+    return settle_rollback(db, pg_rollback(db->pg, &err), &err);
+}
+
+static int savepoint(struct cel_db *db, const char *verb, const char *name)
+{
+    struct cel_error err = {0};
+    return settle(db, pg_savepoint(db->pg, verb, name, &err), &err);
+}
+
+int cel_savepoint(struct cel_db *db, const char *name)
+{
+    return savepoint(db, "SAVEPOINT", name);
+}
+
+int cel_rollback_to(struct cel_db *db, const char *name)
+{
+    struct cel_error err = {0};
+    int r = pg_savepoint(db->pg, "ROLLBACK TO SAVEPOINT", name, &err);
+    return settle_rollback(db, r, &err);
+}
+
+int cel_release(struct cel_db *db, const char *name)
+{
+    return savepoint(db, "RELEASE SAVEPOINT", name);
+}
+
+const char *cel_db_sqlstate(struct cel_db *db)
+{
+    return pg_sqlstate(db->pg);
+}
+
+/* --- around a task ------------------------------------------------------------------------ */
+
+int databases_begin(struct cel_task *task)
+{
+    struct cel_db *db = cel_db(task);
+    if (!db)
+        return task->recorded.kind == RECORDED_CANCELLED ? CEL_CANCELLED : CEL_RETRY;
+    struct cel_error err = {0};
+    return settle(db, pg_exec(db->pg, "BEGIN", &err), &err);
+}
+
+int databases_commit(struct cel_task *task)
+{
+    struct cel_db *db = find(task, "default");
+    ASSERT(db && db->task == task);
+    struct cel_error err = {0};
+    if (!pg_in_transaction(db->pg))
+        return task_record(task, BY_DATABASE, RECORDED_FAIL, "RuntimeError",
+                           "the task ended the transaction that it runs in (.transaction)");
+    return settle(db, pg_commit(db->pg, &err), &err);
+}
+
+const char *databases_reset(struct cel_task *task)
+{
+    const char *left_open = NULL;
+    for (size_t i = 0; i < task->child->database_count; i++) {
+        struct cel_db *db = &task->child->databases[i];
+        if (!db->task)
+            continue;
+        bool wrapped = is_wrapped(db);
+        if (pg_reset(db->pg) && !wrapped)
+            left_open = db->name;
+        db->task = NULL;
+    }
+    return left_open;
+}

@@ -1,0 +1,444 @@
+/*
+ * The steps of a run. Each may end it with an outcome; none is skipped by accident, since each
+ * returns whether to go on:
+ *
+ *   read_message -> find_task -> read_body -> bind -> begin -> call the function -> conclude
+ *                                                                                      |
+ *                   OUTCOME frame <- reset databases <- commit (result encoded first) <-+
+ *
+ * The return value of the function decides the kind; what was recorded (child_task.h) gives it an
+ * exception. The frame is written only after the transaction is over, so a success that the
+ * supervisor hears of is committed.
+ */
+#include "worker/child_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/id.h"
+#include "core/json.h"
+#include "core/mem.h"
+#include "message/result.h"
+
+enum { TRACEBACK_MAX = 64 * 1024, CHILDREN_MAX = 32 * 1024 * 1024 };
+
+/* What becomes of the run. */
+struct ending {
+    enum frame_outcome_kind kind;
+    struct buf result;    /* JSON: the value or the exception object; empty: null */
+    struct buf traceback; /* or empty */
+    struct buf children;
+    char detail[sizeof(((struct cel_error *)NULL)->text)];
+    int64_t countdown_usec;
+    struct frame_send *sends;
+    size_t send_count;
+    usec_t run_time;
+};
+
+static void ending_init(struct ending *ending)
+{
+    *ending = (struct ending){.result = BUF_INIT(VALUE_BYTES_MAX),
+                              .traceback = BUF_INIT(TRACEBACK_MAX),
+                              .children = BUF_INIT(CHILDREN_MAX),
+                              .countdown_usec = -1};
+}
+
+static void ending_deinit(struct ending *ending)
+{
+    buf_deinit(&ending->result);
+    buf_deinit(&ending->traceback);
+    buf_deinit(&ending->children);
+    mem_free(ending->sends);
+}
+
+/* --- exceptions --------------------------------------------------------------------------- */
+
+struct exception {
+    struct str module; /* absent: builtins, or ours */
+    struct str type;
+    struct str text;  /* its argument; absent: it has none */
+    struct str shown; /* in the traceback, when it has no argument */
+};
+
+/* "shop.errors.CardDeclined" is a type of the module shop.errors. */
+static struct exception exception_named(struct str type, struct str text)
+{
+    const char *dot = memrchr(type.ptr, '.', type.len);
+    if (!dot || dot == type.ptr || dot + 1 == type.ptr + type.len)
+        return (struct exception){.type = type, .text = text};
+    size_t len = (size_t)(dot - type.ptr);
+    return (struct exception){
+        .module = str_n(type.ptr, len),
+        .type = str_n(dot + 1, type.len - len - 1),
+        .text = text,
+    };
+}
+
+/* As Python ends a traceback: "module.Class: message", no module for its own classes. */
+static void add_traceback(struct buf *buf, const struct cel_task *task, const struct exception *e)
+{
+    struct str module = e->module.ptr ? e->module : result_exception_module(e->type);
+    buf_add_c(buf, "Traceback (most recent call last):\n");
+    if (task->registered)
+        buf_addf(buf, "  File \"%s\", in %s\n", task->registered->module->path,
+                 task->registered->def->name);
+    if (!str_equal(module, STR("builtins"))) {
+        buf_add_str(buf, module);
+        buf_add_char(buf, '.');
+    }
+    buf_add_str(buf, e->type);
+    struct str shown = e->text.ptr ? e->text : e->shown;
+    if (shown.len > 0)
+        buf_add_c(buf, ": ");
+    buf_add_str(buf, shown);
+    buf_add_char(buf, '\n');
+}
+
+static void end_with(struct ending *ending,
+                     enum frame_outcome_kind kind,
+                     const struct cel_task *task,
+                     const struct exception *e)
+{
+    ending->kind = kind;
+    buf_clear(&ending->result);
+    buf_clear(&ending->traceback);
+    if (e->text.ptr)
+        result_add_exception_text(&ending->result, e->type, e->text, e->module);
+    else
+        result_add_exception(&ending->result, e->type, STR("[]"), e->module);
+    add_traceback(&ending->traceback, task, e);
+}
+
+static void fail(struct ending *ending,
+                 const struct cel_task *task,
+                 struct str module,
+                 struct str type,
+                 const char *text)
+{
+    struct exception e = {.module = module, .type = type, .text = str_of(text)};
+    end_with(ending, OUTCOME_FAILURE, task, &e);
+}
+
+static void fail_memory(struct ending *ending, const struct cel_task *task)
+{
+    fail(ending, task, STR_NONE, STR("MemoryError"), "out of memory");
+}
+
+static void end_cancelled(struct ending *ending, const struct cel_task *task)
+{
+    struct exception e = {
+        .module = STR("billiard.exceptions"),
+        .type = STR("SoftTimeLimitExceeded"),
+        .shown = STR("SoftTimeLimitExceeded()"),
+    };
+    end_with(ending, OUTCOME_FAILURE, task, &e);
+}
+
+/* A message that is none of ours to run: into the quarantine. */
+static void refuse(struct ending *ending,
+                   const struct cel_task *task,
+                   struct str type,
+                   const struct cel_error *err)
+{
+    struct exception e = {
+        .module = STR("kombu.exceptions"), .type = type, .text = str_of(err->text)};
+    end_with(ending, OUTCOME_REFUSED, task, &e);
+    buf_clear(&ending->traceback);
+    memcpy(ending->detail, err->text, sizeof(ending->detail));
+}
+
+/* --- before the function ------------------------------------------------------------------ */
+
+static int read_upgraded(struct cel_task *task, struct str bytes, struct cel_error *err)
+{
+    char tag[UUID_SIZE];
+    task->upgraded = BUF_INIT(ENVELOPE_BYTES_MAX);
+    int r = envelope_upgrade(bytes, uuid_new(tag), &task->upgraded, err);
+    if (r)
+        return r;
+    r = envelope_decode(buf_str(&task->upgraded), &task->envelope, err);
+    if (r == ENVELOPE_PROTOCOL_1)
+        envelope_deinit(&task->envelope);
+    return r > 0 ? error_set(err, CEL_E_FORMAT, "the message names no task") : r;
+}
+
+static bool read_message(struct cel_task *task, const struct frame_run *run, struct ending *ending)
+{
+    struct cel_error err = {0};
+    int r = envelope_decode(run->envelope, &task->envelope, &err);
+    if (r == ENVELOPE_PROTOCOL_1) {
+        envelope_deinit(&task->envelope);
+        task->envelope = (struct envelope){0};
+        r = read_upgraded(task, run->envelope, &err);
+    }
+    if (r) {
+        task->envelope = (struct envelope){0};
+        refuse(ending, task, STR("DecodeError"), &err);
+    }
+    return r == 0;
+}
+
+static bool find_task(struct cel_task *task, struct ending *ending)
+{
+    task->registered = modules_find(&task->child->modules, task->envelope.task);
+    if (task->registered)
+        return true;
+    struct exception e = {.module = STR("celery.exceptions"),
+                          .type = STR("NotRegistered"),
+                          .text = task->envelope.task};
+    end_with(ending, OUTCOME_FAILURE, task, &e);
+    return false;
+}
+
+static bool read_body(struct cel_task *task, struct ending *ending)
+{
+    struct cel_error err = {0};
+    int r = body_decode(&task->envelope, &task->body, &err);
+    if (r == -ENOMEM)
+        fail_memory(ending, task);
+    else if (r)
+        refuse(ending, task, r == CEL_E_REFUSED ? STR("ContentDisallowed") : STR("DecodeError"),
+               &err);
+    return r == 0;
+}
+
+static bool bind(struct cel_task *task, struct ending *ending)
+{
+    const struct child_task *registered = task->registered;
+    struct cel_error err = {0};
+    if (!registered->params)
+        return true;
+    int r = params_bind(registered->params, registered->function, task->body.args,
+                        task->body.kwargs, &task->bound, &err);
+    if (r == PARAMS_E_TYPE)
+        fail(ending, task, STR_NONE, STR("TypeError"), err.text);
+    else if (r)
+        fail_memory(ending, task);
+    return r == 0;
+}
+
+/* --- after the function ------------------------------------------------------------------- */
+
+static void
+end_recorded(struct ending *ending, const struct cel_task *task, enum frame_outcome_kind kind)
+{
+    const struct recorded *recorded = &task->recorded;
+    struct exception e = exception_named(str_of(recorded->type), str_of(recorded->text));
+    end_with(ending, kind, task, &e);
+}
+
+static void end_failed(struct ending *ending, const struct cel_task *task)
+{
+    bool cancelled = *task->child->cancel != PG_CANCEL_NONE;
+    if (task->recorded.type)
+        end_recorded(ending, task, OUTCOME_FAILURE);
+    else if (task->recorded.text)
+        fail(ending, task, STR_NONE, STR("RuntimeError"), task->recorded.text);
+    else if (cancelled)
+        end_cancelled(ending, task);
+    else
+        fail(ending, task, STR_NONE, STR("RuntimeError"),
+             "the task returned CEL_FAIL without cel_fail()");
+}
+
+/* A reason without a type is Celery's own exception; without a reason there is none. The last retry
+ * that is asked for in vain becomes the failure, so it has the name that Celery gives to that. */
+static void end_retry(struct ending *ending, const struct cel_task *task)
+{
+    const struct recorded *recorded = &task->recorded;
+    int64_t most = task->registered->rules.max_retries;
+    bool used_up = most >= 0 && task->envelope.retries >= most;
+    buf_clear(&ending->result);
+    if (recorded->type) {
+        end_recorded(ending, task, OUTCOME_RETRY);
+    } else if (recorded->text) {
+        struct exception e = {
+            .module = STR("celery.exceptions"),
+            .type = used_up ? STR("MaxRetriesExceededError") : STR("Retry"),
+            .text = str_of(recorded->text),
+        };
+        end_with(ending, OUTCOME_RETRY, task, &e);
+    }
+    ending->kind = OUTCOME_RETRY;
+    ending->countdown_usec =
+        recorded->kind == RECORDED_RETRY ? recorded->countdown_usec : (int64_t)-1;
+}
+
+/* Readers of Celery 5.3 and later say so by their headers; older ones know plain values alone. */
+static bool reader_knows_types(const struct envelope *envelope)
+{
+    struct str headers = envelope->other_headers;
+    return str_equal(envelope->lang, STR("py")) && headers.len > 0 &&
+           memmem(headers.ptr, headers.len, "\"stamps\":", strlen("\"stamps\":"));
+}
+
+static int encode_result(struct ending *ending, const struct cel_task *task)
+{
+    enum json_style style = reader_knows_types(&task->envelope) ? JSON_TYPED : JSON_PLAIN;
+    buf_clear(&ending->result);
+    int r = json_encode(&ending->result, task->result, style);
+    if (r == CEL_E_FORMAT && !str_equal(task->envelope.lang, STR("py"))) {
+        buf_clear(&ending->result); /* bytes have no plain form, and this is no old Celery */
+        r = json_encode(&ending->result, task->result, JSON_TYPED);
+    }
+    return r;
+}
+
+static void conclude_result(struct ending *ending, const struct cel_task *task)
+{
+    int r = task->result ? encode_result(ending, task) : 0;
+    ending->kind = OUTCOME_SUCCESS;
+    if (r)
+        fail(ending, task, STR("kombu.exceptions"), STR("EncodeError"),
+             r == CEL_E_LIMIT    ? "the result is larger than 16 MiB of JSON or nested too deeply"
+             : r == CEL_E_FORMAT ? "the result holds bytes, which JSON has no form for"
+                                 : "the result cannot be encoded: out of memory");
+}
+
+/* The kind of outcome that the function's return value asks for. */
+static void conclude(struct ending *ending, struct cel_task *task, int returned)
+{
+    bool cancelled = task->recorded.kind == RECORDED_CANCELLED;
+    if (returned == CEL_CANCELLED ||
+        ((returned == CEL_FAIL || returned == CEL_RETRY) && cancelled)) {
+        end_cancelled(ending, task);
+        return;
+    }
+    switch (returned) {
+    case CEL_OK:
+        conclude_result(ending, task);
+        return;
+    case CEL_FAIL:
+        end_failed(ending, task);
+        return;
+    case CEL_RETRY:
+        end_retry(ending, task);
+        return;
+    case CEL_IGNORE:
+        ending->kind = OUTCOME_IGNORE;
+        return;
+    default:
+        break;
+    }
+    char text[80];
+    snprintf(text, sizeof(text), "the task returned %d, which is none of enum cel_outcome",
+             returned);
+    fail(ending, task, STR_NONE, STR("RuntimeError"), text);
+}
+
+/* The function said CEL_OK, so what its author and other helpers recorded is past. A failed
+ * statement is not: it fails the commit too, and says why. */
+static void forget_caught(struct cel_task *task)
+{
+    const struct recorded *recorded = &task->recorded;
+    if (recorded->by != BY_DATABASE || recorded->kind == RECORDED_CANCELLED)
+        task_recorded_deinit(task);
+}
+
+/* Ends the transactions: the one around the task, and those that it left open. */
+static void conclude_databases(struct ending *ending, struct cel_task *task)
+{
+    bool wrapped = task->registered->def->transaction == CEL_TRANSACTION;
+    if (wrapped && ending->kind == OUTCOME_SUCCESS) {
+        forget_caught(task);
+        int r = databases_commit(task);
+        if (r)
+            conclude(ending, task, r);
+    }
+    const char *left_open = databases_reset(task);
+    bool done = ending->kind == OUTCOME_SUCCESS || ending->kind == OUTCOME_IGNORE;
+    if (left_open && done) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "the task left a transaction open on database \"%s\"; it was rolled back",
+                 left_open);
+        fail(ending, task, STR_NONE, STR("RuntimeError"), text);
+    }
+}
+
+static void run_function(struct cel_task *task, struct ending *ending)
+{
+    bool wrapped = task->registered->def->transaction == CEL_TRANSACTION;
+    int returned = wrapped ? databases_begin(task) : 0;
+    if (!returned) {
+        usec_t begin = clock_mono();
+        returned = task->registered->def->run(task);
+        ending->run_time = clock_mono() - begin;
+    }
+    conclude(ending, task, returned);
+    conclude_databases(ending, task);
+}
+
+/* --- the frame ---------------------------------------------------------------------------- */
+
+/* [[["<id>", null], null], ...] */
+static int gather_sends(struct ending *ending, const struct cel_task *task)
+{
+    bool wrapped = task->registered && task->registered->def->transaction == CEL_TRANSACTION;
+    bool stands = ending->kind == OUTCOME_SUCCESS || (ending->kind == OUTCOME_IGNORE && !wrapped);
+    if (!stands || task->send_count == 0)
+        return 0;
+    ending->sends = mem_array(task->send_count, sizeof(*ending->sends));
+    if (!ending->sends)
+        return -ENOMEM;
+    for (const struct task_send *send = task->sends; send; send = send->next) {
+        ending->sends[ending->send_count++] =
+            (struct frame_send){str_of(send->queue), str_n(send->bytes, send->len), send->step};
+        buf_add_c(&ending->children, ending->children.len ? ", [[" : "[[[");
+        json_add_text(&ending->children, str_of(send->id));
+        buf_add_c(&ending->children, ", null], null]");
+    }
+    buf_add_char(&ending->children, ']');
+    return buf_status(&ending->children);
+}
+
+static struct str text_or_none(const struct buf *buf)
+{
+    return buf->len > 0 && !buf_status(buf) ? buf_str(buf) : STR_NONE;
+}
+
+static void add_outcome(struct buf *out, const struct ending *ending, uint64_t seq)
+{
+    struct frame_outcome outcome = {
+        .seq = seq,
+        .kind = ending->kind,
+        .result_json = text_or_none(&ending->result),
+        .traceback = text_or_none(&ending->traceback),
+        .countdown_usec = ending->countdown_usec,
+        .detail = ending->detail[0] ? str_of(ending->detail) : STR_NONE,
+        .children_json = text_or_none(&ending->children),
+        .sends = ending->sends,
+        .send_count = ending->send_count,
+        .run_time = ending->run_time,
+    };
+    frame_add_outcome(out, &outcome);
+}
+
+/* The signal of the call before may have come after its end. */
+static void forget_cancel(struct child *child)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, PG_CANCEL_SIGNAL);
+    while (sigtimedwait(&signals, NULL, &(struct timespec){0}) == PG_CANCEL_SIGNAL) {
+    }
+    *child->cancel = PG_CANCEL_NONE;
+}
+
+int child_run(struct child *child, const struct frame_run *run)
+{
+    struct cel_task task = {.child = child, .seq = run->seq};
+    struct ending ending;
+    ending_init(&ending);
+    forget_cancel(child);
+    if (read_message(&task, run, &ending) && find_task(&task, &ending) &&
+        read_body(&task, &ending) && bind(&task, &ending))
+        run_function(&task, &ending);
+    if (gather_sends(&ending, &task) || buf_status(&ending.result))
+        fail_memory(&ending, &task);
+    add_outcome(&child->out, &ending, run->seq);
+    int r = child_flush(child);
+    ending_deinit(&ending);
+    task_deinit(&task);
+    return r;
+}

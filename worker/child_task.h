@@ -1,0 +1,110 @@
+/*
+ * The inside of a task that runs (celeriac/task.h is its outside), and what the process keeps
+ * between tasks. For the child's side of worker/ alone.
+ */
+#pragma once
+
+#include <signal.h>
+
+#include "celeriac/task.h"
+#include "core/buf.h"
+#include "message/body.h"
+#include "message/envelope.h"
+#include "store/pg.h"
+#include "worker/child_modules.h"
+#include "worker/frame.h"
+
+/* A database of the configuration. */
+struct cel_db {
+    char *name;
+    struct pg *pg;
+    struct cel_task *task; /* that runs, or NULL */
+};
+
+struct child { /* lives as long as the process */
+    int fd;    /* to the supervisor */
+    struct str node;
+    struct modules modules;
+    struct cel_db *databases;
+    size_t database_count;
+    volatile sig_atomic_t *cancel; /* PG_CANCEL_...; set by the signal of the soft limit */
+    struct buf out;                /* the frame being written */
+};
+
+/* Sends what stands in child->out and empties it. 0 or -errno. */
+int child_flush(struct child *child) MUST_CHECK;
+
+/*
+ * What the task shall end as, should it say so by its return value. Recorded by the author
+ * (cel_fail, cel_retry) or by a helper that failed. What the author said, no helper changes; that
+ * the soft limit struck, no later failure of a helper changes.
+ */
+enum recorded_kind { RECORDED_NOTHING, RECORDED_FAIL, RECORDED_RETRY, RECORDED_CANCELLED };
+enum recorded_by { BY_NOBODY, BY_HELPER, BY_DATABASE, BY_AUTHOR };
+struct recorded {
+    enum recorded_kind kind;
+    enum recorded_by by;
+    char *type, *text;      /* of the exception; or NULL */
+    int64_t countdown_usec; /* of RETRY; -1: the task's own */
+};
+
+struct task_send {
+    struct task_send *next;
+    char *queue, *bytes;
+    size_t len;
+    unsigned step;
+    char id[TASK_ID_MAX + 1];
+};
+
+struct cel_task {
+    struct child *child;
+    const struct child_task *registered;
+    uint64_t seq;
+    struct buf upgraded; /* protocol 2 form of a message of protocol 1 */
+    struct envelope envelope;
+    struct body body;
+    struct params_bound bound; /* params NULL: anything goes */
+    struct recorded recorded;
+    struct cel_value *result;
+    struct cel_request request; /* filled by the first cel_request() */
+    struct cel_value *headers;  /* filled by the first cel_header() */
+    struct task_send *sends, **last_send;
+    size_t send_count, send_bytes;
+    char **texts; /* handed out to the author */
+    size_t text_count;
+};
+
+/* Each returns what the task shall return for that kind: CEL_FAIL, CEL_RETRY, CEL_CANCELLED. */
+int task_record(struct cel_task *task,
+                enum recorded_by by,
+                enum recorded_kind kind,
+                const char *type,
+                const char *text);
+int task_recordf(struct cel_task *task,
+                 enum recorded_by by,
+                 enum recorded_kind kind,
+                 const char *type,
+                 const char *format,
+                 ...) PRINTF_LIKE(5, 6);
+void task_forget_database_error(struct cel_task *task);
+void task_recorded_deinit(struct cel_task *task);
+
+/* A text that lives as long as the task; NULL when memory is short. */
+const char *task_keep_text(struct cel_task *task, struct str text);
+void task_sends_deinit(struct cel_task *task);
+void task_deinit(struct cel_task *task);
+
+/* --- databases (child_db.c) --------------------------------------------------------------- */
+
+void databases_open(struct child *child,
+                    const struct frame_pair *databases,
+                    size_t count,
+                    usec_t max_age);
+void databases_close(struct child *child);
+/* The transaction around a task with .transaction. 0, or with the outcome recorded what the task
+ * shall return. */
+int databases_begin(struct cel_task *task);
+int databases_commit(struct cel_task *task);
+/* After a task: rolls back what is open. Returns the name of a database on which the author left a
+ * transaction open, or NULL. */
+const char *databases_reset(struct cel_task *task);
