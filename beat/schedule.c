@@ -9,6 +9,9 @@
 #define DAY_USEC  (24 * HOUR_USEC)
 
 static const usec_t MARK_MIN = HOUR_USEC;
+enum {
+    MARK_COUNT = 36000
+}; /* marks that one entry keeps in Redis, when MARK_MIN would mean more */
 static const usec_t MARK_MAX = 32 * DAY_USEC;
 
 static struct entry *entry_of(struct heap_node *node)
@@ -37,10 +40,11 @@ usec_t entry_mark_ttl(const struct entry *entry, usec_t slot)
 {
     usec_t next = entry_next_slot(entry, slot);
     usec_t gap = next - slot;
+    usec_t least = gap < MARK_MIN / MARK_COUNT ? gap * MARK_COUNT : MARK_MIN;
 
     if (next == USEC_NEVER || gap > MARK_MAX / 2)
         return MARK_MAX;
-    return gap * 2 > MARK_MIN ? gap * 2 : MARK_MIN;
+    return gap * 2 > least ? gap * 2 : least;
 }
 
 /* The latest slot within `due` ... `now`, of which `due` is one. A short way back is tried before a

@@ -39,8 +39,8 @@ struct entry {
 
 /* The first slot after `after_wall`; USEC_NEVER when there is none. */
 usec_t entry_next_slot(const struct entry *entry, usec_t after_wall);
-/* How long it must be known that `slot` was fired: twice the time to the next one, at least an
- * hour, at most 32 days. */
+/* How long it must be known that `slot` was fired: twice the time to the next one, at least an hour
+ * (or 36000 intervals, if that is less), at most 32 days. */
 usec_t entry_mark_ttl(const struct entry *entry, usec_t slot);
 
 struct schedule {

@@ -303,7 +303,7 @@ static void any_expression_around_a_change_agrees_with_the_reference(void **stat
         for (size_t j = 0; j < ARRAY_SIZE(expressions); j++) {
             struct crontab crontab;
             assert_int_equal(parse(expressions[j], &crontab, NULL), 0);
-            for (int64_t shift = -26; shift <= 4; shift++) {
+            for (int64_t shift = -26; shift <= 4; shift += 3) {
                 int64_t after = changes[i].change + shift * 1800 - (shift & 1);
                 setenv("TZ", changes[i].zone, 1);
                 tzset();

@@ -83,9 +83,14 @@ static void marks_outlive_the_time_in_which_a_slot_may_be_fired(void **state)
         const char *crontab;
         usec_t every, ttl;
     } cases[] = {
-        {NULL, 10 * USEC_PER_MSEC, HOUR}, {NULL, 31 * MINUTE, 62 * MINUTE},
-        {NULL, 20 * DAY, 32 * DAY},       {"* * * * *", 0, HOUR},
-        {"0 10 * * *", 0, 2 * DAY},       {"0 10 15 5 *", 0, 32 * DAY},
+        {NULL, 10 * USEC_PER_MSEC, 6 * MINUTE},
+        {NULL, 100 * USEC_PER_MSEC, HOUR},
+        {NULL, SEC, HOUR},
+        {NULL, 31 * MINUTE, 62 * MINUTE},
+        {NULL, 20 * DAY, 32 * DAY},
+        {"* * * * *", 0, HOUR},
+        {"0 10 * * *", 0, 2 * DAY},
+        {"0 10 15 5 *", 0, 32 * DAY},
     };
 
     (void)state;
