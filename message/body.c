@@ -138,7 +138,9 @@ int body_decode_value(const struct envelope *envelope,
         return r;
     r = str_equal(envelope->content_type, TYPE_MSGPACK) ? msgpack_decode(bytes, ret_value_take, err)
                                                         : json_decode(bytes, ret_value_take, err);
-    return r < 0 ? error_wrap(err, "The body") : 0;
+    if (r < 0)
+        error_wrap(err, "The body");
+    return r;
 }
 
 static bool is_type_or_null(const struct cel_value *value, enum cel_type type)

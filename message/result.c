@@ -213,8 +213,10 @@ int result_decode(struct str text, struct result_view *ret, struct cel_error *er
 {
     struct result_view view = {.scratch = BUF_INIT(VALUE_BYTES_MAX)};
     int r = json_decode(text, &view.document, err);
-    if (r < 0)
-        return error_wrap(err, "The result document");
+    if (r < 0) {
+        error_wrap(err, "The result document");
+        return r;
+    }
     view.status = value_str(cel_value_get(view.document, "status"));
     view.traceback = value_str(cel_value_get(view.document, "traceback"));
     if (!view.status.ptr) {

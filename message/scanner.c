@@ -245,8 +245,10 @@ size_t scan_unescape(struct str raw, char *to)
 bool scan_is_plain(struct str text)
 {
     uint64_t high = 0;
+    if (text.len == 0)
+        return true;
     const char *end = text.ptr + text.len;
-    return text.len == 0 || (plain_end(text.ptr, end, &high) == end && !high);
+    return plain_end(text.ptr, end, &high) == end && !high;
 }
 
 /* --- values ------------------------------------------------------------------------------------
