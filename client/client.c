@@ -127,8 +127,11 @@ int cel_client_open(const struct cel_client_options *options,
                     struct cel_error *err)
 {
     static const struct cel_client_options all_defaults = {.queue = NULL};
+    struct cel_error unheard;
     if (!options)
         options = &all_defaults;
+    if (!err)
+        err = &unheard; /* inside, a code may be read back from it */
     if (!ret_client)
         return error_set(err, -EINVAL, "cel_client_open: ret_client is NULL");
     int status = check_options(options, err);

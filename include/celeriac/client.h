@@ -4,7 +4,8 @@
  * Thread rule: one handle, one thread at a time; any number of handles in any number of threads.
  * Every function that waits takes a time limit in milliseconds and returns -ETIMEDOUT when it ends.
  * After fork() a handle belongs to the parent: the child opens its own (-EINVAL otherwise).
- * Nothing here installs a signal handler, raises SIGPIPE or keeps global state.
+ * Nothing here installs a signal handler, raises SIGPIPE or keeps global state; threads are libuv's,
+ * for looking up the address of a broker that is given by a host name.
  *
  * Wire: Celery message protocol v2 over Redis (Celery documentation, "Message Protocol").
  */

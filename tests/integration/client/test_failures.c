@@ -53,7 +53,7 @@ static void nobody_listens(void **state)
     struct cel_client *client = open_client("redis://127.0.0.1:1/0", 2000);
     usec_t begun = clock_mono();
     assert_int_equal(send_one(client, &err), -ECONNREFUSED);
-    assert_quick(begun, 2 * USEC_PER_SEC);
+    assert_quick(begun, 4 * USEC_PER_SEC); /* it tries again until its time limit */
     assert_non_null(strstr(err.text, "127.0.0.1"));
     cel_client_close(client);
 }
@@ -62,7 +62,7 @@ static void there_is_no_such_socket(void **state)
 {
     (void)state;
     struct cel_error err = {0};
-    struct cel_client *client = open_client("redis+socket:///nonexistent/redis.sock", 2000);
+    struct cel_client *client = open_client("redis+socket:///nonexistent/redis.sock", 500);
     assert_int_equal(send_one(client, &err), -ENOENT);
     assert_non_null(strstr(err.text, "/nonexistent/redis.sock"));
     cel_client_close(client);
@@ -107,7 +107,7 @@ static void a_server_that_came_back_is_met_with_a_new_connection(void **state)
 {
     (void)state;
     signal(SIGPIPE, SIG_DFL); /* as in any program */
-    struct cel_client *client = open_client(server.url, 5000);
+    struct cel_client *client = open_client(server.url, 2000);
     struct cel_error err = {0};
     assert_int_equal(send_one(client, NULL), 0);
     redis_server_stop(&server, SIGKILL);
