@@ -16,15 +16,14 @@
 #include "core/msgpack.h"
 
 #include "check.h"
-#include "vectors.h"
+#include "messages.h"
+#include "tests/support/vectors.h"
 
 /* --- vectors ------------------------------------------------------------------------------------
  */
 
-struct expectation {
-    const struct cel_value *bodies; /* decoded_bodies of the vector, or NULL */
-    size_t decoded, refused;
-};
+static const struct cel_value *expected_bodies; /* decoded_bodies of the vector, or NULL */
+static size_t decoded, refused;
 
 /* The value that a vector says the body to be; NULL for pickle and yaml. */
 static struct cel_value *expected_value(const struct cel_value *body)
@@ -76,9 +75,8 @@ static void assert_body(const struct body *body, const struct cel_value *expecte
     assert_true(value_equal(body->embed, cel_value_at(expected, 2)));
 }
 
-static void check_message(void *data, const char *name, size_t index, struct str bytes)
+static void check_message(const char *name, size_t index, struct str bytes)
 {
-    struct expectation *expectation = data;
     struct envelope envelope;
     struct cel_error err = {0};
     struct body body;
@@ -98,13 +96,13 @@ static void check_message(void *data, const char *name, size_t index, struct str
     if (refusal) {
         assert_int_equal(r, CEL_E_REFUSED);
         assert_string_equal(err.text, refusal);
-        expectation->refused++;
+        refused++;
     } else {
         if (r != 0)
             fail_msg("%s: %d %s", name, r, err.text);
-        expectation->decoded++;
-        if (expectation->bodies) {
-            struct cel_value *expected = expected_value(cel_value_at(expectation->bodies, index));
+        decoded++;
+        if (expected_bodies) {
+            struct cel_value *expected = expected_value(cel_value_at(expected_bodies, index));
             if (!expected)
                 fail_msg("%s: no body %zu is expected", name, index);
             assert_body(&body, expected);
@@ -115,25 +113,22 @@ static void check_message(void *data, const char *name, size_t index, struct str
     envelope_deinit(&envelope);
 }
 
+static void check_vector(const char *name, const struct cel_value *vector)
+{
+    if (!messages_in(name))
+        return;
+    expected_bodies = cel_value_get(vector, "decoded_bodies");
+    size_t count = messages_each(name, vector, check_message);
+    if (expected_bodies)
+        assert_int_equal(count, cel_value_count(expected_bodies));
+}
+
 static void every_vector_is_decoded_or_refused_as_documented(void **state)
 {
-    static const char *const prefixes[] = {"q-", "m-", "u-", "b-"};
-    struct expectation expectation = {0};
     (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
-        char **names = vector_names(prefixes[i]);
-        for (size_t at = 0; names[at]; at++) {
-            struct cel_value *vector = vector_load(names[at]);
-            expectation.bodies = cel_value_get(vector, "decoded_bodies");
-            size_t count = vector_messages(vector, check_message, &expectation);
-            if (expectation.bodies)
-                assert_int_equal(count, cel_value_count(expectation.bodies));
-            cel_value_free(vector);
-        }
-        vector_names_free(names);
-    }
-    assert_true(expectation.decoded > 80);
-    assert_int_equal(expectation.refused, 4); /* pickle, yaml, bzip2, lzma */
+    vectors_each(check_vector);
+    assert_true(decoded > 80);
+    assert_int_equal(refused, 4); /* pickle, yaml, bzip2, lzma */
 }
 
 /* --- decoding -----------------------------------------------------------------------------------

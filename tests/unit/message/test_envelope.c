@@ -11,7 +11,7 @@
 
 #include "check.h"
 #include "core/mem.h"
-#include "vectors.h"
+#include "messages.h"
 
 /* A copy without a byte behind it; kept until the next one. */
 static char *kept;
@@ -61,7 +61,7 @@ static void a_plain_message_is_read_whole(void **state)
 {
     struct envelope envelope;
     struct cel_error err;
-    struct str bytes = vector_message("q-526-basic");
+    struct str bytes = message_load("q-526-basic");
     (void)state;
     assert_int_equal(envelope_decode(bytes, &envelope, &err), 0);
     assert_str(envelope.task, "wire.add");
@@ -459,7 +459,7 @@ static void what_is_no_envelope_is_refused_with_its_place(void **state)
 static void damaged_messages_do_no_harm(void **state)
 {
     static const char bytes[] = {'"', '\\', '{', '}', '[', ']', ',', ':', 0, ' ', '1', 'n', '\xff'};
-    struct str message = vector_message("q-526-custom-headers");
+    struct str message = message_load("q-526-custom-headers");
     struct envelope envelope;
     struct cel_error err;
     (void)state;

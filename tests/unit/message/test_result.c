@@ -12,7 +12,7 @@
 #include "core/mem.h"
 
 #include "check.h"
-#include "vectors.h"
+#include "tests/support/vectors.h"
 
 static void a_success_is_written_as_celery_writes_it(void **state)
 {
@@ -183,19 +183,21 @@ static size_t decode_documents(const struct cel_value *entries, const char *key)
     return count;
 }
 
+static size_t documents;
+
+static void decode_vector(const char *name, const struct cel_value *vector)
+{
+    if (!str_starts(str_of(name), STR("r-")))
+        return;
+    documents += decode_documents(cel_value_get(vector, "redis"), "value");
+    documents += decode_documents(cel_value_get(vector, "published"), "data");
+}
+
 static void every_recorded_document_is_decoded(void **state)
 {
-    char **names = vector_names("r-");
-    size_t count = 0;
     (void)state;
-    for (size_t i = 0; names[i]; i++) {
-        struct cel_value *vector = vector_load(names[i]);
-        count += decode_documents(cel_value_get(vector, "redis"), "value");
-        count += decode_documents(cel_value_get(vector, "published"), "data");
-        cel_value_free(vector);
-    }
-    assert_true(count > 40);
-    vector_names_free(names);
+    vectors_each(decode_vector);
+    assert_true(documents > 40);
 }
 
 static struct result_view view_of(const char *text)

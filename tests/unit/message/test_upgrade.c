@@ -14,7 +14,7 @@
 #include "message/body.h"
 
 #include "check.h"
-#include "vectors.h"
+#include "messages.h"
 
 /* A protocol 1 message around the JSON text of its body. */
 static void add_message(struct buf *message, const char *body)
@@ -50,7 +50,7 @@ static void upgraded(struct str text, struct envelope *envelope, struct body *bo
 static void the_recorded_message_becomes_the_one_of_protocol_2(void **state)
 {
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(1 << 20);
-    struct str old = vector_message("q-526-protocol1"), plain = vector_message("q-526-basic");
+    struct str old = message_load("q-526-protocol1"), plain = message_load("q-526-basic");
     struct envelope envelope, expected;
     struct body body, expected_body;
     (void)state;
@@ -164,7 +164,7 @@ static void what_is_no_call_is_refused(void **state)
 static void other_messages_are_handed_back(void **state)
 {
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(1 << 20);
-    struct str plain = vector_message("q-526-basic");
+    struct str plain = message_load("q-526-basic");
     (void)state;
     assert_int_equal(envelope_upgrade(plain, STR("t"), &text, NULL), -EINVAL);
     assert_int_equal(envelope_upgrade(STR("junk"), STR("t"), &text, NULL), CEL_E_FORMAT);
