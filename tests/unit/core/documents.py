@@ -1,7 +1,8 @@
-"""Documents as Python's json module and kombu write them, one a line, for test_json_python.c.
+"""Documents as Python writes them, one a line, for test_json_python.c and test_msgpack.c.
 
-json_documents.py documents|doubles|typed; a line of "typed" is the object that kombu 5.3 writes, a
-tab, and what the installed kombu 5.2 writes for the same value.
+documents.py documents|doubles|typed|msgpack. A line of "typed" is the object that kombu 5.3 writes, a
+tab, and what the installed kombu 5.2 writes for the same value; a line of "msgpack" is the bytes in
+hexadecimal digits, a tab, and the same as JSON.
 """
 import base64
 import datetime
@@ -102,11 +103,37 @@ def print_typed():
         print(json.dumps([{"__type__": name, "__value__": inner}]), plain, sep="\t")
 
 
+def short_integers(item):
+    """The document without integers that msgpack cannot hold."""
+    if isinstance(item, list):
+        return [short_integers(each) for each in item]
+    if isinstance(item, dict):
+        return {key: short_integers(each) for key, each in item.items()}
+    if type(item) is int and not -2 ** 63 <= item < 2 ** 64:
+        return item % 2 ** 64
+    return item
+
+
+def print_msgpack():
+    import msgpack
+
+    edges = [s * 2 ** n + d for n in range(0, 65) for s in (1, -1) for d in (-1, 0, 1)]
+    sizes = [0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536]
+    items = [n for n in edges if -2 ** 63 <= n < 2 ** 64]
+    items += ["x" * n for n in sizes] + [[None] * n for n in sizes]
+    items += [{"%d" % i: i for i in range(n)} for n in sizes]
+    items += [short_integers(value(4)) for _ in range(400)]
+    for item in items:
+        print(msgpack.packb(item).hex(), json.dumps(item), sep="\t")
+
+
 if sys.argv[1] == "documents":
     for _ in range(600):
         print(json.dumps(value(4)))
 elif sys.argv[1] == "doubles":
     for number in doubles():
         print(json.dumps([number]))
+elif sys.argv[1] == "msgpack":
+    print_msgpack()
 else:
     print_typed()
