@@ -1,0 +1,13 @@
+# Writes OUTPUT: for each of SCRIPTS (a.lua;b.lua) its text and SHA-1 as an initialiser of the table
+# in redis_command.c: EMBEDDED_SCRIPT(a, "sha", "text")
+set(out "")
+foreach(script IN LISTS SCRIPTS)
+  get_filename_component(name "${script}" NAME_WE)
+  file(SHA1 "${script}" sha)
+  file(READ "${script}" text)
+  string(REPLACE "\\" "\\\\" text "${text}")
+  string(REPLACE "\"" "\\\"" text "${text}")
+  string(REPLACE "\n" "\\n\"\n    \"" text "${text}")
+  string(APPEND out "EMBEDDED_SCRIPT(${name}, \"${sha}\",\n    \"${text}\")\n")
+endforeach()
+file(WRITE "${OUTPUT}" "${out}")

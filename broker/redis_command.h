@@ -1,0 +1,140 @@
+/*
+ * Every command and every key that Celeriac spells (docs/keys.md): what the broker's files mean,
+ * put into the bytes of a request; and what words of the server mean.
+ *
+ * The redis_command_* functions set `bytes` and `script` of a request. They return 0, -ENOMEM, or
+ * CEL_E_LIMIT for a command that no server takes.
+ */
+#pragma once
+
+#include "broker/broker.h"
+#include "broker/redis_connection.h"
+#include "broker/redis_key.h"
+
+struct redis_script {
+    unsigned number; /* place in the table; less than 32 */
+    struct str sha, text;
+};
+
+/* --- the connection ------------------------------------------------------------------------- */
+
+int redis_command_hello(const struct url *url,
+                        bool wants_id,
+                        struct buf *buf,
+                        enum redis_hello *ret_steps,
+                        unsigned *ret_count) MUST_CHECK;
+/* True when the connection is good even though `step` was answered by these words. */
+bool redis_hello_may_fail(enum redis_hello step, struct str words);
+int redis_error_code(struct str words); /* CEL_E_AUTH or CEL_E_SERVER */
+bool redis_reply_is_push(const struct redis_reply *reply);
+int redis_command_load(struct redis_request *request, const struct redis_script *script) MUST_CHECK;
+int redis_command_ping(struct redis_request *request) MUST_CHECK;
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+/* All `messages` are of the queue and step of the first. */
+int redis_command_push(struct redis_request *request,
+                       const struct key_space *space,
+                       const struct broker_message *messages,
+                       size_t count) MUST_CHECK;
+int redis_command_declare(struct redis_request *request,
+                          const struct key_space *space,
+                          struct str queue) MUST_CHECK;
+int redis_command_fire(struct redis_request *request,
+                       const struct key_space *space,
+                       struct str entry,
+                       usec_t slot_wall,
+                       usec_t mark_ttl,
+                       const struct broker_message *message) MUST_CHECK;
+
+struct redis_tags {
+    uint64_t first;
+    size_t count;
+};
+/* Replies tag, message, tag, message ... */
+int redis_command_claim(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        struct redis_tags tags,
+                        bool look_at_staged,
+                        const struct redis_tags *unanswered,
+                        size_t unanswered_count) MUST_CHECK;
+int redis_tag_parse(struct str text,
+                    uint64_t *ret_tag,
+                    unsigned *ret_step) MUST_CHECK; /* -EINVAL */
+/* Waits in the server at most `server_wait`; replies the message or nil. */
+int redis_command_wait(struct redis_request *request,
+                       const struct queue_keys *keys,
+                       unsigned list,
+                       usec_t server_wait) MUST_CHECK;
+int redis_command_unblock(struct redis_request *request, int64_t client_id) MUST_CHECK;
+int redis_command_unstage(struct redis_request *request, const struct queue_keys *keys) MUST_CHECK;
+
+/* `result_ttl` 0: for ever. `completion->result_id` absent: no result. */
+int redis_command_complete(struct redis_request *request,
+                           const struct key_space *space,
+                           const struct queue_keys *keys,
+                           const struct broker_completion *completion,
+                           usec_t result_ttl,
+                           size_t dead_max) MUST_CHECK;
+int redis_command_holds(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        const struct broker_claim *claim) MUST_CHECK;
+int redis_command_ack(struct redis_request *request,
+                      const struct queue_keys *keys,
+                      const struct broker_claim *claims,
+                      size_t count) MUST_CHECK;
+int redis_command_give_back(struct redis_request *request,
+                            const struct queue_keys *keys,
+                            const struct broker_claim *claim) MUST_CHECK;
+int redis_command_park(struct redis_request *request,
+                       const struct queue_keys *keys,
+                       const struct broker_claim *claim,
+                       usec_t due_wall) MUST_CHECK;
+/* Replies the number moved and when the next is due, in ms. */
+int redis_command_promote(struct redis_request *request,
+                          const struct queue_keys *keys,
+                          usec_t now_wall,
+                          unsigned max) MUST_CHECK;
+
+/* --- results ---------------------------------------------------------------------------------- */
+
+int redis_command_store(struct redis_request *request,
+                        const struct key_space *space,
+                        struct str id,
+                        struct str document,
+                        usec_t ttl) MUST_CHECK;
+int redis_command_get(struct redis_request *request,
+                      const struct key_space *space,
+                      struct str id) MUST_CHECK;
+int redis_command_forget(struct redis_request *request,
+                         const struct key_space *space,
+                         struct str id) MUST_CHECK;
+int redis_command_subscribe(struct redis_request *request,
+                            const struct key_space *space,
+                            struct str id) MUST_CHECK;
+int redis_command_unsubscribe(struct redis_request *request,
+                              const struct key_space *space,
+                              struct str id) MUST_CHECK;
+/* The channel and the document of a pushed message; false when it is none. */
+bool redis_push_message(const struct redis_reply *push,
+                        struct str *ret_channel,
+                        struct str *ret_document);
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+enum redis_scan { REDIS_SCAN_OURS, REDIS_SCAN_BINDINGS };
+/* Replies the next cursor and keys. */
+int redis_command_scan(struct redis_request *request,
+                       const struct key_space *space,
+                       enum redis_scan what,
+                       struct str cursor) MUST_CHECK;
+int redis_command_members(struct redis_request *request, struct str key) MUST_CHECK;
+int redis_command_stats(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        const struct str *in_flight,
+                        size_t in_flight_count,
+                        const struct str *staging,
+                        size_t staging_count) MUST_CHECK;
+int redis_command_purge(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        bool delayed) MUST_CHECK;

@@ -1,0 +1,638 @@
+/*
+ * A request is in one of two lists: `waiting` until it is written, then `sent` until it is
+ * answered. Answers come in the order of `sent`. What ends a request early:
+ *
+ *     its deadline while it waits    told why there is no connection, or -ETIMEDOUT
+ *     its deadline once it is sent   the whole connection is given up: nobody knows what is lost
+ *     the end of the connection      those sent are uncertain, but for repeatable ones, which wait
+ *                                    again; those that wait stay
+ *     a refusal for good             all that wait are told: a wrong password does not heal
+ *
+ * One alarm serves the deadline of the state and the earliest of the requests. It is only ever
+ * moved forward when a request comes; when it goes off early, the lists are looked through and it
+ * is set anew. So a request costs no timer of its own.
+ *
+ * Callbacks run from reading, or from the alarm, which goes off after the loop has polled; never
+ * while the loop prepares to sleep. What fails while writing is therefore kept as `fault`.
+ *
+ * A script is loaded in front of the first request on a socket that runs it. A server that has lost
+ * it since (SCRIPT FLUSH) answers NOSCRIPT and has done nothing: the same bytes are sent again.
+ */
+#include "broker/redis_connection.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "broker/redis_command.h"
+#include "core/backoff.h"
+#include "core/mem.h"
+
+#define CONNECT_TIMEOUT_DEFAULT (4 * USEC_PER_SEC)
+#define STABLE_AFTER            USEC_PER_SEC /* a connection that lasted so long was a good one */
+static const struct backoff reconnect = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
+enum { WRITE_MAX = 64, SCRIPT_LOADS_MAX = 3 };
+
+#define STATE(name) (1u << REDIS_##name)
+static const struct {
+    const char *doing; /* for "no answer while ..." */
+    unsigned next;
+    bool is_timed;
+} states[] = {
+    [REDIS_IDLE] = {"idle", STATE(RESOLVING) | STATE(CONNECTING) | STATE(BACKOFF), false},
+    [REDIS_RESOLVING] = {"looking up the host", STATE(CONNECTING) | STATE(IDLE) | STATE(BACKOFF),
+                         true},
+    [REDIS_CONNECTING] = {"connecting",
+                          STATE(CONNECTING) | STATE(AUTHENTICATING) | STATE(SELECTING) |
+                              STATE(TESTING) | STATE(IDLE) | STATE(BACKOFF),
+                          true},
+    [REDIS_AUTHENTICATING] = {"authenticating",
+                              STATE(SELECTING) | STATE(TESTING) | STATE(IDLE) | STATE(BACKOFF),
+                              true},
+    [REDIS_SELECTING] = {"selecting the database", STATE(TESTING) | STATE(IDLE) | STATE(BACKOFF),
+                         true},
+    [REDIS_TESTING] = {"greeting", STATE(TESTING) | STATE(READY) | STATE(IDLE) | STATE(BACKOFF),
+                       true},
+    [REDIS_READY] = {"ready", STATE(IDLE) | STATE(BACKOFF), false},
+    [REDIS_BACKOFF] = {"waiting to connect again",
+                       STATE(RESOLVING) | STATE(CONNECTING) | STATE(IDLE), true},
+    [REDIS_CLOSING] = {"closing", 0, false},
+};
+
+void redis_request_deinit(struct redis_request *request)
+{
+    mem_free(request->bytes);
+    request->bytes = NULL;
+}
+
+/* --- states ---------------------------------------------------------------------------------- */
+
+static void set_alarm(struct redis_connection *c)
+{
+    usec_t due = c->earliest_mono < c->state_mono ? c->earliest_mono : c->state_mono;
+    if (c->fault)
+        due = 0;
+    if (!c->alarm.list || due < c->alarm.due_mono)
+        turn_alarm(c->options.turn, &c->alarm, due);
+}
+
+static void note_deadline(struct redis_connection *c, usec_t deadline_mono)
+{
+    if (deadline_mono >= c->earliest_mono)
+        return;
+    c->earliest_mono = deadline_mono;
+    set_alarm(c);
+}
+
+/* `deadline_mono` 0: the state's usual one. */
+static void set_state(struct redis_connection *c, enum redis_state state, usec_t deadline_mono)
+{
+    ASSERT(state == REDIS_CLOSING || (states[c->state].next & (1u << state)));
+    c->state = state;
+    c->state_mono = USEC_NEVER;
+    if (states[state].is_timed)
+        c->state_mono = deadline_mono ? deadline_mono : clock_mono() + c->options.connect_timeout;
+    if (state != REDIS_CLOSING)
+        set_alarm(c);
+}
+
+static void tell_all(struct list *requests, int code, const struct cel_error *err)
+{
+    for (struct list_link *link; (link = list_pop(requests));) {
+        struct redis_request *request = container_of(link, struct redis_request, link);
+        request->on_reply(request, code, NULL, err);
+    }
+}
+
+static void give_up_socket(struct redis_connection *c)
+{
+    c->fault = 0;
+    c->client_id = 0;
+    if (c->socket)
+        redis_socket_close(c->socket);
+    c->socket = NULL;
+    if (c->lookup)
+        redis_lookup_cancel(c->lookup);
+    c->lookup = NULL;
+}
+
+/* What was sent and may not be sent again goes to `ret`; the rest waits again, in front. */
+static void recall_sent(struct redis_connection *c, struct list *ret)
+{
+    for (struct list_link *link = c->sent.tail, *before; link; link = before) {
+        struct redis_request *request = container_of(link, struct redis_request, link);
+        before = link->prev;
+        list_remove(&c->sent, link);
+        request->answer_mono = USEC_NEVER;
+        list_prepend(request->repeatable ? &c->waiting : ret, link);
+    }
+}
+
+static void plan_next_attempt(struct redis_connection *c)
+{
+    usec_t delay = c->attempt ? backoff_delay(&reconnect, c->attempt - 1, backoff_random()) : 0;
+    c->attempt++;
+    c->retry_mono = clock_mono() + delay;
+    if (c->waiting.count)
+        set_state(c, REDIS_BACKOFF, c->retry_mono);
+    else
+        set_state(c, REDIS_IDLE, 0);
+}
+
+/* The present attempt or connection has ended because of `why`. */
+static void lose(struct redis_connection *c, int code, const char *why)
+{
+    struct list uncertain = {NULL, NULL, 0};
+    struct cel_error err;
+    bool was_ready = c->state == REDIS_READY;
+    if (was_ready && clock_mono() - c->ready_mono >= STABLE_AFTER)
+        c->attempt = 0;
+    error_set(&c->failure, code, "No connection to %s: %s", c->options.url->display, why);
+    error_set(&err, CEL_E_UNCERTAIN,
+              "The connection to %s ended with the command under way: %s; it may have run",
+              c->options.url->display, why);
+    give_up_socket(c);
+    recall_sent(c, &uncertain);
+    plan_next_attempt(c);
+    tell_all(&uncertain, CEL_E_UNCERTAIN, &err);
+    if (was_ready && c->options.on_lost && c->state != REDIS_CLOSING)
+        c->options.on_lost(c->options.data);
+}
+
+/* The server does not want us, and will not as long as the settings are these. */
+static void refused(struct redis_connection *c, int code, struct str words)
+{
+    struct list waiting = c->waiting;
+    struct cel_error err;
+    error_set(&err, code, "%s refused the connection: " STR_FORMAT, c->options.url->display,
+              STR_ARGS(words));
+    c->waiting = (struct list){NULL, NULL, 0};
+    c->failure = err;
+    give_up_socket(c);
+    plan_next_attempt(c);
+    tell_all(&waiting, code, &err);
+}
+
+/* --- connecting ------------------------------------------------------------------------------- */
+
+static const struct redis_socket_events events;
+
+static void connect_next(struct redis_connection *c)
+{
+    const char *path = c->options.url->path;
+    const struct sockaddr *address =
+        path ? NULL : (const struct sockaddr *)&c->addresses.items[c->address_next++];
+    set_state(c, REDIS_CONNECTING, 0);
+    int status =
+        redis_socket_new(c->loop, path != NULL, &events, c, c->options.read_buffer, &c->socket);
+    if (!status) {
+        c->open++;
+        status = redis_socket_connect(c->socket, path, address);
+    }
+    if (status) {
+        c->fault = status;
+        c->fault_why = uv_strerror(status);
+        set_alarm(c);
+    }
+}
+
+static void on_looked_up(void *data, int status, const struct redis_addresses *addresses);
+
+static void start(struct redis_connection *c)
+{
+    const struct url *url = c->options.url;
+    if (clock_mono() < c->retry_mono) {
+        set_state(c, REDIS_BACKOFF, c->retry_mono);
+        return;
+    }
+    c->address_next = 0;
+    if (url->path || redis_addresses_known(url->host, url->port, &c->addresses)) {
+        connect_next(c);
+        return;
+    }
+    set_state(c, REDIS_RESOLVING, 0);
+    int status = redis_lookup_start(c->loop, url->host, url->port, on_looked_up, c, &c->lookup);
+    if (!status) {
+        c->open++;
+        return;
+    }
+    c->fault = status;
+    c->fault_why = uv_strerror(status);
+    set_alarm(c);
+}
+
+static void finish_close(struct redis_connection *c)
+{
+    static const struct cel_error err = {-ECANCELED, "The broker is being closed"};
+    void (*closed)(void *) = c->closed;
+    void *data = c->closed_data;
+    tell_all(&c->sent, -ECANCELED, &err);
+    tell_all(&c->waiting, -ECANCELED, &err);
+    turn_alarm_clear(&c->alarm);
+    buf_deinit(&c->hello);
+    mem_free(c);
+    closed(data);
+}
+
+static void on_part_ended(struct redis_connection *c)
+{
+    c->open--;
+    if (c->state == REDIS_CLOSING && c->open == 0)
+        finish_close(c);
+}
+
+static void on_looked_up(void *data, int status, const struct redis_addresses *addresses)
+{
+    struct redis_connection *c = data;
+    /* one that was cancelled belongs to an earlier attempt */
+    if (status != UV_ECANCELED && c->lookup && c->state == REDIS_RESOLVING) {
+        c->lookup = NULL;
+        if (status) {
+            lose(c, -EHOSTUNREACH, uv_strerror(status));
+        } else {
+            c->addresses = *addresses;
+            connect_next(c);
+        }
+    }
+    on_part_ended(c);
+}
+
+static void enter_hello_step(struct redis_connection *c)
+{
+    static const enum redis_state state_of[] = {
+        [REDIS_HELLO_AUTH] = REDIS_AUTHENTICATING,
+        [REDIS_HELLO_SELECT] = REDIS_SELECTING,
+        [REDIS_HELLO_ID] = REDIS_TESTING,
+        [REDIS_HELLO_PING] = REDIS_TESTING,
+    };
+    set_state(c, state_of[c->hello_steps[c->hello_next]], 0);
+}
+
+static void on_connected(void *owner, int status)
+{
+    struct redis_connection *c = owner;
+    if (status && c->address_next < c->addresses.count && !c->options.url->path) {
+        redis_socket_close(c->socket);
+        connect_next(c);
+        return;
+    }
+    uv_buf_t hello = uv_buf_init(c->hello.ptr, (unsigned)c->hello.len);
+    unsigned taken;
+    if (!status)
+        status = redis_socket_read(c->socket);
+    if (!status)
+        status = redis_socket_write(c->socket, &hello, 1, &taken);
+    if (status) {
+        lose(c, status, uv_strerror(status));
+        return;
+    }
+    c->hello_next = 0;
+    enter_hello_step(c);
+}
+
+static void become_ready(struct redis_connection *c)
+{
+    set_state(c, REDIS_READY, 0);
+    c->ready_mono = clock_mono();
+    error_clear(&c->failure);
+    turn_task(c->options.turn, &c->flush);
+}
+
+static void on_hello_error(struct redis_connection *c, enum redis_hello step, struct str words)
+{
+    int code = redis_error_code(words);
+    if (step == REDIS_HELLO_AUTH || step == REDIS_HELLO_SELECT || code == CEL_E_AUTH) {
+        refused(c, step == REDIS_HELLO_AUTH ? CEL_E_AUTH : code, words);
+        return;
+    }
+    /* a server that loads its data, for instance: later it may answer better */
+    char why[256];
+    snprintf(why, sizeof(why), STR_FORMAT, (int)(words.len < 200 ? words.len : 200), words.ptr);
+    lose(c, CEL_E_SERVER, why);
+}
+
+static void on_hello_reply(struct redis_connection *c, const struct redis_reply *reply)
+{
+    enum redis_hello step = c->hello_steps[c->hello_next];
+    if (reply->type == REDIS_ERROR && !redis_hello_may_fail(step, reply->text)) {
+        on_hello_error(c, step, reply->text);
+        return;
+    }
+    if (step == REDIS_HELLO_ID)
+        c->client_id = reply_integer(reply, 0);
+    if (++c->hello_next == c->hello_count)
+        become_ready(c);
+    else
+        enter_hello_step(c);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+static void on_load_reply(struct redis_request *request,
+                          int status,
+                          const struct redis_reply *reply,
+                          const struct cel_error *err)
+{
+    (void)status; /* a script that could not be loaded answers for itself */
+    (void)reply;
+    (void)err;
+    redis_request_deinit(request);
+    mem_free(request);
+}
+
+/* Puts the load of the request's script into `sent` when the server of this socket needs it. */
+static struct redis_request *load_script(struct redis_connection *c,
+                                         const struct redis_request *user)
+{
+    unsigned bit = user->script ? 1u << user->script->number : 0;
+    if (!bit || (c->socket->scripts & bit))
+        return NULL;
+    struct redis_request *request = mem_new(struct redis_request);
+    if (!request)
+        return NULL; /* NOSCRIPT will follow, and another attempt */
+    request->on_reply = on_load_reply;
+    request->deadline_mono = user->deadline_mono;
+    if (redis_command_load(request, user->script)) {
+        mem_free(request);
+        return NULL;
+    }
+    c->socket->scripts |= bit;
+    return request;
+}
+
+static unsigned
+add_sent(struct redis_connection *c, struct redis_request *request, uv_buf_t *bufs, unsigned count)
+{
+    list_append(&c->sent, &request->link);
+    request->answer_mono =
+        request->answer_within ? clock_mono() + request->answer_within : USEC_NEVER;
+    note_deadline(c, request->answer_mono);
+    bufs[count] = (uv_buf_t){.base = request->bytes, .len = request->len};
+    return count + 1;
+}
+
+/* Moves requests from `waiting` to `sent` and their bytes to `bufs`. */
+static unsigned gather(struct redis_connection *c, uv_buf_t *bufs)
+{
+    unsigned count = 0;
+    while (c->waiting.head && count + 2 <= WRITE_MAX) {
+        struct redis_request *request = container_of(c->waiting.head, struct redis_request, link);
+        struct redis_request *load = load_script(c, request);
+        if (load)
+            count = add_sent(c, load, bufs, count);
+        list_remove(&c->waiting, &request->link);
+        count = add_sent(c, request, bufs, count);
+    }
+    return count;
+}
+
+static void write_waiting(struct redis_connection *c)
+{
+    while (c->state == REDIS_READY && !c->fault && !c->socket->is_writing && c->waiting.head) {
+        uv_buf_t bufs[WRITE_MAX];
+        unsigned count = gather(c, bufs), taken = 0;
+        int status = redis_socket_write(c->socket, bufs, count, &taken);
+        for (; count > taken; count--) {
+            struct list_link *link = c->sent.tail;
+            list_remove(&c->sent, link);
+            container_of(link, struct redis_request, link)->answer_mono = USEC_NEVER;
+            list_prepend(&c->waiting, link);
+        }
+        if (status) {
+            c->fault = status;
+            c->fault_why = uv_strerror(status);
+            set_alarm(c);
+        }
+    }
+}
+
+static void on_flush(struct turn_task *task)
+{
+    struct redis_connection *c = container_of(task, struct redis_connection, flush);
+    if (c->options.on_flush)
+        c->options.on_flush(c->options.data);
+    write_waiting(c);
+}
+
+static void on_drained(void *owner)
+{
+    write_waiting(owner);
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static bool is_lost_script(const struct redis_request *request, const struct redis_reply *reply)
+{
+    return request->script && reply->type == REDIS_ERROR &&
+           str_starts(reply->text, STR("NOSCRIPT")) && request->loads < SCRIPT_LOADS_MAX;
+}
+
+static void answer(struct redis_connection *c, const struct redis_reply *reply)
+{
+    struct redis_request *request = container_of(c->sent.head, struct redis_request, link);
+    struct cel_error err = {0};
+    list_remove(&c->sent, &request->link);
+    if (is_lost_script(request, reply)) {
+        request->loads++;
+        request->answer_mono = USEC_NEVER;
+        c->socket->scripts &= ~(1u << request->script->number);
+        list_append(&c->waiting, &request->link);
+        turn_task(c->options.turn, &c->flush);
+        return;
+    }
+    int status = 0;
+    if (reply->type == REDIS_ERROR)
+        status = error_set(&err, redis_error_code(reply->text), "Redis answered: " STR_FORMAT,
+                           STR_ARGS(reply->text));
+    request->on_reply(request, status, reply, status ? &err : NULL);
+}
+
+static void on_reply(void *owner, const struct redis_reply *reply)
+{
+    struct redis_connection *c = owner;
+    if (c->state != REDIS_READY) {
+        on_hello_reply(c, reply);
+        return;
+    }
+    if (c->options.on_push && redis_reply_is_push(reply)) {
+        c->options.on_push(c->options.data, reply);
+        return;
+    }
+    bool is_early = c->socket->is_writing && c->sent.head == c->sent.tail;
+    if (!c->sent.head || is_early)
+        lose(c, CEL_E_FORMAT, "the server answered what was not asked");
+    else
+        answer(c, reply);
+}
+
+static void on_failed(void *owner, int code, const char *why)
+{
+    lose(owner, code, why);
+}
+
+static void on_socket_closed(void *owner)
+{
+    on_part_ended(owner);
+}
+
+static const struct redis_socket_events events = {
+    .connected = on_connected,
+    .reply = on_reply,
+    .drained = on_drained,
+    .failed = on_failed,
+    .closed = on_socket_closed,
+};
+
+/* --- deadlines -------------------------------------------------------------------------------- */
+
+static bool any_overdue(const struct list *requests, usec_t now, usec_t *earliest)
+{
+    bool overdue = false;
+    for (const struct list_link *link = requests->head; link; link = link->next) {
+        const struct redis_request *request = container_of(link, struct redis_request, link);
+        usec_t deadline = request->answer_mono < request->deadline_mono ? request->answer_mono
+                                                                        : request->deadline_mono;
+        overdue |= deadline <= now;
+        if (deadline < *earliest)
+            *earliest = deadline;
+    }
+    return overdue;
+}
+
+static void expire_waiting(struct redis_connection *c, usec_t now)
+{
+    struct list overdue = {NULL, NULL, 0};
+    struct cel_error err = c->failure;
+    for (struct list_link *link = c->waiting.head, *next; link; link = next) {
+        next = link->next;
+        if (container_of(link, struct redis_request, link)->deadline_mono <= now) {
+            list_remove(&c->waiting, link);
+            list_append(&overdue, link);
+        }
+    }
+    if (!err.code)
+        error_set(&err, -ETIMEDOUT, "No answer from %s in time", c->options.url->display);
+    tell_all(&overdue, err.code, &err);
+}
+
+static void check_state(struct redis_connection *c, usec_t now)
+{
+    char why[64];
+    if (c->fault) {
+        lose(c, c->fault, c->fault_why);
+    } else if (c->state == REDIS_BACKOFF) {
+        if (!c->waiting.count)
+            set_state(c, REDIS_IDLE, 0);
+        else if (now >= c->state_mono)
+            start(c);
+    } else if (now >= c->state_mono) {
+        snprintf(why, sizeof(why), "no answer in time while %s", states[c->state].doing);
+        lose(c, -ETIMEDOUT, why);
+    }
+}
+
+/* Ends what is overdue; each step may call back and so close the connection. */
+static void on_alarm(struct turn_alarm *alarm)
+{
+    struct redis_connection *c = container_of(alarm, struct redis_connection, alarm);
+    usec_t now = clock_mono(), earliest = USEC_NEVER;
+    if (c->state == REDIS_CLOSING) {
+        finish_close(c);
+        return;
+    }
+    c->earliest_mono = USEC_NEVER;
+    check_state(c, now);
+    if (c->state == REDIS_READY && any_overdue(&c->sent, now, &earliest))
+        lose(c, -ETIMEDOUT, "no answer in time");
+    earliest = USEC_NEVER;
+    if (c->state != REDIS_CLOSING && any_overdue(&c->waiting, now, &earliest))
+        expire_waiting(c, now);
+    if (c->state == REDIS_CLOSING)
+        return;
+    any_overdue(&c->sent, now, &c->earliest_mono);
+    any_overdue(&c->waiting, now, &c->earliest_mono);
+    set_alarm(c);
+}
+
+/* --- from outside ----------------------------------------------------------------------------- */
+
+int redis_connection_new(const struct redis_connection_options *options,
+                         uv_loop_t *loop,
+                         struct redis_connection **ret_connection)
+{
+    struct redis_connection *c = mem_new(struct redis_connection);
+    if (!c)
+        return -ENOMEM;
+    c->options = *options;
+    c->loop = loop;
+    c->state_mono = c->earliest_mono = USEC_NEVER;
+    c->flush.fn = on_flush;
+    c->alarm.fn = on_alarm;
+    if (!c->options.connect_timeout)
+        c->options.connect_timeout =
+            options->url->connect_timeout ? options->url->connect_timeout : CONNECT_TIMEOUT_DEFAULT;
+    int status = redis_command_hello(options->url, options->wants_id, &c->hello, c->hello_steps,
+                                     &c->hello_count);
+    if (status) {
+        buf_deinit(&c->hello);
+        mem_free(c);
+        return status;
+    }
+    *ret_connection = c;
+    return 0;
+}
+
+void redis_connection_free_unused(struct redis_connection *c)
+{
+    if (c)
+        buf_deinit(&c->hello);
+    mem_free(c);
+}
+
+void redis_connection_close(struct redis_connection *c, void (*closed)(void *data), void *data)
+{
+    set_state(c, REDIS_CLOSING, 0);
+    c->closed = closed;
+    c->closed_data = data;
+    turn_task_clear(c->options.turn, &c->flush);
+    give_up_socket(c);
+    turn_alarm_clear(&c->alarm);
+    if (c->open == 0)
+        turn_alarm(c->options.turn, &c->alarm, 0);
+}
+
+void redis_connection_send(struct redis_connection *c, struct redis_request *request)
+{
+    request->answer_mono = USEC_NEVER;
+    list_append(&c->waiting, &request->link);
+    if (c->state == REDIS_CLOSING)
+        return;
+    note_deadline(c, request->deadline_mono);
+    if (c->state == REDIS_IDLE)
+        start(c);
+    turn_task(c->options.turn, &c->flush);
+}
+
+bool redis_connection_recall(struct redis_connection *c, struct redis_request *request)
+{
+    for (const struct list_link *link = c->waiting.head; link; link = link->next) {
+        if (link == &request->link) {
+            list_remove(&c->waiting, &request->link);
+            return true;
+        }
+    }
+    return false;
+}
+
+void redis_connection_wake(struct redis_connection *c)
+{
+    turn_task(c->options.turn, &c->flush);
+}
+
+void redis_connection_reset(struct redis_connection *c, int code, const char *why)
+{
+    if (!c->socket || c->state == REDIS_CLOSING)
+        return;
+    c->fault = code;
+    c->fault_why = why;
+    set_alarm(c);
+}

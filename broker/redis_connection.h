@@ -1,0 +1,142 @@
+/*
+ * One connection to a Redis server: a libuv stream, commands out, replies in, in order. It knows no
+ * command but by its bytes (redis_command.h) and no key.
+ *
+ * It connects when the first request comes and again whenever there is something to do. Requests
+ * wait while it does, each until its own deadline. Everything asked for in one turn of the loop
+ * goes out in one write. A request that was written and is not answered by its deadline ends the
+ * connection: a socket that may be half open is never waited on.
+ *
+ *   IDLE --request--> RESOLVING --> CONNECTING --> AUTHENTICATING --> SELECTING --> TESTING -->
+ * READY ^ ^                  |              |                |               |            | | | |
+ * +--------------+----- failed ---+---------------+------------+--- lost -+ | +-- nothing waits
+ * -----------------------------+                                           | | | |
+ *    +-- refused for good (password, database) -- BACKOFF <-- something waits --------------------+
+ *                                                     +--delay over--> RESOLVING
+ *   any --close--> CLOSING
+ */
+#pragma once
+
+#include "broker/redis_resolve.h"
+#include "broker/redis_socket.h"
+#include "broker/turn.h"
+#include "broker/url.h"
+#include "core/buf.h"
+
+struct redis_connection;
+struct redis_request;
+struct redis_script;
+
+enum redis_state {
+    REDIS_IDLE,
+    REDIS_RESOLVING,
+    REDIS_CONNECTING,
+    REDIS_AUTHENTICATING,
+    REDIS_SELECTING,
+    REDIS_TESTING,
+    REDIS_READY,
+    REDIS_BACKOFF,
+    REDIS_CLOSING,
+};
+
+/*
+ * How a request ended; called once, never from inside redis_connection_send. `status` 0: `reply` is
+ * the server's answer, borrowed; else `err` says why: CEL_E_SERVER or CEL_E_AUTH with the error
+ * reply in `reply`; otherwise `reply` is NULL: CEL_E_UNCERTAIN, it was sent and its answer is not
+ * known; -ECANCELED, the connection is closing; another, nothing was sent. The callee frees the
+ * request.
+ */
+typedef void redis_reply_fn(struct redis_request *request,
+                            int status,
+                            const struct redis_reply *reply,
+                            const struct cel_error *err);
+
+/* One command; embedded in what its owner needs to know when the answer comes. */
+struct redis_request {
+    struct list_link link;
+    redis_reply_fn *on_reply;
+    usec_t deadline_mono; /* of the whole */
+    usec_t
+        answer_within;  /* an answer takes no longer than this once it is sent; 0: no such limit */
+    usec_t answer_mono; /* written by the connection */
+    int given_status;   /* broker_answer: how it ended without the server */
+    char *bytes;        /* the command as it goes out; owned */
+    size_t len;
+    const struct redis_script *script; /* that the command runs, or NULL */
+    bool repeatable;     /* asking twice does no harm: sent again on a new connection */
+    unsigned char loads; /* how often the server had lost the script */
+};
+void redis_request_deinit(struct redis_request *request);
+
+/* One step of the greeting; the states above show where each is answered. */
+enum redis_hello { REDIS_HELLO_AUTH, REDIS_HELLO_SELECT, REDIS_HELLO_ID, REDIS_HELLO_PING };
+enum { REDIS_HELLO_STEPS = 4 };
+
+struct redis_connection_options {
+    struct turn *turn;
+    const struct url *url;  /* outlives the connection */
+    usec_t connect_timeout; /* of each state on the way to READY; 0: 4 s */
+    struct str read_buffer; /* shared with all connections of the loop */
+    bool wants_id;          /* ask for the client id */
+    /* In every turn before the requests are written; may send more. May be NULL. */
+    void (*on_flush)(void *data);
+    /* A reply that answers nothing: a published message. NULL: there are none. */
+    void (*on_push)(void *data, const struct redis_reply *message);
+    /* After READY was lost and what was under way has been told. May be NULL. */
+    void (*on_lost)(void *data);
+    void *data;
+};
+
+struct redis_connection {
+    struct redis_connection_options options;
+    uv_loop_t *loop;
+    enum redis_state state;
+    struct redis_socket *socket; /* the present one, or NULL */
+    struct list waiting;         /* requests not written */
+    struct list sent;            /* requests written, at least begun; answered in this order */
+
+    struct buf hello; /* the greeting as it goes out */
+    enum redis_hello hello_steps[REDIS_HELLO_STEPS];
+    unsigned hello_count, hello_next;
+    int64_t client_id; /* 0: not known */
+
+    struct redis_addresses addresses; /* of the host; tried in this order */
+    unsigned address_next;
+    struct redis_lookup *lookup; /* under way, or NULL */
+
+    struct turn_task flush;
+    struct turn_alarm alarm;
+    usec_t earliest_mono;     /* no request has an earlier deadline */
+    usec_t state_mono;        /* deadline of this state */
+    usec_t retry_mono;        /* no attempt to connect before */
+    usec_t ready_mono;        /* when it became READY */
+    unsigned attempt;         /* failed ones in a row */
+    struct cel_error failure; /* why there is no connection, for those who wait */
+    int fault;                /* the socket is found unusable and is given up at the turn's end */
+    const char *fault_why;
+
+    unsigned open; /* sockets and look-ups not yet ended */
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+int redis_connection_new(const struct redis_connection_options *options,
+                         uv_loop_t *loop,
+                         struct redis_connection **ret_connection) MUST_CHECK; /* 0, -ENOMEM */
+/* Frees one that was never sent anything. Takes NULL. */
+void redis_connection_free_unused(struct redis_connection *connection);
+/* Ends it: what is under way is told -ECANCELED from the loop, then it is freed and `closed` comes.
+ */
+void redis_connection_close(struct redis_connection *connection,
+                            void (*closed)(void *data),
+                            void *data);
+
+/* Takes a formatted request over until its on_reply. */
+void redis_connection_send(struct redis_connection *connection, struct redis_request *request);
+/* Takes `request` back unless it was sent: true, and it will not be told anything. */
+bool redis_connection_recall(struct redis_connection *connection, struct redis_request *request);
+/* Asks for a turn's on_flush, as a request would. */
+void redis_connection_wake(struct redis_connection *connection);
+/* Gives the present socket up at the end of this turn; a new one is made when something waits.
+ * `why` is a constant. */
+void redis_connection_reset(struct redis_connection *connection, int code, const char *why);
