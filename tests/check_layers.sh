@@ -50,7 +50,7 @@ door() {
     done
 }
 door 'libpq|pg_config|postgresql' store/pg.c store/pg_priv.h store/pg_values.c
-door 'hiredis' broker/redis_connection.c broker/redis_command.c
+door 'hiredis' broker/redis_reply.c
 door 'rapidjson' core/json_reader.cpp
 door 'msgpack' core/msgpack.c worker/frame.c
 door 'ini\.h' core/config.c
