@@ -22,7 +22,7 @@
 
 enum { STATUS_SIZE = 128, STATUS_MS = 5000 };
 
-static const usec_t FIRST_ANSWER_USEC = 10 * USEC_PER_SEC; /* at the start */
+static const usec_t FIRST_ANSWER_USEC = 5 * USEC_PER_SEC; /* at the start */
 static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
 
 struct beat {
