@@ -156,6 +156,7 @@ static void bury_request(struct slot *slot)
 }
 
 static void drain(struct slot *slot);
+static void begin_stop(struct slot *slot, enum death_cause cause, int number);
 
 static void on_process_gone(uv_process_t *process, int64_t exit_status, int term_signal)
 {
@@ -203,8 +204,7 @@ static void condemn(struct slot *slot, const char *why)
     log_error("Child sent nonsense and is killed", F_I64("pid", slot->pid),
               F_U64("slot", slot->number), F_C("err", why));
     uv_read_stop((uv_stream_t *)&slot->pipe);
-    slot_stop(slot, DEATH_CRASH);
-    send_signal(slot, SIGKILL);
+    begin_stop(slot, DEATH_CRASH, SIGKILL);
 }
 
 static int take_hello(struct slot *slot, const struct frame_hello *hello)
@@ -514,19 +514,26 @@ void slot_spawn(struct slot *slot)
         slot_stop(slot, DEATH_CRASH);
 }
 
-void slot_stop(struct slot *slot, enum death_cause cause)
+/* To STOPPING with `number`; without one, the child sees the end of its descriptor. */
+static void begin_stop(struct slot *slot, enum death_cause cause, int number)
 {
     uv_os_fd_t fd;
-    if (slot->state == SLOT_STOPPING)
-        return;
-    slot->cause = cause;
-    bool idle = slot->state == SLOT_IDLE || slot->state == SLOT_RETIRING;
-    slot_set_state(slot, SLOT_STOPPING);
-    set_deadline(slot, SLOT_STOP_GRACE_USEC);
-    if (idle && !slot->request && uv_fileno((const uv_handle_t *)&slot->pipe, &fd) == 0)
+    if (slot->state != SLOT_STOPPING) {
+        slot->cause = cause;
+        slot_set_state(slot, SLOT_STOPPING);
+        set_deadline(slot, SLOT_STOP_GRACE_USEC);
+    }
+    if (number)
+        send_signal(slot, number);
+    else if (uv_fileno((const uv_handle_t *)&slot->pipe, &fd) == 0)
         shutdown(fd, SHUT_WR);
-    else
-        send_signal(slot, SIGTERM);
+}
+
+void slot_stop(struct slot *slot, enum death_cause cause)
+{
+    bool idle = slot->state == SLOT_IDLE || (slot->state == SLOT_RETIRING && !slot->request);
+    if (slot->state != SLOT_STOPPING)
+        begin_stop(slot, cause, idle ? 0 : SIGTERM);
 }
 
 void slot_retire(struct slot *slot)
@@ -588,8 +595,7 @@ static void on_hard_limit(struct slot *slot)
               F_STR("task_id", slot->request->envelope.id), F_I64("pid", slot->pid),
               F_USEC("limit", slot->request->hard_limit));
     slot->hard_mono = slot->soft_mono = USEC_NEVER;
-    slot_stop(slot, DEATH_HARD_LIMIT);
-    send_signal(slot, SIGKILL);
+    begin_stop(slot, DEATH_HARD_LIMIT, SIGKILL);
 }
 
 static void on_soft_limit(struct slot *slot)

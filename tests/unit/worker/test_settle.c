@@ -1,0 +1,579 @@
+/* The policy after a run: what the broker is told of each outcome, death and fate. */
+#include "worker/settle.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "core/json.h"
+#include "core/mem.h"
+#include "support.h"
+
+#define NOW ((usec_t)1700000000 * USEC_PER_SEC) /* 2023-11-14T22:13:20Z */
+
+static const struct settle_context context = {
+    .now_wall = NOW, .random = 12345, .node = STR("w@h"), .delivery_tag = STR("t-2")};
+
+static struct requests requests;
+static struct cel_value *document; /* of the last settlement */
+
+static int set_up(void **state)
+{
+    (void)state;
+    requests = (struct requests){0};
+    document = NULL;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    document = cel_value_free(document);
+    requests_deinit(&requests);
+    return 0;
+}
+
+#define assert_text(value, text)                                                                   \
+    do {                                                                                           \
+        assert_non_null(cel_value_text((value), NULL));                                            \
+        assert_string_equal(cel_value_text((value), NULL), (text));                                \
+    } while (0)
+#define assert_str(actual, text)                                                                   \
+    do {                                                                                           \
+        assert_int_equal((actual).len, strlen(text));                                              \
+        assert_memory_equal((actual).ptr, text, strlen(text));                                     \
+    } while (0)
+
+static const struct broker_completion *completion_of(struct request *request)
+{
+    const struct settlement *settlement = &request->settlement;
+    assert_int_equal(settlement->verb, SETTLE_COMPLETE);
+    assert_int_equal(settlement->completion.claim.tag, 7);
+    document = cel_value_free(document);
+    if (settlement->completion.result_document.ptr) {
+        struct cel_error err = {0};
+        assert_int_equal(json_decode(settlement->completion.result_document, &document, &err), 0);
+        assert_str(settlement->completion.result_id, "id-1");
+        assert_text(cel_value_get(document, "task_id"), "id-1");
+    }
+    return &settlement->completion;
+}
+
+static void expect_exception(const char *status, const char *type, const char *module)
+{
+    assert_text(cel_value_get(document, "status"), status);
+    const struct cel_value *result = cel_value_get(document, "result");
+    assert_text(cel_value_get(result, "exc_type"), type);
+    assert_text(cel_value_get(result, "exc_module"), module);
+    assert_int_equal(cel_value_type(cel_value_get(result, "exc_message")), CEL_LIST);
+}
+
+static const char *first_message(void)
+{
+    const struct cel_value *result = cel_value_get(document, "result");
+    return cel_value_text(cel_value_at(cel_value_get(result, "exc_message"), 0), NULL);
+}
+
+static struct request *request_of(const char *headers, struct frame_task task)
+{
+    return request_with(&requests, message_with(headers), &task);
+}
+
+static struct request *settled(struct request *request, struct frame_outcome outcome)
+{
+    outcome.seq = request->seq;
+    assert_int_equal(settle_outcome(request, &outcome, &context, &request->settlement), 0);
+    return request;
+}
+
+/* --- success ---------------------------------------------------------------------------------- */
+
+static void success_is_stored(void **state)
+{
+    (void)state;
+    struct request *request =
+        settled(request_of(", \"group\": \"g-1\", \"parent_id\": \"p-1\"", task_rules()),
+                (struct frame_outcome){.kind = OUTCOME_SUCCESS,
+                                       .result_json = STR("{\"a\": 1}"),
+                                       .children_json = STR("[[[\"c-1\", null], null]]")});
+    const struct broker_completion *completion = completion_of(request);
+    assert_int_equal(request->settlement.end, END_SUCCEEDED);
+    assert_text(cel_value_get(document, "status"), "SUCCESS");
+    assert_int_equal(cel_value_int(cel_value_get(cel_value_get(document, "result"), "a"), 0), 1);
+    assert_text(cel_value_get(document, "date_done"), "2023-11-14T22:13:20+00:00");
+    assert_text(cel_value_get(document, "group_id"), "g-1");
+    assert_text(cel_value_get(document, "parent_id"), "p-1");
+    assert_int_equal(cel_value_count(cel_value_get(document, "children")), 1);
+    assert_int_equal(cel_value_type(cel_value_get(document, "traceback")), CEL_NULL);
+    assert_null(completion->retry.ptr);
+    assert_int_equal(completion->follow_up_count, 0);
+}
+
+static void success_of_an_ignored_result_is_a_bare_acknowledgement(void **state)
+{
+    (void)state;
+    struct frame_outcome outcome = {.kind = OUTCOME_SUCCESS, .result_json = STR("1")};
+    struct frame_task ignoring = task_rules();
+    ignoring.ignore_result = true;
+    struct request *request = settled(request_of("", ignoring), outcome);
+    assert_int_equal(request->settlement.verb, SETTLE_ACK);
+    request = settled(request_of(", \"ignore_result\": true", task_rules()), outcome);
+    assert_int_equal(request->settlement.verb, SETTLE_ACK);
+}
+
+static void sends_are_copied_out_of_the_frame(void **state)
+{
+    (void)state;
+    char queue[] = "mail", bytes[] = "message one", more[] = "two";
+    const struct frame_send sends[] = {
+        {.queue = str_of(queue), .bytes = str_of(bytes), .step = 0},
+        {.queue = str_of(queue), .bytes = str_of(more), .step = 6},
+    };
+    struct frame_outcome outcome = {
+        .kind = OUTCOME_SUCCESS, .result_json = STR("null"), .sends = sends, .send_count = 2};
+    struct request *request =
+        settled(request_of(", \"ignore_result\": true", task_rules()), outcome);
+    memset(queue, '-', sizeof(queue));
+    memset(bytes, '-', sizeof(bytes));
+    memset(more, '-', sizeof(more));
+    const struct broker_completion *completion = completion_of(request);
+    assert_null(completion->result_document.ptr);
+    assert_int_equal(completion->follow_up_count, 2);
+    assert_str(completion->follow_ups[0].queue, "mail");
+    assert_str(completion->follow_ups[0].bytes, "message one");
+    assert_int_equal(completion->follow_ups[0].step, 0);
+    assert_str(completion->follow_ups[1].bytes, "two");
+    assert_int_equal(completion->follow_ups[1].step, 6);
+}
+
+static void ignore_stores_nothing(void **state)
+{
+    (void)state;
+    struct request *request =
+        settled(request_of("", task_rules()), (struct frame_outcome){.kind = OUTCOME_IGNORE});
+    assert_int_equal(request->settlement.verb, SETTLE_ACK);
+    assert_int_equal(request->settlement.end, END_IGNORED);
+}
+
+/* --- failure ---------------------------------------------------------------------------------- */
+
+#define BOOM                                                                                       \
+    STR("{\"exc_type\": \"ValueError\", \"exc_message\": [\"boom\"], \"exc_module\": "             \
+        "\"builtins\"}")
+
+static void failure_is_stored_with_its_exception(void **state)
+{
+    (void)state;
+    const struct frame_send send = {.queue = STR("q"), .bytes = STR("m")};
+    struct request *request =
+        settled(request_of("", task_rules()), (struct frame_outcome){.kind = OUTCOME_FAILURE,
+                                                                     .result_json = BOOM,
+                                                                     .traceback = STR("tb\nline"),
+                                                                     .sends = &send,
+                                                                     .send_count = 1});
+    const struct broker_completion *completion = completion_of(request);
+    assert_int_equal(request->settlement.end, END_FAILED);
+    expect_exception("FAILURE", "ValueError", "builtins");
+    assert_string_equal(first_message(), "boom");
+    assert_text(cel_value_get(document, "traceback"), "tb\nline");
+    assert_text(cel_value_get(document, "date_done"), "2023-11-14T22:13:20+00:00");
+    assert_int_equal(completion->follow_up_count, 0); /* sent with a success alone */
+}
+
+/* --- retry ------------------------------------------------------------------------------------ */
+
+static struct cel_value *decoded_retry(struct request *request)
+{
+    struct cel_value *message = NULL;
+    struct cel_error err = {0};
+    assert_int_equal(json_decode(request->settlement.completion.retry, &message, &err), 0);
+    return message;
+}
+
+static void a_retry_is_the_same_message_later(void **state)
+{
+    (void)state;
+    const char *headers =
+        ", \"retries\": 1, \"root_id\": \"r-1\", \"parent_id\": \"p-1\", \"group\": \"g-1\", "
+        "\"group_index\": 2, \"timelimit\": [9, null], \"expires\": \"2030-01-01T00:00:00+00:00\", "
+        "\"eta\": \"2020-01-01T00:00:00+00:00\", \"origin\": \"gen1@h\", \"tenant\": {\"a\": [1, "
+        "2.5]}";
+    struct request *request =
+        settled(request_of(headers, task_rules()),
+                (struct frame_outcome){
+                    .kind = OUTCOME_RETRY, .result_json = BOOM, .countdown_usec = 10500000});
+    const struct broker_completion *completion = completion_of(request);
+    assert_int_equal(request->settlement.end, END_RETRIED);
+    assert_true(completion->retry_due_wall == NOW + 10500000);
+    expect_exception("RETRY", "ValueError", "builtins");
+    assert_int_equal(cel_value_type(cel_value_get(document, "date_done")), CEL_NULL);
+    const struct cel_value *child = cel_value_at(cel_value_get(document, "children"), 0);
+    assert_text(cel_value_at(cel_value_at(child, 0), 0), "id-1");
+
+    struct cel_value *message = decoded_retry(request);
+    const struct cel_value *next = cel_value_get(message, "headers");
+    assert_text(cel_value_get(next, "id"), "id-1");
+    assert_text(cel_value_get(next, "task"), "shop.add");
+    assert_int_equal(cel_value_int(cel_value_get(next, "retries"), 0), 2);
+    assert_text(cel_value_get(next, "eta"), "2023-11-14T22:13:30.500000+00:00");
+    assert_text(cel_value_get(next, "expires"), "2030-01-01T00:00:00+00:00");
+    assert_text(cel_value_get(next, "root_id"), "r-1");
+    assert_text(cel_value_get(next, "parent_id"), "p-1");
+    assert_text(cel_value_get(next, "group"), "g-1");
+    assert_int_equal(cel_value_int(cel_value_get(next, "group_index"), 0), 2);
+    assert_text(cel_value_get(next, "origin"), "w@h");
+    const struct cel_value *tenant = cel_value_get(cel_value_get(next, "tenant"), "a");
+    assert_int_equal(cel_value_count(tenant), 2);
+    const struct cel_value *properties = cel_value_get(message, "properties");
+    assert_text(cel_value_get(properties, "delivery_tag"), "t-2");
+    assert_text(cel_value_get(properties, "reply_to"), "r");
+    assert_int_equal(cel_value_int(cel_value_get(properties, "priority"), 0), 4);
+    assert_text(cel_value_get(cel_value_get(properties, "delivery_info"), "routing_key"), "q");
+    assert_text(cel_value_get(message, "body"), "W1tdLCB7fSwge31d");
+    cel_value_free(message);
+}
+
+static void a_retry_without_delay_is_pushed_at_once(void **state)
+{
+    (void)state;
+    struct request *request =
+        settled(request_of(", \"redelivered\": true", task_rules()),
+                (struct frame_outcome){.kind = OUTCOME_RETRY, .countdown_usec = 0});
+    assert_true(completion_of(request)->retry_due_wall == 0);
+    assert_int_equal(cel_value_type(cel_value_get(document, "result")), CEL_NULL);
+    struct cel_value *message = decoded_retry(request);
+    const struct cel_value *headers = cel_value_get(message, "headers");
+    assert_int_equal(cel_value_type(cel_value_get(headers, "eta")), CEL_NULL);
+    assert_false(cel_value_bool(cel_value_get(headers, "redelivered"), false));
+    cel_value_free(message);
+}
+
+static void the_task_names_its_own_delay(void **state)
+{
+    (void)state;
+    struct frame_outcome outcome = {.kind = OUTCOME_RETRY, .countdown_usec = -1};
+    struct request *request = settled(request_of("", task_rules()), outcome);
+    assert_true(completion_of(request)->retry_due_wall == NOW + 180 * USEC_PER_SEC);
+}
+
+static void backoff_doubles_with_full_jitter_up_to_its_cap(void **state)
+{
+    (void)state;
+    struct frame_task task = task_rules();
+    task.retry_backoff = true;
+    task.retry_delay = USEC_PER_SEC;
+    task.retry_delay_max = 6 * USEC_PER_SEC;
+    task.max_retries = -1;
+    const usec_t ceilings[] = {1, 2, 4, 6, 6};
+    for (int retries = 0; retries < (int)ARRAY_SIZE(ceilings); retries++) {
+        char headers[32];
+        snprintf(headers, sizeof(headers), ", \"retries\": %d", retries);
+        struct request *request = request_of(headers, task);
+        usec_t longest = 0;
+        for (uint64_t random = 0; random < 1000; random++) {
+            struct settle_context other = context;
+            other.random = random * 1000003 * 977;
+            struct frame_outcome outcome = {.kind = OUTCOME_RETRY, .countdown_usec = -1};
+            assert_int_equal(settle_outcome(request, &outcome, &other, &request->settlement), 0);
+            usec_t due = request->settlement.completion.retry_due_wall;
+            usec_t delay = due ? due - NOW : 0;
+            assert_true(delay <= ceilings[retries] * USEC_PER_SEC);
+            if (delay > longest)
+                longest = delay;
+        }
+        assert_true(longest > ceilings[retries] * USEC_PER_SEC * 9 / 10);
+    }
+}
+
+static void used_up_retries_fail_with_the_last_reason(void **state)
+{
+    (void)state;
+    struct frame_outcome outcome = {
+        .kind = OUTCOME_RETRY, .result_json = BOOM, .countdown_usec = 1};
+    struct request *request = settled(request_of(", \"retries\": 2", task_rules()), outcome);
+    assert_int_equal(request->settlement.end, END_RETRIED);
+    request = settled(request_of(", \"retries\": 3", task_rules()), outcome);
+    assert_int_equal(request->settlement.end, END_FAILED);
+    assert_null(completion_of(request)->retry.ptr);
+    expect_exception("FAILURE", "ValueError", "builtins");
+    assert_string_equal(first_message(), "boom");
+}
+
+static void used_up_retries_without_a_reason_say_so_in_celerys_words(void **state)
+{
+    (void)state;
+    struct frame_task task = task_rules();
+    task.max_retries = 0;
+    struct request *request =
+        settled(request_of(", \"argsrepr\": \"(1,)\", \"kwargsrepr\": \"{}\"", task),
+                (struct frame_outcome){.kind = OUTCOME_RETRY});
+    completion_of(request);
+    expect_exception("FAILURE", "MaxRetriesExceededError", "celery.exceptions");
+    assert_string_equal(first_message(), "Can't retry shop.add[id-1] args:(1,) kwargs:{}");
+}
+
+static void endless_retries_go_on(void **state)
+{
+    (void)state;
+    struct frame_task task = task_rules();
+    task.max_retries = -1;
+    struct request *request = settled(request_of(", \"retries\": 100000", task),
+                                      (struct frame_outcome){.kind = OUTCOME_RETRY});
+    assert_int_equal(request->settlement.end, END_RETRIED);
+    struct cel_value *message = decoded_retry(request);
+    assert_int_equal(cel_value_int(cel_value_get(cel_value_get(message, "headers"), "retries"), 0),
+                     100001);
+    cel_value_free(message);
+}
+
+static void an_absurd_countdown_is_cut(void **state)
+{
+    (void)state;
+    struct request *request =
+        settled(request_of("", task_rules()),
+                (struct frame_outcome){.kind = OUTCOME_RETRY, .countdown_usec = INT64_MAX});
+    assert_true(completion_of(request)->retry_due_wall < NOW + NOW);
+    cel_value_free(decoded_retry(request));
+}
+
+/* --- deaths ----------------------------------------------------------------------------------- */
+
+static void expect_lost(struct death death, const char *text)
+{
+    struct request *request = request_of("", task_rules());
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    completion_of(request);
+    assert_int_equal(request->settlement.end, END_FAILED);
+    expect_exception("FAILURE", "WorkerLostError", "billiard.exceptions");
+    assert_string_equal(first_message(), text);
+}
+
+static void a_crash_is_reported_as_celery_does(void **state)
+{
+    (void)state;
+    expect_lost((struct death){.term_signal = SIGSEGV},
+                "Worker exited prematurely: signal 11 (SIGSEGV) Job: 5.");
+    expect_lost((struct death){.term_signal = SIGKILL},
+                "Worker exited prematurely: signal 9 (SIGKILL) Job: 5.");
+    expect_lost((struct death){.exit_status = 0}, "Worker exited prematurely: exitcode 0 Job: 5.");
+    expect_lost((struct death){.exit_status = 3}, "Worker exited prematurely: exitcode 3 Job: 5.");
+}
+
+static void the_hard_limit_names_its_seconds(void **state)
+{
+    (void)state;
+    const struct death death = {.cause = DEATH_HARD_LIMIT, .term_signal = SIGKILL};
+    struct request *request = request_of(", \"timelimit\": [1, null]", task_rules());
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    completion_of(request);
+    expect_exception("FAILURE", "TimeLimitExceeded", "billiard.exceptions");
+    const struct cel_value *result = cel_value_get(document, "result");
+    const struct cel_value *seconds = cel_value_at(cel_value_get(result, "exc_message"), 0);
+    assert_int_equal(cel_value_type(seconds), CEL_INT);
+    assert_int_equal(cel_value_int(seconds, 0), 1);
+
+    request = request_of(", \"timelimit\": [0.25, null]", task_rules());
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    completion_of(request);
+    result = cel_value_get(document, "result");
+    seconds = cel_value_at(cel_value_get(result, "exc_message"), 0);
+    assert_true(cel_value_float(seconds, 0) == 0.25);
+}
+
+static void a_cold_stop_gives_back(void **state)
+{
+    (void)state;
+    const struct death death = {.cause = DEATH_SHUTDOWN, .term_signal = SIGTERM};
+    struct request *request = request_of("", task_rules());
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    assert_int_equal(request->settlement.verb, SETTLE_GIVE_BACK);
+    /* acknowledged early: it must not run again */
+    request = request_of("", task_rules());
+    request->ack = ACK_DONE;
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    completion_of(request);
+    expect_exception("FAILURE", "WorkerLostError", "billiard.exceptions");
+}
+
+/* --- not run ---------------------------------------------------------------------------------- */
+
+static struct request *unrun(const char *message, enum request_fate fate)
+{
+    struct request *request = request_with(&requests, message, NULL);
+    assert_int_equal(settle_unrun(request, fate, &context, &request->settlement), 0);
+    return request;
+}
+
+static void an_expired_call_is_revoked(void **state)
+{
+    (void)state;
+    struct request *request = unrun(message_with(""), FATE_EXPIRED);
+    assert_null(completion_of(request)->dead);
+    expect_exception("REVOKED", "TaskRevokedError", "celery.exceptions");
+    assert_string_equal(first_message(), "expired");
+    assert_text(cel_value_get(document, "date_done"), "2023-11-14T22:13:20+00:00");
+    request = unrun(message_with(", \"ignore_result\": true"), FATE_EXPIRED);
+    assert_int_equal(request->settlement.verb, SETTLE_ACK);
+}
+
+static void an_unregistered_name_is_kept_in_quarantine(void **state)
+{
+    (void)state;
+    struct request *request = unrun(message_with(""), FATE_UNREGISTERED);
+    const struct broker_completion *completion = completion_of(request);
+    expect_exception("FAILURE", "NotRegistered", "celery.exceptions");
+    assert_string_equal(first_message(), "shop.add");
+    assert_str(completion->dead->reason, "unregistered");
+    assert_str(completion->dead->task, "shop.add");
+    assert_str(completion->dead->task_id, "id-1");
+}
+
+static void a_refused_content_type_is_kept_in_quarantine(void **state)
+{
+    (void)state;
+    struct request *request =
+        unrun("{\"body\": \"gA==\", \"content-encoding\": \"binary\", "
+              "\"content-type\": \"application/x-python-serialize\", \"headers\": {\"task\": "
+              "\"shop.add\", \"id\": \"id-1\"}, \"properties\": {\"delivery_info\": {}, "
+              "\"delivery_tag\": \"t\", \"body_encoding\": \"base64\"}}",
+              FATE_REFUSED);
+    const struct broker_completion *completion = completion_of(request);
+    expect_exception("FAILURE", "ContentDisallowed", "kombu.exceptions");
+    const char *text = "Refusing to deserialize disabled content of type pickle "
+                       "(application/x-python-serialize)";
+    assert_string_equal(first_message(), text);
+    assert_str(completion->dead->reason, "content type");
+    assert_str(completion->dead->detail, text);
+}
+
+static void a_refused_body_fails_and_is_kept(void **state)
+{
+    (void)state;
+    struct request *request = settled(request_of("", task_rules()),
+                                      (struct frame_outcome){.kind = OUTCOME_REFUSED,
+                                                             .result_json = BOOM,
+                                                             .detail = STR("not a list of three")});
+    const struct broker_completion *completion = completion_of(request);
+    expect_exception("FAILURE", "ValueError", "builtins");
+    assert_str(completion->dead->reason, "undecodable");
+    assert_str(completion->dead->detail, "not a list of three");
+}
+
+static void undecodable_bytes_have_no_result(void **state)
+{
+    (void)state;
+    struct broker_claim claim = {.queue = STR("q"), .tag = 7};
+    struct request *request = request_new(&requests, &claim, STR("\xff"));
+    settle_undecodable(request, STR("no JSON at byte 0"), &request->settlement);
+    const struct broker_completion *completion = completion_of(request);
+    assert_null(completion->result_document.ptr);
+    assert_str(completion->dead->reason, "undecodable");
+    assert_str(completion->dead->detail, "no JSON at byte 0");
+    assert_null(completion->dead->task_id.ptr);
+}
+
+static void an_eta_ahead_is_parked_until_then(void **state)
+{
+    (void)state;
+    struct request *request =
+        unrun(message_with(", \"eta\": \"2023-11-14T22:13:21+00:00\""), FATE_PARK);
+    assert_int_equal(request->settlement.verb, SETTLE_PARK);
+    assert_true(request->settlement.due_wall == NOW + USEC_PER_SEC);
+}
+
+static void what_was_acknowledged_goes_back_as_a_new_message(void **state)
+{
+    (void)state;
+    struct request *request = request_of("", task_rules());
+    settle_give_back(request, &request->settlement);
+    assert_int_equal(request->settlement.verb, SETTLE_GIVE_BACK);
+    request->ack = ACK_DONE;
+    settle_give_back(request, &request->settlement);
+    assert_str(completion_of(request)->retry, message_with(""));
+}
+
+/* --- on the way ------------------------------------------------------------------------------- */
+
+static void started_and_progress_are_celerys_documents(void **state)
+{
+    (void)state;
+    struct request *request = request_of("", task_rules());
+    struct cel_error err = {0};
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(4096);
+    assert_int_equal(settle_started_document(request, STR("w@h"), 123, &buf), 0);
+    assert_int_equal(json_decode(buf_str(&buf), &document, &err), 0);
+    assert_text(cel_value_get(document, "status"), "STARTED");
+    assert_int_equal(cel_value_int(cel_value_get(cel_value_get(document, "result"), "pid"), 0),
+                     123);
+    assert_text(cel_value_get(cel_value_get(document, "result"), "hostname"), "w@h");
+    assert_int_equal(cel_value_type(cel_value_get(document, "date_done")), CEL_NULL);
+    document = cel_value_free(document);
+
+    buf_clear(&buf);
+    struct frame_progress progress = {.state = STR("PROGRESS"), .meta_json = STR("{\"n\": 3}")};
+    assert_int_equal(settle_progress_document(request, &progress, &buf), 0);
+    assert_int_equal(json_decode(buf_str(&buf), &document, &err), 0);
+    assert_text(cel_value_get(document, "status"), "PROGRESS");
+    assert_int_equal(cel_value_int(cel_value_get(cel_value_get(document, "result"), "n"), 0), 3);
+}
+
+static void without_memory_the_call_goes_back(void **state)
+{
+    (void)state;
+    const struct frame_send send = {.queue = STR("q"), .bytes = STR("m")};
+    const struct frame_outcome outcomes[] = {
+        {.kind = OUTCOME_SUCCESS, .result_json = STR("1"), .sends = &send, .send_count = 1},
+        {.kind = OUTCOME_RETRY, .result_json = BOOM, .countdown_usec = 5},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(outcomes); i++) {
+        int r = -1;
+        for (size_t n = 1; r != 0; n++) {
+            assert_true(n < 100);
+            struct request *request = request_of("", task_rules());
+            mem_fail_after(n);
+            r = settle_outcome(request, &outcomes[i], &context, &request->settlement);
+            mem_fail_after(0);
+            if (r != 0) {
+                assert_int_equal(r, -ENOMEM);
+                assert_int_equal(request->settlement.verb, SETTLE_GIVE_BACK);
+            }
+        }
+    }
+}
+
+#define test(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(success_is_stored),
+        test(success_of_an_ignored_result_is_a_bare_acknowledgement),
+        test(sends_are_copied_out_of_the_frame),
+        test(ignore_stores_nothing),
+        test(failure_is_stored_with_its_exception),
+        test(a_retry_is_the_same_message_later),
+        test(a_retry_without_delay_is_pushed_at_once),
+        test(the_task_names_its_own_delay),
+        test(backoff_doubles_with_full_jitter_up_to_its_cap),
+        test(used_up_retries_fail_with_the_last_reason),
+        test(used_up_retries_without_a_reason_say_so_in_celerys_words),
+        test(endless_retries_go_on),
+        test(an_absurd_countdown_is_cut),
+        test(a_crash_is_reported_as_celery_does),
+        test(the_hard_limit_names_its_seconds),
+        test(a_cold_stop_gives_back),
+        test(an_expired_call_is_revoked),
+        test(an_unregistered_name_is_kept_in_quarantine),
+        test(a_refused_content_type_is_kept_in_quarantine),
+        test(a_refused_body_fails_and_is_kept),
+        test(undecodable_bytes_have_no_result),
+        test(an_eta_ahead_is_parked_until_then),
+        test(what_was_acknowledged_goes_back_as_a_new_message),
+        test(started_and_progress_are_celerys_documents),
+        test(without_memory_the_call_goes_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
