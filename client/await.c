@@ -21,13 +21,17 @@ struct look {
     struct cel_result *result;
 };
 
-static int check_id(const char *id, struct cel_error *err)
+/* client_begin, for functions that deal with the result of a task. */
+static int begin(struct cel_client *client, const char *id, struct cel_error *err)
 {
     if (!id || !*id)
         return error_set(err, -EINVAL, "The task id is %s", id ? "empty" : "NULL");
     if (strnlen(id, TASK_ID_MAX + 1) > TASK_ID_MAX)
         return error_set(err, -EINVAL, "The task id is longer than %d bytes", TASK_ID_MAX);
-    return 0;
+    int status = client_begin(client, err);
+    if (!status && !client->has_results)
+        return error_set(err, CEL_E_CONFIG, "There are no results: the result backend is disabled");
+    return status;
 }
 
 static void on_document(void *data, int status, struct str document, const struct cel_error *err)
@@ -58,9 +62,10 @@ static void result_cleanup(struct cel_result **result)
     cel_result_free(*result);
 }
 
-/* With `deadline_mono` 0: what is there now. */
+/* What is there now, or, with `awaiting`, once the task has ended. */
 static int look_at(struct cel_client *client,
                    const char *id,
+                   bool awaiting,
                    usec_t deadline_mono,
                    struct cel_result **ret_result,
                    struct cel_error *err)
@@ -69,27 +74,17 @@ static int look_at(struct cel_client *client,
     if (!result)
         return error_no_memory(err);
     struct look look = {.result = result};
-    int started = deadline_mono ? broker_await_result(client->broker, str_of(id), is_final,
-                                                      deadline_mono, on_document, &look)
-                                : broker_get_result(client->broker, str_of(id),
-                                                    client_deadline(client), on_document, &look);
+    struct broker *broker = client->broker;
+    int started =
+        awaiting
+            ? broker_await_result(broker, str_of(id), is_final, deadline_mono, on_document, &look)
+            : broker_get_result(broker, str_of(id), deadline_mono, on_document, &look);
     int status = client_wait(client, &look.wait, started, err);
     if (status)
         return status;
     *ret_result = result;
     result = NULL;
     return 0;
-}
-
-static int begin(struct cel_client *client,
-                 const char *id,
-                 struct cel_result **ret_result,
-                 struct cel_error *err)
-{
-    if (!ret_result)
-        return error_set(err, -EINVAL, "ret_result is NULL");
-    int status = check_id(id, err);
-    return status ? status : client_begin(client, err);
 }
 
 static int not_ended(const char *id, struct cel_error *err)
@@ -102,8 +97,10 @@ int cel_result_get(struct cel_client *client,
                    struct cel_result **ret_result,
                    struct cel_error *err)
 {
-    int status = begin(client, id, ret_result, err);
-    return status ? status : look_at(client, id, 0, ret_result, err);
+    if (!ret_result)
+        return error_set(err, -EINVAL, "ret_result is NULL");
+    int status = begin(client, id, err);
+    return status ? status : look_at(client, id, false, client_deadline(client), ret_result, err);
 }
 
 int cel_result_wait(struct cel_client *client,
@@ -112,17 +109,25 @@ int cel_result_wait(struct cel_client *client,
                     struct cel_result **ret_result,
                     struct cel_error *err)
 {
-    int status = begin(client, id, ret_result, err);
-    if (status)
-        return status;
+    if (!ret_result)
+        return error_set(err, -EINVAL, "ret_result is NULL");
     if (timeout_ms < 0)
         return error_set(err, -EINVAL, "A time limit of %lld ms is out of range",
                          (long long)timeout_ms);
-    usec_t deadline = timeout_ms ? client_deadline_after(timeout_ms) : 0;
+    int status = begin(client, id, err);
+    if (status)
+        return status;
+    /* First a look: most often the task has ended already, and a server that cannot be reached is
+     * named by it, which the wait could only report as a time limit. */
+    usec_t deadline = timeout_ms ? client_deadline_after(timeout_ms) : client_deadline(client);
     CLEANUP(result_cleanup) struct cel_result *result = NULL;
-    status = look_at(client, id, deadline, &result, err);
-    if (status == -ETIMEDOUT)
-        return not_ended(id, err);
+    status = look_at(client, id, false, deadline, &result, err);
+    if (!status && timeout_ms && !cel_result_ready(result)) {
+        result = cel_result_free(result);
+        status = look_at(client, id, true, deadline, &result, err);
+        if (status == -ETIMEDOUT)
+            return not_ended(id, err);
+    }
     if (status)
         return status;
     if (!cel_result_ready(result))
@@ -134,10 +139,7 @@ int cel_result_wait(struct cel_client *client,
 
 int cel_result_forget(struct cel_client *client, const char *id, struct cel_error *err)
 {
-    int status = check_id(id, err);
-    if (status)
-        return status;
-    status = client_begin(client, err);
+    int status = begin(client, id, err);
     if (status)
         return status;
     struct client_wait wait = {0};

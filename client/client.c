@@ -102,12 +102,14 @@ static int open_broker(struct cel_client *client,
                        struct cel_error *err)
 {
     const char *url = first_text(options->broker_url, "CELERIAC_BROKER_URL", "CELERY_BROKER_URL");
+    const char *result_url =
+        first_text(options->result_backend, "CELERIAC_RESULT_BACKEND", "CELERY_RESULT_BACKEND");
     const struct broker_options broker = {
         .url = url ? url : URL_DEFAULT,
-        .result_url =
-            first_text(options->result_backend, "CELERIAC_RESULT_BACKEND", "CELERY_RESULT_BACKEND"),
+        .result_url = result_url,
         .key_prefix = str_of(options->key_prefix),
     };
+    client->has_results = !result_url || strcmp(result_url, "disabled") != 0;
     return broker_new(&client->loop, &broker, &client->broker, err);
 }
 

@@ -17,6 +17,7 @@ struct cel_client {
     struct broker *broker;
     char *queue;                     /* the default one */
     usec_t timeout;                  /* of each call that has none of its own */
+    bool has_results;                /* the result backend is not "disabled" */
     pid_t owner;                     /* the process that opened it */
     char origin[CLIENT_ORIGIN_SIZE]; /* gen<pid>@<host>, as Celery names its clients */
 };

@@ -42,6 +42,22 @@ static void misuse_is_einval(void **state)
     assert_int_equal(cel_result_forget(NULL, "id", NULL), -EINVAL);
 }
 
+static void disabled_results_say_so(void **state)
+{
+    (void)state;
+    const struct cel_client_options options = {
+        .broker_url = "redis+socket:///nonexistent/celeriac.sock", .result_backend = "disabled"};
+    struct cel_client *client;
+    struct cel_result *result;
+    struct cel_error err = {0};
+    assert_int_equal(cel_client_open(&options, &client, NULL), 0);
+    assert_int_equal(cel_result_get(client, "id", &result, &err), CEL_E_CONFIG);
+    assert_non_null(strstr(err.text, "disabled"));
+    assert_int_equal(cel_result_wait(client, "id", 1000, &result, NULL), CEL_E_CONFIG);
+    assert_int_equal(cel_result_forget(client, "id", NULL), CEL_E_CONFIG);
+    cel_client_close(client);
+}
+
 static void readers_take_null(void **state)
 {
     (void)state;
@@ -59,6 +75,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misuse_is_einval),
+        cmocka_unit_test(disabled_results_say_so),
         cmocka_unit_test(readers_take_null),
     };
     return cmocka_run_group_tests(tests, open_nowhere, close_client);
