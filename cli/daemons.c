@@ -11,7 +11,7 @@
 static int run_worker(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "--child"))
-        return worker_child_main(argc, argv);
+        return worker_child_main();
     return worker_main(argc, argv);
 }
 
@@ -23,7 +23,8 @@ const struct verb worker_verb = {
     .usage = "-A MODULE.so [OPTION...]",
     .about =
         "One supervisor and a number of processes that load the modules and run their tasks.\n"
-        "Signals: TERM and INT stop when the running tasks have ended; again, or QUIT, at once (their\n"
+        "Signals: TERM and INT stop when the running tasks have ended; again, or QUIT, at once "
+        "(their\n"
         "tasks go back to the queue); HUP starts new processes with new code; USR1 logs a report.",
     .examples = "celeriac worker -A ./shop.so\n"
                 "celeriac worker -A ./shop.so -Q celery,mail -c 8 -l info -n shop@%h",
@@ -36,8 +37,9 @@ const struct verb beat_verb = {
     .mask = VERB_BEAT,
     .summary = "Send periodic tasks",
     .usage = "[OPTION...]",
-    .about = "The schedule stands in the sections [beat NAME] of the configuration file. Any number of\n"
-             "beats may run: each moment of an entry is sent once.",
+    .about =
+        "The schedule stands in the sections [beat NAME] of the configuration file. Any number of\n"
+        "beats may run: each moment of an entry is sent once.",
     .examples = "celeriac beat --config /etc/celeriac/shop.ini",
     .ok = "stopped as asked",
 };

@@ -17,19 +17,20 @@ static void help(FILE *out)
                  "Usage: celeriac VERB [OPTION...] [ARGUMENT...]\n\nVerbs:\n");
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         fprintf(out, "  %-10s%s\n", verbs[i]->name, verbs[i]->summary);
-    fprintf(out,
-            "\n  celeriac VERB --help     options, examples and exit statuses of a verb\n"
-            "  celeriac --version       version\n"
-            "  celeriac --settings      all settings, as the table of the manual\n\n"
-            "Settings come from the command line, else from the environment, else from the INI file\n"
-            "named by --config or $CELERIAC_CONFIG.\n\n"
-            "Examples:\n"
-            "  export CELERIAC_BROKER_URL=redis://localhost:6379/0\n"
-            "  celeriac worker -A ./shop.so -c 4\n"
-            "  celeriac call products.tasks.process_order 42 --wait\n\n"
-            "Exit status: 0 success, 1 the task failed or nothing was found, 2 wrong command line,\n"
-            "69 unreachable or not in time, 70 the server answered with an error or the program\n"
-            "failed, 77 wrong password or no permission, 78 wrong configuration.\n");
+    fprintf(
+        out,
+        "\n  celeriac VERB --help     options, examples and exit statuses of a verb\n"
+        "  celeriac --version       version\n"
+        "  celeriac --settings      all settings, as the table of the manual\n\n"
+        "Settings come from the command line, else from the environment, else from the INI file\n"
+        "named by --config or $CELERIAC_CONFIG.\n\n"
+        "Examples:\n"
+        "  export CELERIAC_BROKER_URL=redis://localhost:6379/0\n"
+        "  celeriac worker -A ./shop.so -c 4\n"
+        "  celeriac call products.tasks.process_order 42 --wait\n\n"
+        "Exit status: 0 success, 1 the task failed or nothing was found, 2 wrong command line,\n"
+        "69 unreachable or not in time, 70 the server answered with an error or the program\n"
+        "failed, 77 wrong password or no permission, 78 wrong configuration.\n");
 }
 
 static void print_settings(void)

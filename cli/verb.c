@@ -79,7 +79,7 @@ int verb_misused(const struct verb *verb, const char *format, ...)
 static void add_flag(struct buf *buf, const struct verb_flag *flag)
 {
     CLEANUP(buf_deinit) struct buf left = BUF_INIT(128);
-    bool optional = flag->argument && flag->argument[0] == '[';
+    bool optional = flag->argument && str_starts(str_of(flag->argument), STR("[="));
     buf_addf(&left, "      --%s%s%s", flag->name, flag->argument && !optional ? " " : "",
              flag->argument ? flag->argument : "");
     buf_addf(buf, "%-*s %s\n", HELP_COLUMN - 1, left.ptr ? left.ptr : "", flag->help);
@@ -147,7 +147,7 @@ static int take_flag(const struct verb_flag *flag,
                      void *data,
                      struct cel_error *err)
 {
-    bool optional = flag->argument && flag->argument[0] == '[';
+    bool optional = flag->argument && str_starts(str_of(flag->argument), STR("[="));
     if (value && !flag->argument)
         return error_set(err, CEL_E_CONFIG, "--%s: takes no value", flag->name);
     if (!value && flag->argument && !optional) {

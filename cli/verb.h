@@ -13,7 +13,7 @@
 struct verb_flag {
     const char *name; /* without dashes */
     const char
-        *argument; /* placeholder; NULL: takes none; "[...]": takes one only as --name=value */
+        *argument; /* placeholder; NULL: takes none; "[=...]": takes one only as --name=value */
     /* Called at each occurrence with the value or NULL; keeps `value`, which is a view into argv.
      */
     int (*take)(void *data, const char *value, struct cel_error *err);

@@ -100,14 +100,17 @@ class Configuration(Table):
     def test_a_url_that_cannot_be_used_is_status_78(self):
         for verb in (["call", "a.b"], ["result", "id"], ["queues"], ["purge", "--force", "q"]):
             self.check_all([
-                ([*verb, "--broker", "http://host"], CONFIG, "http"),
+                ([*verb, "--broker", "http://host"], CONFIG, "Broker: The URL"),
                 ([*verb, "--broker", "redis://user:hunter2@host:99999/0"], CONFIG, "port"),
                 ([*verb, "--broker", "redis://host/zero"], CONFIG, "database"),
                 ([*verb, "-b", "rediss://:hunter2@host"], CONFIG, "TLS"),
                 (verb, CONFIG, "[Ss]entinel", {"CELERIAC_BROKER_URL": "sentinel://:hunter2@a;sentinel://b"}),
                 (verb, CONFIG, "", {"CELERIAC_BROKER_URL": "", "CELERY_BROKER_URL": "amqp://guest:hunter2@host//"}),
             ])
-        self.check(["result", "id", "--result-backend", "postgresql://host"], CONFIG, "postgresql")
+        self.check_all([
+            (["result", "id", "--result-backend", "postgresql://host"], CONFIG, "Result backend: The URL"),
+            (["result", "id", "--result-backend", "disabled"], CONFIG, "disabled"),
+        ])
 
 
 class Redis(Table):
@@ -117,9 +120,10 @@ class Redis(Table):
     def test_nobody_there_is_status_69(self):
         for verb in self.VERBS:
             self.check_all([
-                (verb, UNREACHABLE, "/nonexistent/redis.sock"),
-                ([*verb, "--broker", "redis://127.0.0.1:1/0"], UNREACHABLE, "127.0.0.1"),
-                ([*verb, "--broker", "redis://:hunter2@no-such-host.invalid/0"], UNREACHABLE, "no-such-host.invalid"),
+                ([*verb, "--timeout", "300ms"], UNREACHABLE, "/nonexistent/redis.sock"),
+                ([*verb, "--timeout", "300ms", "--broker", "redis://127.0.0.1:1/0"], UNREACHABLE, "127.0.0.1"),
+                ([*verb, "--timeout", "1s", "--broker", "redis://:hunter2@no-such-host.invalid/0"], UNREACHABLE,
+                 "no-such-host.invalid"),
             ])
 
     def test_a_silent_server_is_status_69(self):
