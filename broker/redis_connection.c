@@ -457,7 +457,8 @@ static void on_reply(void *owner, const struct redis_reply *reply)
         c->options.on_push(c->options.data, reply);
         return;
     }
-    bool is_early = c->socket->is_writing && c->sent.head == c->sent.tail;
+    /* libuv tells that a write is done one turn after it was: the answer may be here before */
+    bool is_early = redis_socket_has_unwritten(c->socket) && c->sent.head == c->sent.tail;
     if (!c->sent.head || is_early)
         lose(c, CEL_E_FORMAT, "the server answered what was not asked");
     else

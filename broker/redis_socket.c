@@ -156,3 +156,8 @@ int redis_socket_write(struct redis_socket *socket,
     *ret_taken = taken;
     return 0;
 }
+
+bool redis_socket_has_unwritten(const struct redis_socket *socket)
+{
+    return socket->is_writing && uv_stream_get_write_queue_size(&socket->stream) > 0;
+}

@@ -64,3 +64,6 @@ int redis_socket_write(struct redis_socket *socket,
                        const uv_buf_t *bufs,
                        unsigned count,
                        unsigned *ret_taken) MUST_CHECK;
+/* Whether bytes of the last buffer are still on our side. (is_writing ends a turn of the loop
+ * later.) */
+bool redis_socket_has_unwritten(const struct redis_socket *socket);
