@@ -56,14 +56,17 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
 {
     const char *result_url = options->result_url ? options->result_url : options->url;
     int status = url_parse(str_of(options->url), &broker->url, err);
-    if (status)
-        return error_wrap(err, "Broker");
+    if (status) {
+        error_wrap(err, "Broker");
+        return status;
+    }
     broker->has_results = strcmp(result_url, "disabled") != 0;
     if (!broker->has_results)
         result_url = options->url;
-    if (url_parse(str_of(result_url), &broker->result_url, err))
-        return error_wrap(err, "Result backend");
-    return 0;
+    status = url_parse(str_of(result_url), &broker->result_url, err);
+    if (status)
+        error_wrap(err, "Result backend");
+    return status;
 }
 
 int broker_connect(struct broker *broker,
