@@ -240,10 +240,28 @@ static int decode(struct json_reading *reading,
     return 0;
 }
 
+/* How many bytes from the start are UTF-8, of text that is not. */
+static size_t utf8_prefix(struct str text)
+{
+    size_t good = 0, len = 1;
+    while (len <= 4 && good + len <= text.len) {
+        if (!str_is_utf8(str_n(text.ptr + good, len))) {
+            len++;
+        } else {
+            good += len;
+            len = 1;
+        }
+    }
+    return good;
+}
+
 int json_decode(struct str text, struct cel_value **ret_value_take, struct cel_error *err)
 {
     if (text.len > VALUE_BYTES_MAX)
         return error_set(err, CEL_E_LIMIT, "JSON of more than %zu bytes", VALUE_BYTES_MAX);
+    if (!str_is_utf8(text))
+        return error_set(err, CEL_E_FORMAT, "invalid JSON at byte %zu: It is not UTF-8.",
+                         utf8_prefix(text));
     struct json_reading reading = {.text = text.ptr, .len = text.len};
     reading.scratch = mem_grow(NULL, text.len + 1, 1);
     if (!reading.scratch)

@@ -11,9 +11,9 @@
 extern "C" {
 #endif
 
-/* What the reader calls; `false` stops it. Bytes are borrowed for the time of the call; strings and
- * keys are valid UTF-8 except for surrogates that stood there as escapes (the library lets "\udc00"
- * through); numbers are the characters as written, NaN and the infinities included. */
+/* What the reader calls; `false` stops it. Bytes are borrowed for the time of the call. Strings and
+ * keys are UTF-8 except for surrogates that stood there as escapes: the library lets "\udc00"
+ * through. Numbers are the characters as written, NaN and the infinities included. */
 struct json_events {
     bool (*null)(void *data);
     bool (*boolean)(void *data, bool b);
@@ -36,7 +36,7 @@ enum json_reader_result {
 };
 
 struct json_reading {
-    const char *text; /* the document, unchanged */
+    const char *text; /* the document, UTF-8; unchanged */
     size_t len;
     char *scratch;      /* room for len + 1 bytes; overwritten */
     bool huge_numbers;  /* in: numbers beyond a double's range are there */

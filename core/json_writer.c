@@ -163,6 +163,12 @@ add_map(struct buf *buf, const struct cel_value *map, enum json_style style, uns
     buf_add_char(buf, '}');
 }
 
+/* How many containers a value that is not a plain leaf opens: a UUID is an object in an object. */
+static unsigned depth_of(enum cel_type type)
+{
+    return type == CEL_UUID ? 2 : 1;
+}
+
 static void
 add_value(struct buf *buf, const struct cel_value *value, enum json_style style, unsigned depth)
 {
@@ -179,14 +185,16 @@ add_value(struct buf *buf, const struct cel_value *value, enum json_style style,
         json_add_double(buf, value->number);
     else if (type == CEL_TEXT)
         json_add_text(buf, value->text);
-    else if (type != CEL_LIST && type != CEL_MAP)
-        style == JSON_TYPED ? json_typed_encode(buf, value) : add_plain(buf, value);
-    else if (depth == VALUE_DEPTH_MAX)
+    else if (type != CEL_LIST && type != CEL_MAP && style == JSON_PLAIN)
+        add_plain(buf, value);
+    else if (depth + depth_of(type) > VALUE_DEPTH_MAX)
         fail(buf, CEL_E_LIMIT);
     else if (type == CEL_LIST)
         add_list(buf, value, style, depth + 1);
-    else
+    else if (type == CEL_MAP)
         add_map(buf, value, style, depth + 1);
+    else
+        json_typed_encode(buf, value);
 }
 
 int json_encode(struct buf *buf, const struct cel_value *value, enum json_style style)

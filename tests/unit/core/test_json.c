@@ -224,6 +224,9 @@ static void what_is_not_json_is_refused_with_its_place(void **state)
         {STR("\"\xed\xa0\x80\""), "byte 1"},
         {STR("\"\xf4\x90\x80\x80\""), "byte 1"},
         {STR("{\"\xff\": 1}"), "byte 2"},
+        {STR("[\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\", \"\xf0\x9f\x98"),
+         "byte 15: It is not UTF-8"},
+        {STR("\"t*\xe4"), "byte 3"}, /* the library's own check reads on behind the end */
         /* half a surrogate pair */
         {STR("\"\\ud800\""), "surrogate"},
         {STR("\"\\ud800x\""), "surrogate"},

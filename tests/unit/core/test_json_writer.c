@@ -121,6 +121,23 @@ static void too_deep_or_too_long_is_a_limit(void **state)
     assert_null(cel_value_to_json(map));
     cel_value_free(map);
 
+    for (int uuid = 0; uuid < 2; uuid++) { /* typed objects count with what they are made of */
+        for (int room = 0; room < 3; room++) {
+            struct cel_value *tree =
+                uuid ? cel_typed(CEL_UUID, "00000000-0000-0000-0000-000000000005")
+                     : cel_typed(CEL_DATE, "2024-02-29");
+            for (int i = 0; i < VALUE_DEPTH_MAX - room; i++) {
+                struct cel_value *around = cel_list();
+                assert_int_equal(cel_list_add(around, tree), 0);
+                tree = around;
+            }
+            buf_clear(&buf);
+            bool fits = room >= (uuid ? 2 : 1);
+            assert_int_equal(json_encode(&buf, tree, JSON_TYPED), fits ? 0 : CEL_E_LIMIT);
+            cel_value_free(tree);
+        }
+    }
+
     CLEANUP(buf_deinit) struct buf small = BUF_INIT(10);
     struct cel_value *list = one_of_each();
     assert_int_equal(json_encode(&small, list, JSON_TYPED), CEL_E_LIMIT);
