@@ -68,7 +68,7 @@ static void setup_comes_back(void **state)
 static void hello_comes_back(void **state)
 {
     (void)state;
-    struct frame_task tasks[300] = {{0}};
+    struct frame_task tasks[300];
     for (size_t i = 0; i < 300; i++) {
         tasks[i] = (struct frame_task){.name = STR("shop.add"),
                                        .queue = STR("q"),
