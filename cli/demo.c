@@ -80,9 +80,14 @@ static int demo_find_shop(struct demo *demo, struct cel_error *err)
         rc = path_join(demo->sql, folder, "../share/celeriac/shop/sql", err);
     if (!rc)
         rc = path_join(demo->seed, folder, "../share/celeriac/shop/seed.sql", err);
-    if (!rc && access(demo->module, R_OK) != 0)
-        rc = error_set(err, -errno, "%s: %s", demo->module, strerror(errno));
-    return rc;
+    if (rc)
+        return rc;
+    char *plain = realpath(demo->module, NULL); /* without the "..": it is printed */
+    if (!plain)
+        return error_set(err, -errno, "%s: %s", demo->module, strerror(errno));
+    snprintf(demo->module, sizeof demo->module, "%s", plain);
+    free(plain);
+    return 0;
 }
 
 static int demo_open(struct demo *demo, struct cel_error *err)
@@ -108,6 +113,7 @@ static int demo_open(struct demo *demo, struct cel_error *err)
 
 static int demo_write_ini(const struct demo *demo, struct cel_error *err)
 {
+    char today[ISOTIME_SIZE];
     FILE *file = fopen(demo->ini, "w");
 
     if (!file)
@@ -126,8 +132,8 @@ static int demo_write_ini(const struct demo *demo, struct cel_error *err)
             "\n[beat report]\n"
             "task = products.tasks.send_daily_report\n"
             "every = 5s\n"
-            "kwargs = {\"day\": \"today\"}\n",
-            demo->mails);
+            "kwargs = {\"day\": \"%.10s\"}\n",
+            demo->mails, isotime_format(clock_wall(), today).ptr);
     return fclose(file) == 0 ? 0 : error_set(err, -errno, "%s: %s", demo->ini, strerror(errno));
 }
 
