@@ -61,7 +61,6 @@ static void tell_later(struct completions *completions, const struct cel_error *
 static void finish(struct completions *completions, struct request *request, int status)
 {
     completions->told(completions->data, request, status);
-    request_set_state(request, REQUEST_DONE);
 }
 
 static void on_lost(struct completions *completions, struct request *request)

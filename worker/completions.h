@@ -10,7 +10,7 @@
 #include "worker/request.h"
 
 /* 0: the broker has taken it; BROKER_E_LOST: the claim was not ours any more, nothing was written;
- * -ECANCELED: the broker was closed first. The request is DONE afterwards. */
+ * -ECANCELED: the broker was closed first. The receiver makes the request DONE. */
 typedef void completions_told_fn(void *data, struct request *request, int status);
 
 struct completions {

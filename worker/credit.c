@@ -73,19 +73,14 @@ size_t credit_want(size_t idle, size_t lookahead, size_t held)
 
 /* --- what there is to do --------------------------------------------------------------------- */
 
-struct view {
-    size_t idle, children, held;
-    usec_t since_mono;
-};
-
-static struct view look(struct credit *credit)
+static struct credit_view look(struct credit *credit)
 {
-    struct view view = {0};
-    credit->events->look(credit->data, &view.idle, &view.children, &view.held, &view.since_mono);
+    struct credit_view view = {0};
+    credit->events->look(credit->data, &view);
     return view;
 }
 
-static size_t want(struct credit *credit, const struct view *view)
+static size_t want(struct credit *credit, const struct credit_view *view)
 {
     return credit_want(view->idle, credit_lookahead(&credit->meter, view->children), view->held);
 }
@@ -159,7 +154,7 @@ static void on_claimed(void *data,
     if (count > 0)
         credit->events->on_claimed(credit->data, claimed, count);
     if (dry && !credit->stopping && queue->state == CREDIT_ASK) {
-        struct view view = look(credit);
+        struct credit_view view = look(credit);
         if (want(credit, &view) > 0)
             await_queue(queue);
     }
@@ -256,13 +251,13 @@ static void cancel_wait(struct credit_queue *queue)
 static void on_hold_tick(uv_timer_t *timer)
 {
     struct credit *credit = container_of(timer, struct credit, hold);
-    struct view view = look(credit);
+    struct credit_view view = look(credit);
     usec_t now = clock_mono();
     if (view.idle > 0) {
         uv_timer_stop(timer);
         return;
     }
-    if (view.held > 0 && now - view.since_mono >= CREDIT_HOLD_USEC) {
+    if (view.since_mono > 0 && now - view.since_mono >= CREDIT_HOLD_USEC) {
         credit_meter_doubt(&credit->meter);
         credit->events->give_back(credit->data);
     }
@@ -321,7 +316,7 @@ void credit_turn(struct credit *credit)
 {
     if (!credit->started || credit->stopping)
         return;
-    struct view view = look(credit);
+    struct credit_view view = look(credit);
     if (view.idle > 0)
         credit->progress_mono = clock_mono();
     else
@@ -344,7 +339,7 @@ void credit_note_run(struct credit *credit, usec_t run_time)
 
 void credit_probe(struct credit *credit, usec_t since_mono)
 {
-    struct view view = look(credit);
+    struct credit_view view = look(credit);
     if (!credit->started || credit->stopping || credit->claiming || view.idle == 0 ||
         credit->attempt_mono >= since_mono)
         return;

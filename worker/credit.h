@@ -29,14 +29,16 @@ size_t credit_want(size_t idle, size_t lookahead, size_t held);
 
 /* --- the claims ------------------------------------------------------------------------------ */
 
+struct credit_view {
+    size_t idle;       /* children */
+    size_t children;   /* that take work, idle and busy */
+    size_t held;       /* calls claimed and not given to a child */
+    usec_t since_mono; /* when the oldest of them became ready; 0: none is */
+};
+
 /* What the credit asks of its owner. */
 struct credit_events {
-    /* Children that are idle, children in all, calls held, and since when the oldest is held. */
-    void (*look)(void *data,
-                 size_t *ret_idle,
-                 size_t *ret_children,
-                 size_t *ret_held,
-                 usec_t *ret_since_mono);
+    void (*look)(void *data, struct credit_view *view);
     void (*on_claimed)(void *data, const struct broker_claimed *claimed, size_t count);
     /* Give back all that is held. */
     void (*give_back)(void *data);
@@ -66,9 +68,8 @@ struct credit {
     unsigned failures;    /* of claims, in a row */
     usec_t attempt_mono;  /* of the last claim */
     usec_t progress_mono; /* when a child was last free */
-    usec_t probe_interval;
-    uv_timer_t pause; /* after a failure */
-    uv_timer_t hold;  /* runs while something is held and every child is at work */
+    uv_timer_t pause;     /* after a failure */
+    uv_timer_t hold;      /* runs while something is held and every child is at work */
 };
 
 /* `queues` are borrowed for the life of the credit. */

@@ -45,6 +45,8 @@ static void on_told(void *data, struct request *request, int status)
                     F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
                     F_C("outcome", request_end_name(settlement->end)));
     }
+    request_set_state(request, REQUEST_DONE);
+    dispatch->events->on_told(dispatch->data);
 }
 
 static void tell(struct dispatch *dispatch, struct request *request)
@@ -119,7 +121,7 @@ static void log_end(const struct request *request, usec_t runtime)
                F_STR("detail", dead ? dead->detail : STR_NONE),
                F_STR("due", due_wall ? isotime_format(due_wall, due) : STR_NONE),
                F_STR("err", error.len > 0 ? buf_str(&error) : STR_NONE),
-               F_USEC("runtime", runtime));
+               runtime ? F_USEC("runtime", runtime) : F_STR("runtime", STR_NONE));
 }
 
 static void log_received(const struct request *request)

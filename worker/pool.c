@@ -170,17 +170,14 @@ static void forsake_trial(struct pool *pool, struct slot *slot, int exit_status)
     slot_set_state(slot, SLOT_DISABLED);
     slot_free(slot);
     pool->trial = 0;
-    if (pool->generation == 0)
-        pool->events->on_unusable(pool->data, exit_status);
-    else
-        log_error("New code cannot be used; the old children go on");
+    pool->events->on_unusable(pool->data, exit_status, pool->generation != 0);
 }
 
 static void disable(struct pool *pool, struct slot *slot)
 {
     slot_set_state(slot, SLOT_DISABLED);
     if (count_processes(pool) == 0 && pool->shared.lists[SLOT_EXITED].count == 0)
-        pool->events->on_unusable(pool->data, EXIT_CONFIG);
+        pool->events->on_unusable(pool->data, EXIT_CONFIG, false);
 }
 
 static void replace(struct pool *pool, struct slot *slot)

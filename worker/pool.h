@@ -24,9 +24,9 @@ struct pool_events {
     void (*on_outcome)(void *data, struct request *request, const struct frame_outcome *outcome);
     void (*on_recall)(void *data, struct request *request);
     void (*on_death)(void *data, struct request *request, const struct death *death);
-    /* No child can be had: status 78 (its module cannot be used) or 70 (it dies before its hello).
-     */
-    void (*on_unusable)(void *data, int exit_status);
+    /* No child can be had: status 78 (its module cannot be used) or 70 (it dies before its
+     * hello). `reloading`: none with new code; the old children go on. */
+    void (*on_unusable)(void *data, int exit_status, bool reloading);
     void (*on_empty)(void *data); /* after pool_stop: the last process is gone */
 };
 

@@ -92,10 +92,10 @@ static void on_death(void *data, struct request *request, const struct death *de
     finish(request);
 }
 
-static void on_unusable(void *data, int exit_status)
+static void on_unusable(void *data, int exit_status, bool reloading)
 {
     (void)data;
-    f.unusable = exit_status;
+    f.unusable = reloading ? -exit_status : exit_status;
 }
 
 static void on_empty(void *data)
@@ -411,7 +411,7 @@ static void new_code_that_fails_leaves_the_old(void **state)
     assert_true(pool_reload(&f.pool));
     run_until(f.pool.trial == 0);
     assert_int_equal(f.reloads, 0);
-    assert_int_equal(f.unusable, 0);
+    assert_int_equal(f.unusable, -78);
     assert_int_equal(answered("x"), old);
     unlink(path);
     assert_true(pool_reload(&f.pool)); /* and the next one works */

@@ -1,0 +1,36 @@
+/*
+ * What a worker is told by its settings, in the form in which its parts want it: names of node and
+ * queues, and the SETUP of its children.
+ */
+#pragma once
+
+#include "core/process.h"
+#include "core/settings.h"
+#include "worker/frame.h"
+
+struct startup {
+    struct settings settings;
+    struct config config;
+    char *name;    /* name@host, as Celery shows it */
+    char *node;    /* <name>:<incarnation>, for the broker */
+    char *display; /* the broker's URL without its password */
+    struct str *queues, *modules;
+    size_t queue_count, module_count;
+    unsigned concurrency;
+    struct frame_setup setup; /* of the children */
+    struct frame_pair *settings_pairs, *databases;
+};
+
+/* 0; or the exit status, after one line on stderr. startup_deinit() in either case. Opens the log.
+ */
+int startup_load(struct startup *startup, int argc, char **argv) MUST_CHECK;
+void startup_deinit(struct startup *startup);
+/* What an error of broker or settings means to whoever started us. */
+enum exit_status startup_exit_status(int code);
+
+/* Replaces %h, %n, %d by the host's name, its first part, the rest, and %% by %; adds "@%h" where
+ * there is no "@". The caller frees it. CEL_E_CONFIG for any other %. */
+int startup_node_name(const char *pattern,
+                      const char *hostname,
+                      char **ret_name,
+                      struct cel_error *err) MUST_CHECK;

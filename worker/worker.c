@@ -1,0 +1,531 @@
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "worker/credit.h"
+#include "worker/dispatch.h"
+#include "worker/promoter.h"
+#include "worker/startup.h"
+
+#define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
+#define LAST_WORDS_USEC   (10 * USEC_PER_SEC) /* for Redis, in a cold stop */
+#define PROBE_USEC        (5 * USEC_PER_SEC) /* the longest without a claim while a child is idle */
+#define DEAF_USEC         (15 * USEC_PER_SEC) /* without an attempt to claim we are not well */
+enum { STATUS_MS = 5000, STATUS_SIZE = 256 };
+
+static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
+
+struct worker {
+    struct startup startup;
+    uv_loop_t loop;
+    struct broker *broker;
+    struct pool pool;
+    struct dispatch dispatch;
+    struct credit credit;
+    struct promoter promoter;
+    uv_signal_t signals[ARRAY_SIZE(signals)];
+    uv_timer_t status, watchdog, stop_limit;
+    enum { CONNECTING, STARTING, RUNNING, DRAINING, CLOSING } phase;
+    bool cold, children_gone;
+    usec_t started_mono;
+    enum exit_status exit;
+};
+
+static void stop(struct worker *worker, bool cold);
+
+/* --- telling --------------------------------------------------------------------------------- */
+
+static void describe(const struct worker *worker, char *buffer, size_t size)
+{
+    const struct dispatch *dispatch = &worker->dispatch;
+    snprintf(buffer, size, "%zu running, %zu idle; %llu succeeded, %llu failed, %llu retried%s",
+             pool_busy(&worker->pool), pool_idle(&worker->pool),
+             (unsigned long long)dispatch->ends[END_SUCCEEDED],
+             (unsigned long long)dispatch->ends[END_FAILED],
+             (unsigned long long)dispatch->ends[END_RETRIED],
+             worker->credit.failures > 0 || dispatch->completions.failures > 0
+                 ? "; Redis does not answer"
+                 : "");
+}
+
+static void on_status(uv_timer_t *timer)
+{
+    struct worker *worker = container_of(timer, struct worker, status);
+    char status[STATUS_SIZE];
+    describe(worker, status, sizeof(status));
+    process_notify_status(status);
+    credit_probe(&worker->credit, clock_mono() - PROBE_USEC);
+}
+
+/* Asserts that work is asked for, not merely that the loop turns. */
+static void on_watchdog(uv_timer_t *timer)
+{
+    struct worker *worker = container_of(timer, struct worker, watchdog);
+    usec_t now = clock_mono();
+    credit_probe(&worker->credit, now - uv_timer_get_repeat(timer) * USEC_PER_MSEC);
+    if (worker->phase == RUNNING && pool_idle(&worker->pool) > 0 &&
+        now - worker->credit.attempt_mono > DEAF_USEC)
+        log_error("No claim was attempted; the watchdog is not told",
+                  F_USEC("since", now - worker->credit.attempt_mono));
+    else
+        process_notify_watchdog();
+}
+
+static void tell_ready(struct worker *worker)
+{
+    char status[STATUS_SIZE];
+    describe(worker, status, sizeof(status));
+    process_notify_ready(status);
+}
+
+static struct str queue_list(const struct worker *worker, struct buf *buf)
+{
+    for (size_t i = 0; i < worker->startup.queue_count; i++) {
+        if (i > 0)
+            buf_add_char(buf, ',');
+        buf_add_str(buf, worker->startup.queues[i]);
+    }
+    return buf_str(buf);
+}
+
+static void log_banner(struct worker *worker)
+{
+    CLEANUP(buf_deinit) struct buf queues = BUF_INIT(64 * 1024);
+    log_info("Worker ready", F_C("node", worker->startup.name), F_C("version", CELERIAC_VERSION),
+             F_C("broker", worker->startup.display), F_STR("queues", queue_list(worker, &queues)),
+             F_U64("concurrency", worker->startup.concurrency),
+             F_U64("tasks", worker->pool.registry.count));
+}
+
+static void report(const struct worker *worker)
+{
+    const struct dispatch *dispatch = &worker->dispatch;
+    log_info(
+        "Report", F_C("node", worker->startup.name),
+        F_USEC("uptime", clock_mono() - worker->started_mono),
+        F_U64("received", dispatch->received), F_U64("held", dispatch_held(dispatch)),
+        F_U64("running", pool_busy(&worker->pool)), F_U64("idle", pool_idle(&worker->pool)),
+        F_U64("untold", dispatch->requests.lists[REQUEST_SETTLING].count),
+        F_U64("succeeded", dispatch->ends[END_SUCCEEDED]),
+        F_U64("failed", dispatch->ends[END_FAILED]), F_U64("retried", dispatch->ends[END_RETRIED]),
+        F_U64("expired", dispatch->ends[END_EXPIRED]), F_U64("buried", dispatch->ends[END_BURIED]),
+        F_U64("parked", dispatch->ends[END_PARKED]),
+        F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
+        F_U64("promoted", worker->promoter.promoted),
+        F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));
+    pool_report(&worker->pool);
+}
+
+/* --- the end --------------------------------------------------------------------------------- */
+
+static void on_broker_closed(void *data)
+{
+    struct worker *worker = data;
+    dispatch_deinit(&worker->dispatch);
+    credit_deinit(&worker->credit);
+    promoter_deinit(&worker->promoter);
+    pool_deinit(&worker->pool);
+    for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+        uv_close((uv_handle_t *)&worker->signals[i], NULL);
+    uv_close((uv_handle_t *)&worker->status, NULL);
+    uv_close((uv_handle_t *)&worker->watchdog, NULL);
+    uv_close((uv_handle_t *)&worker->stop_limit, NULL);
+}
+
+static void close_all(struct worker *worker)
+{
+    worker->phase = CLOSING;
+    uv_timer_stop(&worker->stop_limit);
+    broker_close(worker->broker, on_broker_closed, worker);
+}
+
+static void check_stopped(struct worker *worker)
+{
+    if (worker->phase == DRAINING && worker->children_gone && worker->credit.stopped &&
+        requests_live(&worker->dispatch.requests) == 0)
+        close_all(worker);
+}
+
+static void on_stop_limit(uv_timer_t *timer)
+{
+    struct worker *worker = container_of(timer, struct worker, stop_limit);
+    if (worker->phase != DRAINING)
+        return;
+    if (!worker->cold) {
+        log_warning("Running tasks did not end in time");
+        stop(worker, true);
+    } else if (worker->children_gone) {
+        log_error("Redis cannot be told; the tasks come back to their queues later",
+                  F_U64("tasks", requests_live(&worker->dispatch.requests)));
+        close_all(worker);
+    } else {
+        uv_timer_start(timer, on_stop_limit, 1000, 0);
+    }
+}
+
+static void stop_cold(struct worker *worker)
+{
+    if (worker->cold)
+        return;
+    worker->cold = true;
+    log_warning("Cold stop: children are killed, their tasks go back",
+                F_U64("running", pool_busy(&worker->pool)));
+    uv_timer_start(&worker->stop_limit, on_stop_limit, LAST_WORDS_USEC / USEC_PER_MSEC, 0);
+    pool_stop(&worker->pool, true);
+}
+
+static void stop_warm(struct worker *worker)
+{
+    usec_t limit = worker->startup.settings.warm_shutdown_limit;
+    worker->phase = DRAINING;
+    process_notify_stopping();
+    promoter_stop(&worker->promoter);
+    if (limit > 0)
+        uv_timer_start(&worker->stop_limit, on_stop_limit, limit / USEC_PER_MSEC, 0);
+    dispatch_drain(&worker->dispatch);
+    credit_stop(&worker->credit);
+    pool_stop(&worker->pool, false);
+}
+
+static void stop(struct worker *worker, bool cold)
+{
+    if (worker->phase == CLOSING)
+        return;
+    if (worker->phase != DRAINING)
+        stop_warm(worker);
+    if (cold)
+        stop_cold(worker);
+    check_stopped(worker);
+}
+
+static void fail(struct worker *worker, enum exit_status status)
+{
+    if (worker->exit == EXIT_OK)
+        worker->exit = status;
+    stop(worker, true);
+}
+
+/* --- what the parts tell --------------------------------------------------------------------- */
+
+static void on_code(void *data, bool reloaded)
+{
+    struct worker *worker = data;
+    if (reloaded) {
+        log_info("New code is in use; old children end with their task",
+                 F_U64("tasks", worker->pool.registry.count));
+        tell_ready(worker);
+        return;
+    }
+    worker->phase = RUNNING;
+    promoter_start(&worker->promoter);
+    credit_start(&worker->credit);
+}
+
+static void on_room(void *data)
+{
+    struct worker *worker = data;
+    dispatch_pump(&worker->dispatch);
+    credit_turn(&worker->credit);
+}
+
+static void on_written(void *data, struct request *request)
+{
+    struct worker *worker = data;
+    dispatch_written(&worker->dispatch, request);
+}
+
+static void on_progress(void *data, struct request *request, const struct frame_progress *progress)
+{
+    struct worker *worker = data;
+    dispatch_progress(&worker->dispatch, request, progress);
+}
+
+static void on_outcome(void *data, struct request *request, const struct frame_outcome *outcome)
+{
+    struct worker *worker = data;
+    credit_note_run(&worker->credit, dispatch_outcome(&worker->dispatch, request, outcome));
+    credit_turn(&worker->credit);
+}
+
+static void on_recall(void *data, struct request *request)
+{
+    struct worker *worker = data;
+    dispatch_recall(&worker->dispatch, request);
+    credit_turn(&worker->credit);
+}
+
+static void on_death(void *data, struct request *request, const struct death *death)
+{
+    struct worker *worker = data;
+    dispatch_death(&worker->dispatch, request, death);
+    credit_turn(&worker->credit);
+}
+
+static void on_unusable(void *data, int exit_status, bool reloading)
+{
+    struct worker *worker = data;
+    if (reloading) {
+        log_error("New code cannot be used; the old children go on");
+        tell_ready(worker);
+        return;
+    }
+    if (exit_status != EXIT_CONFIG)
+        log_error("No child can be started");
+    fail(worker, (enum exit_status)exit_status);
+}
+
+static void on_empty(void *data)
+{
+    struct worker *worker = data;
+    worker->children_gone = true;
+    check_stopped(worker);
+}
+
+static const struct pool_events pool_events = {
+    .on_code = on_code,
+    .on_room = on_room,
+    .on_written = on_written,
+    .on_progress = on_progress,
+    .on_outcome = on_outcome,
+    .on_recall = on_recall,
+    .on_death = on_death,
+    .on_unusable = on_unusable,
+    .on_empty = on_empty,
+};
+
+static void look(void *data, struct credit_view *view)
+{
+    const struct worker *worker = data;
+    view->idle = pool_idle(&worker->pool);
+    view->children = view->idle + worker->pool.shared.lists[SLOT_BUSY].count;
+    view->held = dispatch_held(&worker->dispatch);
+    view->since_mono = dispatch_ready_since(&worker->dispatch);
+}
+
+static void on_claimed(void *data, const struct broker_claimed *claimed, size_t count)
+{
+    struct worker *worker = data;
+    for (size_t i = 0; i < count; i++) {
+        dispatch_admit(&worker->dispatch, &claimed[i]);
+        dispatch_pump(&worker->dispatch); /* the first is at work while the next is read */
+    }
+}
+
+static void give_back(void *data)
+{
+    struct worker *worker = data;
+    dispatch_give_back(&worker->dispatch);
+}
+
+static void on_first_claim(void *data)
+{
+    struct worker *worker = data;
+    if (worker->phase != RUNNING)
+        return;
+    log_banner(worker);
+    tell_ready(worker);
+}
+
+static void on_credit_stopped(void *data)
+{
+    check_stopped(data);
+}
+
+static const struct credit_events credit_events = {
+    .look = look,
+    .on_claimed = on_claimed,
+    .give_back = give_back,
+    .on_first_claim = on_first_claim,
+    .on_stopped = on_credit_stopped,
+};
+
+static void on_parked(void *data, struct str queue, usec_t due_wall)
+{
+    struct worker *worker = data;
+    promoter_note(&worker->promoter, queue, due_wall);
+}
+
+static void on_told(void *data)
+{
+    check_stopped(data);
+}
+
+static const struct dispatch_events dispatch_events = {.on_parked = on_parked, .on_told = on_told};
+
+/* --- signals --------------------------------------------------------------------------------- */
+
+static void reload(struct worker *worker)
+{
+    if (worker->phase != RUNNING || !pool_reload(&worker->pool)) {
+        log_warning("Not now: children are being started or stopped");
+        return;
+    }
+    log_info("A child with new code is started");
+    process_notify_reloading();
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct worker *worker = handle->data;
+    bool again = worker->phase == DRAINING;
+    log_info("Signal", F_C("name", sigabbrev_np(number)));
+    switch (number) {
+    case SIGTERM:
+    case SIGINT:
+        if (!again)
+            log_info("Warm stop: running tasks finish; the same again stops at once",
+                     F_U64("running", pool_busy(&worker->pool)));
+        stop(worker, again);
+        break;
+    case SIGQUIT:
+        stop(worker, true);
+        break;
+    case SIGHUP:
+        reload(worker);
+        break;
+    default:
+        report(worker);
+        break;
+    }
+}
+
+static void watch_signals(struct worker *worker)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+        worker->signals[i].data = worker;
+        uv_signal_init(&worker->loop, &worker->signals[i]);
+        if (uv_signal_start(&worker->signals[i], on_signal, signals[i]) < 0)
+            log_warning("A signal cannot be watched", F_C("name", sigabbrev_np(signals[i])));
+    }
+    signal(SIGPIPE, SIG_IGN); /* libuv wants it so: a closed connection is an error of write() */
+}
+
+/* --- the beginning --------------------------------------------------------------------------- */
+
+static void on_declared(void *data, int status, const struct cel_error *err)
+{
+    (void)data;
+    if (status < 0 && status != -ECANCELED)
+        log_warning("A queue could not be announced", F_C("err", err->text));
+}
+
+static void declare_queues(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->startup.queue_count; i++) {
+        usec_t deadline = clock_mono() + FIRST_ANSWER_USEC;
+        if (broker_declare(worker->broker, worker->startup.queues[i], deadline, on_declared,
+                           worker) < 0)
+            log_warning("A queue could not be announced");
+    }
+}
+
+static void on_first_answer(void *data, int status, const struct cel_error *err)
+{
+    struct worker *worker = data;
+    if (worker->phase != CONNECTING)
+        return;
+    if (status < 0) {
+        log_error("Redis cannot be used", F_C("broker", worker->startup.display),
+                  F_C("err", err->text));
+        fail(worker, startup_exit_status(status));
+        return;
+    }
+    worker->phase = STARTING;
+    declare_queues(worker);
+    pool_start(&worker->pool);
+}
+
+static int open_broker(struct worker *worker, struct cel_error *err)
+{
+    const struct settings *settings = &worker->startup.settings;
+    const struct broker_options options = {
+        .url = settings->broker_url,
+        .result_url = *settings->result_backend ? settings->result_backend : NULL,
+        .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
+        .node = str_of(worker->startup.node),
+        .result_ttl = settings->result_expires,
+        .dead_max = (size_t)settings->dead_max,
+    };
+    return broker_new(&worker->loop, &options, &worker->broker, err);
+}
+
+static int open_parts(struct worker *worker)
+{
+    const struct startup *startup = &worker->startup;
+    const struct pool_options pool_options = {
+        .concurrency = startup->concurrency,
+        .max_tasks_per_child = startup->settings.max_tasks_per_child,
+        .setup = startup->setup,
+    };
+    const struct dispatch_options dispatch_options = {
+        .node = str_of(startup->name),
+        .soft_limit = startup->settings.soft_time_limit,
+        .hard_limit = startup->settings.hard_time_limit,
+    };
+    dispatch_init(&worker->dispatch, &worker->loop, worker->broker, &worker->pool,
+                  &dispatch_options, &dispatch_events, worker);
+    credit_init(&worker->credit, &worker->loop, worker->broker, startup->queues,
+                startup->queue_count, &credit_events, worker);
+    promoter_init(&worker->promoter, &worker->loop, worker->broker, startup->queues,
+                  startup->queue_count);
+    return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);
+}
+
+static void start(struct worker *worker)
+{
+    usec_t watchdog_ms = process_watchdog_interval() / USEC_PER_MSEC;
+    struct cel_error err = {0};
+    worker->started_mono = clock_mono();
+    uv_timer_init(&worker->loop, &worker->status);
+    uv_timer_init(&worker->loop, &worker->watchdog);
+    uv_timer_init(&worker->loop, &worker->stop_limit);
+    watch_signals(worker);
+    uv_timer_start(&worker->status, on_status, STATUS_MS, STATUS_MS);
+    if (watchdog_ms > 0)
+        uv_timer_start(&worker->watchdog, on_watchdog, watchdog_ms, watchdog_ms);
+    int r = open_parts(worker);
+    if (r == 0)
+        r = broker_ping(worker->broker, clock_mono() + FIRST_ANSWER_USEC, on_first_answer, worker);
+    if (r < 0) {
+        error_set(&err, r, "%s", cel_error_name(r));
+        on_first_answer(worker, r, &err);
+    }
+}
+
+static void run(struct worker *worker)
+{
+    struct cel_error err = {0};
+    int r = uv_loop_init(&worker->loop);
+    ASSERT(r == 0);
+    r = open_broker(worker, &err);
+    if (r < 0) {
+        fprintf(stderr, "celeriac: %s\n", err.text);
+        worker->exit = startup_exit_status(r);
+    } else {
+        start(worker);
+    }
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    r = uv_loop_close(&worker->loop);
+    ASSERT(r == 0);
+}
+
+int worker_main(int argc, char **argv)
+{
+    struct worker *worker = xnew(struct worker);
+    int status = startup_load(&worker->startup, argc, argv);
+    if (status == 0) {
+        run(worker);
+        status = (int)worker->exit;
+        if (worker->broker)
+            log_info("Worker stopped", F_C("node", worker->startup.name));
+    }
+    startup_deinit(&worker->startup);
+    mem_free(worker);
+    return status;
+}
