@@ -1,4 +1,5 @@
 """A Django project, written as users write theirs, whose tasks run in a Celeriac worker."""
+import gc
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ class DjangoProject(unittest.TestCase):
         cls.postgres = cls.enterClassContext(PostgresServer(cls.folder))
         shop.prepare(cls.postgres)
         cls.worker = cls.enterClassContext(shop.worker(cls.redis, cls.postgres, cls.folder, "-c", "2"))
+        cls.addClassCleanup(gc.collect)  # results that were never read let go of Redis while it is there
         os.environ.update(
             SHOP_DATABASE_HOST=cls.postgres.folder,
             CELERY_BROKER_URL=cls.redis.url,

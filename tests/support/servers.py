@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("CELERIAC_BUILD", os.path.join(ROOT, "build"))
 CELERIAC = os.path.join(BUILD, "bin", "celeriac")
 MODULES = os.path.join(BUILD, "modules")
+NOTIFY = object()
 
 
 def wait_until(condition, seconds=10.0, what="condition", interval=0.01):
@@ -82,8 +84,6 @@ class RedisServer:
     def answers(self):
         if not os.path.exists(self.socket):
             return False
-        import socket
-
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1)
             try:
@@ -189,20 +189,40 @@ class Daemon:
         self.arguments = arguments
         self.log_path = os.path.join(folder, name + ".log")
         self.environment = {**os.environ, **(environment or {})}
-        self.ready = ready  # text in the log that means "up"
+        self.ready = ready  # text in the log that means "up", or NOTIFY: it says so itself (sd_notify)
         self.process = None
 
     def start(self, seconds=20.0):
         self.log = open(self.log_path, "ab")
-        before = os.path.getsize(self.log_path)
-        self.process = subprocess.Popen(self.arguments, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
-                                        env=self.environment, start_new_session=True)
-        if self.ready:
-            wait_until(lambda: self.ready in self.text(before) or self.process.poll() is not None, seconds,
-                       f"{self.ready!r} in the log of {self.arguments[:3]}:\n{self.text(before)}")
-            if self.process.poll() is not None:
-                raise AssertionError(f"{self.arguments[:3]} ended with {self.process.returncode}:\n{self.text(before)}")
+        self.before = os.path.getsize(self.log_path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
+            environment = dict(self.environment)
+            if self.ready is NOTIFY:
+                environment["NOTIFY_SOCKET"] = self.log_path + ".notify"
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(environment["NOTIFY_SOCKET"])
+                manager.bind(environment["NOTIFY_SOCKET"])
+            self.process = subprocess.Popen(self.arguments, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
+                                            env=environment, start_new_session=True)
+            try:
+                self.wait_ready(manager, seconds)
+            except BaseException:
+                self.stop(signal.SIGKILL)
+                raise
         return self
+
+    def wait_ready(self, manager, seconds):
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError(
+                    f"{self.arguments[:3]} ended with {self.process.returncode}:\n{self.text(self.before)}")
+            if self.ready is not NOTIFY:
+                return self.ready in self.text(self.before)
+            with contextlib.suppress(BlockingIOError):
+                return b"READY=1" in manager.recv(4096)
+
+        if self.ready:
+            wait_until(ready, seconds, f"{self.arguments[:3]} is up:\n{self.text(self.before)}")
 
     @property
     def pid(self):
@@ -243,7 +263,7 @@ def celeriac_worker(redis, folder, modules, *arguments, postgres=None, name="wor
     settings = dict(environment or {})
     if postgres:
         settings["CELERIAC_DATABASE_URL"] = postgres.uri
-    return Daemon([*command, *arguments], folder, name, settings, ready="Worker ready")
+    return Daemon([*command, *arguments], folder, name, settings, ready=NOTIFY)
 
 
 def celeriac(*arguments, redis=None, environment=None, check=False, seconds=30):
