@@ -67,8 +67,8 @@ static void on_status(uv_timer_t *timer)
 static void on_watchdog(uv_timer_t *timer)
 {
     struct worker *worker = container_of(timer, struct worker, watchdog);
-    usec_t now = clock_mono();
-    credit_probe(&worker->credit, now - uv_timer_get_repeat(timer) * USEC_PER_MSEC);
+    credit_probe(&worker->credit, clock_mono() - uv_timer_get_repeat(timer) * USEC_PER_MSEC);
+    usec_t now = clock_mono(); /* after the probe, whose attempt is not later than this */
     if (worker->phase == RUNNING && pool_idle(&worker->pool) > 0 &&
         now - worker->credit.attempt_mono > DEAF_USEC)
         log_error("No claim was attempted; the watchdog is not told",
