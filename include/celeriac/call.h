@@ -23,10 +23,10 @@ extern "C" {
 struct cel_call;
 
 enum cel_serializer {
-    CEL_JSON,          /* readable by every Celery; decimal, dates, UUID go as plain text, as Celery 5.2
-                          writes them; bytes are refused */
-    CEL_JSON_TYPED,    /* kombu's typed JSON: needs Celery 5.3 or later on the other side */
-    CEL_MSGPACK,       /* needs accept_content = ['json', 'msgpack'] on a Python worker */
+    CEL_JSON, /* readable by every Celery; decimal, dates, UUID go as plain text, as Celery 5.2
+                 writes them; bytes are refused */
+    CEL_JSON_TYPED, /* kombu's typed JSON: needs Celery 5.3 or later on the other side */
+    CEL_MSGPACK,    /* needs accept_content = ['json', 'msgpack'] on a Python worker */
 };
 
 enum cel_compression { CEL_UNCOMPRESSED, CEL_ZLIB };
@@ -39,18 +39,27 @@ CEL_API struct cel_call *cel_call_free(struct cel_call *call); /* takes NULL, re
 CEL_API void cel_call_arg(struct cel_call *call, struct cel_value *value);
 CEL_API void cel_call_kwarg(struct cel_call *call, const char *name, struct cel_value *value);
 
-CEL_API void cel_call_id(struct cel_call *call, const char *id);        /* default: a new UUID each sending */
-CEL_API void cel_call_queue(struct cel_call *call, const char *queue);  /* default: the client's, "celery" */
-CEL_API void cel_call_priority(struct cel_call *call, int priority);    /* 0 (first) ... 9 (last) */
-CEL_API void cel_call_countdown_ms(struct cel_call *call, int64_t ms);  /* start so much after sending */
-CEL_API void cel_call_eta_ms(struct cel_call *call, int64_t unix_ms);   /* start not before this moment */
-CEL_API void cel_call_expires_in_ms(struct cel_call *call, int64_t ms); /* revoked if not started by then */
+CEL_API void cel_call_id(struct cel_call *call,
+                         const char *id); /* default: a new UUID each sending */
+CEL_API void cel_call_queue(struct cel_call *call,
+                            const char *queue); /* default: the client's, "celery" */
+CEL_API void cel_call_priority(struct cel_call *call, int priority); /* 0 (first) ... 9 (last) */
+CEL_API void cel_call_countdown_ms(struct cel_call *call,
+                                   int64_t ms); /* start so much after sending */
+CEL_API void cel_call_eta_ms(struct cel_call *call,
+                             int64_t unix_ms); /* start not before this moment */
+CEL_API void cel_call_expires_in_ms(struct cel_call *call,
+                                    int64_t ms); /* revoked if not started by then */
 CEL_API void cel_call_expires_at_ms(struct cel_call *call, int64_t unix_ms);
-CEL_API void cel_call_retries(struct cel_call *call, int64_t retries);  /* retries already made */
+CEL_API void cel_call_retries(struct cel_call *call, int64_t retries); /* retries already made */
 CEL_API void cel_call_ignore_result(struct cel_call *call, bool ignore);
-CEL_API void cel_call_time_limit_ms(struct cel_call *call, int64_t soft_ms, int64_t hard_ms); /* 0: the task's own */
-CEL_API void cel_call_shadow(struct cel_call *call, const char *name);  /* name shown in logs and tools */
-CEL_API void cel_call_header(struct cel_call *call, const char *name, struct cel_value *value); /* adopts */
+CEL_API void cel_call_time_limit_ms(struct cel_call *call,
+                                    int64_t soft_ms,
+                                    int64_t hard_ms); /* 0: the task's own */
+CEL_API void cel_call_shadow(struct cel_call *call,
+                             const char *name); /* name shown in logs and tools */
+CEL_API void
+cel_call_header(struct cel_call *call, const char *name, struct cel_value *value); /* adopts */
 CEL_API void cel_call_serializer(struct cel_call *call, enum cel_serializer serializer);
 CEL_API void cel_call_compression(struct cel_call *call, enum cel_compression compression);
 

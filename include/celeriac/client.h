@@ -4,8 +4,8 @@
  * Thread rule: one handle, one thread at a time; any number of handles in any number of threads.
  * Every function that waits takes a time limit in milliseconds and returns -ETIMEDOUT when it ends.
  * After fork() a handle belongs to the parent: the child opens its own (-EINVAL otherwise).
- * Nothing here installs a signal handler, raises SIGPIPE or keeps global state; threads are libuv's,
- * for looking up the address of a broker that is given by a host name.
+ * Nothing here installs a signal handler, raises SIGPIPE or keeps global state; threads are
+ * libuv's, for looking up the address of a broker that is given by a host name.
  *
  * Wire: Celery message protocol v2 over Redis (Celery documentation, "Message Protocol").
  */
@@ -23,11 +23,13 @@ struct cel_client;
 struct cel_result;
 
 struct cel_client_options {
-    const char *broker_url;     /* NULL: $CELERIAC_BROKER_URL, $CELERY_BROKER_URL, redis://localhost:6379/0 */
-    const char *result_backend; /* NULL: $CELERIAC_RESULT_BACKEND, $CELERY_RESULT_BACKEND, the broker */
-    const char *queue;          /* default queue; NULL: "celery" */
-    int64_t timeout_ms;         /* of each call that has none of its own; 0: 5000 */
-    const char *key_prefix;     /* Celery's global_keyprefix; NULL: none */
+    const char
+        *broker_url; /* NULL: $CELERIAC_BROKER_URL, $CELERY_BROKER_URL, redis://localhost:6379/0 */
+    const char
+        *result_backend;    /* NULL: $CELERIAC_RESULT_BACKEND, $CELERY_RESULT_BACKEND, the broker */
+    const char *queue;      /* default queue; NULL: "celery" */
+    int64_t timeout_ms;     /* of each call that has none of its own; 0: 5000 */
+    const char *key_prefix; /* Celery's global_keyprefix; NULL: none */
 };
 
 /*
@@ -37,7 +39,8 @@ struct cel_client_options {
 CEL_API int cel_client_open(const struct cel_client_options *options,
                             struct cel_client **ret_client,
                             struct cel_error *err);
-CEL_API struct cel_client *cel_client_close(struct cel_client *client); /* takes NULL, returns NULL */
+CEL_API struct cel_client *
+cel_client_close(struct cel_client *client); /* takes NULL, returns NULL */
 
 /*
  * Sends `call` and waits until Redis has it. `ret_id` (CEL_ID_SIZE bytes, or NULL) receives the
@@ -81,14 +84,17 @@ CEL_API int cel_result_get(struct cel_client *client,
 /* Deletes the stored result. 0 also when there was none. */
 CEL_API int cel_result_forget(struct cel_client *client, const char *id, struct cel_error *err);
 
-CEL_API struct cel_result *cel_result_free(struct cel_result *result); /* takes NULL, returns NULL */
+CEL_API struct cel_result *
+cel_result_free(struct cel_result *result); /* takes NULL, returns NULL */
 
 /* Readers; borrowed pointers live as long as the result. */
-CEL_API const char *cel_result_state(const struct cel_result *result); /* "SUCCESS", "FAILURE", ... */
-CEL_API bool cel_result_ready(const struct cel_result *result);        /* ended, one way or another */
+CEL_API const char *
+cel_result_state(const struct cel_result *result);              /* "SUCCESS", "FAILURE", ... */
+CEL_API bool cel_result_ready(const struct cel_result *result); /* ended, one way or another */
 /* The return value; for PROGRESS and own states the meta data. NULL for exceptions. */
 CEL_API const struct cel_value *cel_result_value(const struct cel_result *result);
-CEL_API const char *cel_result_error_type(const struct cel_result *result); /* "ValueError" or NULL */
+CEL_API const char *
+cel_result_error_type(const struct cel_result *result); /* "ValueError" or NULL */
 CEL_API const char *cel_result_error_text(const struct cel_result *result); /* or NULL */
 CEL_API const char *cel_result_traceback(const struct cel_result *result);  /* or NULL */
 /* The whole document as stored. */

@@ -19,14 +19,14 @@ extern "C" {
 #endif
 
 enum cel_error_code {
-    CEL_E_FORMAT = -20001,   /* bytes or text that are not what they should be */
-    CEL_E_LIMIT = -20002,    /* larger, deeper or more than a documented limit */
-    CEL_E_REFUSED = -20003,  /* a content type that is not accepted (pickle, yaml) */
-    CEL_E_CONFIG = -20004,   /* a configuration value that cannot be used */
-    CEL_E_AUTH = -20005,     /* the server refused user or password */
-    CEL_E_SERVER = -20006,   /* the server answered with an error */
-    CEL_E_UNCERTAIN = -20007, /* the connection ended with a command under way: it may have run */
-    CEL_E_DATABASE = -20008, /* PostgreSQL answered with an error */
+    CEL_E_FORMAT = -20001,      /* bytes or text that are not what they should be */
+    CEL_E_LIMIT = -20002,       /* larger, deeper or more than a documented limit */
+    CEL_E_REFUSED = -20003,     /* a content type that is not accepted (pickle, yaml) */
+    CEL_E_CONFIG = -20004,      /* a configuration value that cannot be used */
+    CEL_E_AUTH = -20005,        /* the server refused user or password */
+    CEL_E_SERVER = -20006,      /* the server answered with an error */
+    CEL_E_UNCERTAIN = -20007,   /* the connection ended with a command under way: it may have run */
+    CEL_E_DATABASE = -20008,    /* PostgreSQL answered with an error */
     CEL_E_UNSUPPORTED = -20009, /* known, and not supported by this version */
 };
 

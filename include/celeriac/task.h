@@ -37,11 +37,11 @@ struct cel_task;
 
 /* What a task function returns. Anything else is a FAILURE that says so. */
 enum cel_outcome {
-    CEL_OK = 0,       /* SUCCESS, with what cel_return() gave, or null */
-    CEL_FAIL = 1,     /* FAILURE, as cel_fail() or a failed helper said */
-    CEL_RETRY = 2,    /* run again later, as cel_retry() or a failed helper said */
+    CEL_OK = 0,        /* SUCCESS, with what cel_return() gave, or null */
+    CEL_FAIL = 1,      /* FAILURE, as cel_fail() or a failed helper said */
+    CEL_RETRY = 2,     /* run again later, as cel_retry() or a failed helper said */
     CEL_CANCELLED = 3, /* stopped because cel_cancelled(): SoftTimeLimitExceeded */
-    CEL_IGNORE = 4,   /* done; nothing is stored (Celery's Ignore) */
+    CEL_IGNORE = 4,    /* done; nothing is stored (Celery's Ignore) */
 };
 
 typedef int cel_task_fn(struct cel_task *task);
@@ -57,30 +57,31 @@ enum cel_acks {
 
 enum cel_transaction {
     CEL_NO_TRANSACTION = 0,
-    CEL_TRANSACTION = 1, /* one transaction on cel_db(task) around the function: committed on CEL_OK,
-                            rolled back otherwise */
+    CEL_TRANSACTION = 1, /* one transaction on cel_db(task) around the function: committed on
+                            CEL_OK, rolled back otherwise */
 };
 
 /* A zero means the default everywhere. Times are milliseconds. */
 struct cel_task_def {
-    const char *name;        /* as Python calls it: "products.tasks.process_order" */
+    const char *name; /* as Python calls it: "products.tasks.process_order" */
     cel_task_fn *run;
-    const char *params;      /* Python-like parameter list, defaults in JSON: "order_id",
-                                "percentage=5, category=null, dry_run=false", "*args, **kwargs".
-                                Arguments are checked against it before the function runs, with
-                                Python's TypeError texts. NULL: anything goes. "": none */
-    int max_retries;         /* default 3; CEL_NO_RETRIES, CEL_ENDLESS_RETRIES */
-    int64_t retry_delay_ms;  /* default 180000; the first delay when retry_backoff is set (then 1000) */
-    bool retry_backoff;      /* delay doubles with each retry, full jitter, up to retry_delay_max_ms */
+    const char *params; /* Python-like parameter list, defaults in JSON: "order_id",
+                           "percentage=5, category=null, dry_run=false", "*args, **kwargs".
+                           Arguments are checked against it before the function runs, with
+                           Python's TypeError texts. NULL: anything goes. "": none */
+    int max_retries;    /* default 3; CEL_NO_RETRIES, CEL_ENDLESS_RETRIES */
+    int64_t
+        retry_delay_ms; /* default 180000; the first delay when retry_backoff is set (then 1000) */
+    bool retry_backoff; /* delay doubles with each retry, full jitter, up to retry_delay_max_ms */
     int64_t retry_delay_max_ms; /* default 600000 */
-    const char *queue;       /* where cel_task_send() and `celeriac call` of it go; default "celery" */
+    const char *queue; /* where cel_task_send() and `celeriac call` of it go; default "celery" */
     bool ignore_result;
     enum cel_acks acks;
-    bool track_started;      /* store STARTED when it begins */
+    bool track_started;         /* store STARTED when it begins */
     int64_t soft_time_limit_ms; /* default: the worker's */
     int64_t hard_time_limit_ms;
     enum cel_transaction transaction;
-    bool once;               /* not run again when its result is already SUCCESS (a redelivery) */
+    bool once; /* not run again when its result is already SUCCESS (a redelivery) */
 };
 
 struct cel_setting_def {
@@ -129,7 +130,8 @@ struct cel_module_settings {
  * then return that. 0 otherwise. cel_arg_text and cel_arg_value borrow from the task.
  */
 CEL_API int cel_arg_int(struct cel_task *task, const char *name, int64_t *ret_value);
-CEL_API int cel_arg_float(struct cel_task *task, const char *name, double *ret_value); /* or an integer */
+CEL_API int
+cel_arg_float(struct cel_task *task, const char *name, double *ret_value); /* or an integer */
 CEL_API int cel_arg_bool(struct cel_task *task, const char *name, bool *ret_value);
 /* *ret_value is NULL for null. Text, and every type kept as text; zero bytes inside are refused. */
 CEL_API int cel_arg_text(struct cel_task *task, const char *name, const char **ret_value);
@@ -192,12 +194,12 @@ struct cel_request {
     const char *parent_id; /* or NULL */
     const char *group_id;  /* or NULL */
     const char *queue;
-    const char *hostname;  /* of the worker: name@host */
-    int64_t retries;       /* 0 at the first run */
-    int64_t eta_ms;        /* Unix milliseconds; 0: none */
-    int64_t expires_ms;    /* Unix milliseconds; 0: never */
+    const char *hostname; /* of the worker: name@host */
+    int64_t retries;      /* 0 at the first run */
+    int64_t eta_ms;       /* Unix milliseconds; 0: none */
+    int64_t expires_ms;   /* Unix milliseconds; 0: never */
     int priority;
-    bool redelivered;      /* another worker may have begun it before */
+    bool redelivered; /* another worker may have begun it before */
 };
 /* Borrowed; valid until the function returns. */
 CEL_API const struct cel_request *cel_request(struct cel_task *task);
@@ -207,23 +209,33 @@ CEL_API const struct cel_value *cel_header(struct cel_task *task, const char *na
 /* --- the task's database ------------------------------------------------------------------ */
 
 /*
- * cel_db() is this process's own connection to the database of `[database] default`, opened on first
- * use, checked and re-opened when it went away between tasks. NULL when it cannot be had; then the
- * task's outcome is already recorded: return CEL_RETRY.
+ * cel_db() is this process's own connection to the database of `[database] default`, opened on
+ * first use, checked and re-opened when it went away between tasks. NULL when it cannot be had;
+ * then the task's outcome is already recorded: return CEL_RETRY.
  *
  * The functions return 0 or, with the outcome recorded, what the task shall return: CEL_RETRY after
- * an error that a later run can mend (serialization failure, deadlock, lost connection ...: SQLSTATE
- * 40001 40P01 55P03 53300 57P0x 08xxx), CEL_CANCELLED after the soft time limit, else CEL_FAIL with
- * SQLSTATE and message. A caller that can go on may ignore it: the next success clears it.
+ * an error that a later run can mend (serialization failure, deadlock, lost connection ...:
+ * SQLSTATE 40001 40P01 55P03 53300 57P0x 08xxx), CEL_CANCELLED after the soft time limit, else
+ * CEL_FAIL with SQLSTATE and message. A caller that can go on may ignore it: the next success
+ * clears it.
  */
 struct cel_db;
 struct cel_rows;
 
 CEL_API struct cel_db *cel_db(struct cel_task *task);
-CEL_API struct cel_db *cel_db_named(struct cel_task *task, const char *name); /* `[database] name` */
+CEL_API struct cel_db *cel_db_named(struct cel_task *task,
+                                    const char *name); /* `[database] name` */
 
+enum cel_param_type {
+    CEL_P_NULL,
+    CEL_P_INT,
+    CEL_P_FLOAT,
+    CEL_P_BOOL,
+    CEL_P_TEXT,
+    CEL_P_BYTES,
+};
 struct cel_param {
-    enum { CEL_P_NULL, CEL_P_INT, CEL_P_FLOAT, CEL_P_BOOL, CEL_P_TEXT, CEL_P_BYTES } type;
+    enum cel_param_type type;
     int64_t integer;
     double number;
     const void *data; /* text: terminated */
