@@ -1,0 +1,147 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "broker/redis_command.h"
+#include "core/mem.h"
+
+static const struct key_space space = {.node = {"n:1", 3}};
+
+/* The words of a request with a space behind each; the SHA-1 of a script as "SHA". */
+static const char *words_of(struct redis_request *request)
+{
+    static char words[4096];
+    struct reply_reader reader;
+    const struct redis_reply *reply;
+    size_t len = 0;
+    assert_int_equal(reply_reader_init(&reader), 0);
+    assert_int_equal(reply_reader_feed(&reader, str_n(request->bytes, request->len)), 0);
+    assert_int_equal(reply_reader_next(&reader, &reply), 0);
+    assert_non_null(reply);
+    for (size_t i = 0; i < reply_count(reply); i++) {
+        struct str word = reply_text(reply_item(reply, i));
+        if (i == 1 && request->script && word.len == 40)
+            word = STR("SHA");
+        len += (size_t)snprintf(words + len, sizeof(words) - len, STR_FORMAT " ", STR_ARGS(word));
+    }
+    assert_int_equal(reply_reader_next(&reader, &reply), 0);
+    assert_null(reply);
+    reply_reader_deinit(&reader);
+    redis_request_deinit(request);
+    request->script = NULL;
+    return words;
+}
+
+static void a_command_is_spelled_as_redis_reads_it(void **state)
+{
+    const struct broker_message messages[] = {{.queue = STR("q"), .step = 3, .bytes = STR("one")},
+                                              {.queue = STR("q"), .step = 3, .bytes = STR("")}};
+    struct redis_request request = {.bytes = NULL};
+    (void)state;
+    assert_int_equal(redis_command_push(&request, &space, messages, 2), 0);
+    static const char expected[] = "*4\r\n$5\r\nLPUSH\r\n$4\r\nq\x06\x16"
+                                   "3\r\n$3\r\none\r\n$0\r\n\r\n";
+    assert_int_equal(request.len, sizeof(expected) - 1);
+    assert_memory_equal(request.bytes, expected, sizeof(expected) - 1);
+    redis_request_deinit(&request);
+}
+
+static void a_completion_names_only_what_it_needs(void **state)
+{
+    struct redis_request request = {.bytes = NULL};
+    struct queue_keys keys;
+    struct broker_completion completion = {.claim = {.queue = STR("q"), .tag = 7, .step = 3}};
+    const struct broker_message follow_up = {.queue = STR("next"), .bytes = STR("n")};
+    (void)state;
+    assert_int_equal(queue_keys_init(&keys, &space, STR("q")), 0);
+#define IN_FLIGHT "celeriac:inflight:{q}:n:1 "
+    assert_int_equal(redis_command_complete(&request, &space, &keys, &completion, 0, 5), 0);
+    assert_string_equal(words_of(&request), "EVALSHA SHA 2 " IN_FLIGHT IN_FLIGHT "7.3 0  ");
+    completion.result_id = STR("id");
+    completion.result_document = STR("{}");
+    completion.follow_ups = &follow_up;
+    completion.follow_up_count = 1;
+    completion.retry = STR("again");
+    completion.retry_due_wall = 1500;
+    assert_int_equal(redis_command_complete(&request, &space, &keys, &completion, 2500000, 5), 0);
+    assert_string_equal(words_of(&request),
+                        "EVALSHA SHA 4 " IN_FLIGHT "celery-task-meta-id next celeriac:delayed:{q} "
+                        "7.3 3 {} push n park 2 n:1/7.3\nagain ");
+    queue_keys_deinit(&keys);
+}
+
+static void a_greeting_says_what_the_url_asks_for(void **state)
+{
+    static const struct {
+        const char *url;
+        bool wants_id;
+        const char *bytes;
+        unsigned steps;
+    } cases[] = {
+        {"redis://h", false, "*1\r\n$4\r\nPING\r\n", 1},
+        {"redis://:pw@h/2", false,
+         "*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n*1\r\n$4\r\nPING\r\n",
+         3},
+        {"redis://me:pw@h", true,
+         "*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$2\r\npw\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"
+         "*1\r\n$4\r\nPING\r\n",
+         3},
+        {"redis://me@h", false, "*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$0\r\n\r\n*1\r\n$4\r\nPING\r\n",
+         2},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct url url;
+        struct buf bytes;
+        enum redis_hello steps[REDIS_HELLO_STEPS];
+        unsigned count;
+        assert_int_equal(url_parse(str_of(cases[i].url), &url, NULL), 0);
+        assert_int_equal(redis_command_hello(&url, cases[i].wants_id, &bytes, steps, &count), 0);
+        assert_string_equal(bytes.ptr, cases[i].bytes);
+        assert_int_equal(count, cases[i].steps);
+        assert_int_equal(steps[count - 1], REDIS_HELLO_PING);
+        buf_deinit(&bytes);
+        url_deinit(&url);
+    }
+}
+
+static void words_of_the_server_have_their_code(void **state)
+{
+    (void)state;
+    assert_int_equal(redis_error_code(STR("NOAUTH Authentication required.")), CEL_E_AUTH);
+    assert_int_equal(redis_error_code(STR("WRONGPASS invalid")), CEL_E_AUTH);
+    assert_int_equal(redis_error_code(STR("NOPERM this user")), CEL_E_AUTH);
+    assert_int_equal(redis_error_code(STR("DENIED Redis is running in protected mode")),
+                     CEL_E_AUTH);
+    assert_int_equal(redis_error_code(STR("OOM command not allowed")), CEL_E_SERVER);
+    assert_int_equal(redis_error_code(STR("")), CEL_E_SERVER);
+    assert_true(redis_hello_may_fail(REDIS_HELLO_PING, STR("NOPERM x")));
+    assert_false(redis_hello_may_fail(REDIS_HELLO_AUTH, STR("NOPERM x")));
+    assert_false(redis_hello_may_fail(REDIS_HELLO_PING, STR("LOADING x")));
+}
+
+static void short_memory_is_told(void **state)
+{
+    const struct broker_message message = {.queue = STR("q"), .bytes = STR("one")};
+    struct redis_request request = {.bytes = NULL};
+    (void)state;
+    mem_fail_after(1);
+    assert_int_equal(redis_command_push(&request, &space, &message, 1), -ENOMEM);
+    assert_null(request.bytes);
+    mem_fail_after(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_command_is_spelled_as_redis_reads_it),
+        cmocka_unit_test(a_completion_names_only_what_it_needs),
+        cmocka_unit_test(a_greeting_says_what_the_url_asks_for),
+        cmocka_unit_test(words_of_the_server_have_their_code),
+        cmocka_unit_test(short_memory_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
