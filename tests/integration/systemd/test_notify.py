@@ -49,7 +49,8 @@ class Manager:
             message = self.listen(end - time.monotonic())
             if message and key in message and all(word in message.get(name, "") for name, word in others.items()):
                 return message
-        raise AssertionError(f"no {key} {others} within {seconds} s: {self.heard}, {open(self.log.name).read()}")
+        with open(self.log.name) as log:
+            raise AssertionError(f"no {key} {others} within {seconds} s: {self.heard}\n{log.read()}")
 
     def listen_for(self, seconds):
         """All that is told within `seconds`."""
