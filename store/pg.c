@@ -29,6 +29,7 @@
 
 #define CONNECT_WAIT_USEC  (10 * USEC_PER_SEC) /* unless the URI has connect_timeout */
 #define CANCEL_WAIT_USEC   (5 * USEC_PER_SEC)
+#define CANCEL_AGAIN_USEC  (100 * USEC_PER_MSEC)
 #define ROLLBACK_WAIT_USEC (10 * USEC_PER_SEC)
 
 enum { SQLSTATE_LEN = 5, MESSAGE_MAX = 16384 };
@@ -476,12 +477,18 @@ static int collect(struct pg *pg, struct wait wait, PGresult **result)
     return r;
 }
 
-/* After the signal: ends the statement on the server and takes what it still answers. */
+/* After the signal: ends the statement on the server and takes what it still answers. The server
+ * ignores a request that overtakes its statement, so it is told again. */
 static int collect_cancelled(struct pg *pg, PGresult **result)
 {
-    if (!cancel_on_server(pg))
-        return -ECONNRESET;
-    return collect(pg, (struct wait){clock_mono() + CANCEL_WAIT_USEC, false}, result);
+    usec_t now = clock_mono(), end = now + CANCEL_WAIT_USEC;
+    int r = -ETIMEDOUT;
+    for (; r == -ETIMEDOUT && now < end; now = clock_mono()) {
+        if (!cancel_on_server(pg))
+            return -ECONNRESET;
+        r = collect(pg, (struct wait){clock_mono() + CANCEL_AGAIN_USEC, false}, result);
+    }
+    return r;
 }
 
 static int finish_statement(struct pg *pg, PGresult *result, PGresult **ret, struct cel_error *err)
