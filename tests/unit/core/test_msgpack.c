@@ -284,10 +284,11 @@ static void python_reads_and_writes_the_same_bytes(void **state)
 static void decoding_survives_every_failing_allocation(void **state)
 {
     (void)state;
-    struct str bytes = STR("\x98\xc0\xc3\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xcb\0\0\0\0\0\0\0\0"
-                           "\xc4\x01x\xa1x\x82\xa1"
-                           "a\x90\xa1"
-                           "b\x91\x01");
+    struct str bytes =
+        STR("\x98\xc0\xc3\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xcb\0\0\0\0\0\0\0\0"
+            "\xc4\x01x\xa1x\x82\xa1"
+            "a\x90\xa1"
+            "b\x91\x01");
     for (size_t n = 1;; n++) {
         struct cel_value *value = NULL;
         struct cel_error err = {0};
