@@ -282,6 +282,7 @@ int broker_unstage(
 
 unsigned wait_close(struct wait *wait, void (*closed)(void *data), void *data)
 {
+    turn_alarm_clear(&wait->alarm);
     for (unsigned i = 0; i < STEP_COUNT; i++)
         redis_connection_close(wait->lists[i].connection, closed, data);
     return STEP_COUNT;

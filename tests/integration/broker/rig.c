@@ -82,7 +82,7 @@ int rig_teardown(void **state)
 
 usec_t in_seconds(double seconds)
 {
-    return clock_mono() + (usec_t)(seconds * 1e6);
+    return seconds < 0 ? 1 : clock_mono() + (usec_t)(seconds * 1e6);
 }
 
 static void on_patience(uv_timer_t *timer)

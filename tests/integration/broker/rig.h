@@ -58,7 +58,7 @@ struct broker_options rig_options(const struct rig *rig);
 void rig_new_broker(struct rig *rig, const struct broker_options *options);
 void rig_close_broker(struct rig *rig);
 
-usec_t in_seconds(double seconds); /* a deadline */
+usec_t in_seconds(double seconds); /* a deadline; negative: long past */
 /* Runs the loop until `outcome` was called once; fails when that takes too long. */
 void rig_run(struct rig *rig, struct outcome *outcome);
 /* Runs it for so long. */

@@ -464,8 +464,8 @@ static void the_prefix_stands_before_every_key(void **state)
     rig_run(rig, &outcome);
     static const char *const keys[] = {
         "shopcelery",
-        "shopcelery\x06\x16"
-        "3",
+        ("shopcelery\x06\x16"
+         "3"),
         "shopceleriac:delayed:{celery}",
         "shopceleriac:dead:{celery}",
         "shop_celery-task-meta-id",
