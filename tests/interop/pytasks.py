@@ -17,10 +17,8 @@ def fail(text):
     raise ValueError(text)
 
 
-@app.task(name="tests.record", acks_late=True)
-def record(uri, task_number):
-    """The same task stands in the C module: one row for each run, and who ran it."""
-    import psycopg2
-
-    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
-        cursor.execute("INSERT INTO run (number, worker) VALUES (%s, 'python')", (task_number,))
+@app.task(name="tests.count", acks_late=True)
+def count(path):
+    """The C module has it too; each run leaves one letter, here a "p" and there an "x"."""
+    with open(path, "a") as file:
+        file.write("p")
