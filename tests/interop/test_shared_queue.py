@@ -15,7 +15,7 @@ class SharedQueue(unittest.TestCase):
             runs = os.path.join(folder, "runs")
             os.mkdir(runs)
             python = Daemon(
-                ["/usr/bin/python3", "-m", "celery", "-A", "pytasks", "--workdir", HERE, "worker", "--pool", "solo"],
+                ["/usr/bin/python3", "-m", "celery", "-A", "pytasks", "--workdir", HERE, "worker", "--pool", "solo", "-l", "info"],
                 folder, "python", {"CELERY_BROKER_URL": redis.url, "CELERY_RESULT_BACKEND": redis.url}, ready="ready.")
             with python, celeriac_worker(redis, folder, ["probe"], "-c", "1"):
                 self.enqueue(redis.url, runs)
