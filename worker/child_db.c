@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "core/backoff.h"
 #include "core/mem.h"
 #include "worker/child_task.h"
 
@@ -75,6 +76,24 @@ static int outcome_of(const struct cel_task *task)
     return task->recorded.kind == RECORDED_RETRY ? CEL_RETRY : CEL_FAIL;
 }
 
+/* After a conflict with another transaction the next run is soon: nothing is broken. After all else
+ * it is the task's own delay, since a server that is away may stay away for longer than retries
+ * last. */
+static int
+record_transient(struct cel_task *task, const char *sqlstate, const struct cel_error *err)
+{
+    static const struct backoff conflict = {100 * USEC_PER_MSEC, 10 * USEC_PER_SEC};
+    int r = task_record(task, BY_DATABASE, RECORDED_RETRY, "OperationalError", err->text);
+    bool recorded = task->recorded.by == BY_DATABASE && task->recorded.kind == RECORDED_RETRY;
+    if (recorded && (has_class(sqlstate, "40") || strcmp(sqlstate, "55P03") == 0)) {
+        int64_t retries = task->envelope.retries;
+        unsigned attempt = retries < 32 ? (unsigned)retries : 32;
+        usec_t delay = backoff_delay(&conflict, attempt, backoff_random());
+        task->recorded.countdown_usec = (int64_t)delay;
+    }
+    return r;
+}
+
 /* Turns a condition into what the task shall return. */
 static int settle(struct cel_db *db, int condition, const struct cel_error *err)
 {
@@ -87,7 +106,7 @@ static int settle(struct cel_db *db, int condition, const struct cel_error *err)
     case PG_E_CANCELLED:
         return task_record(task, BY_DATABASE, RECORDED_CANCELLED, NULL, NULL);
     case PG_E_TRANSIENT:
-        return task_record(task, BY_DATABASE, RECORDED_RETRY, "OperationalError", err->text);
+        return record_transient(task, sqlstate, err);
     default:
         break;
     }

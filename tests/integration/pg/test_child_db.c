@@ -122,9 +122,12 @@ static void expect_exception(const struct frame_outcome *outcome,
     const char *text = cel_value_text(cel_value_at(message, 0), NULL);
     if (!strstr(text ? text : "", words))
         fail_msg("%s is not in: %s", words, text ? text : "nothing");
-    cel_value_free(exception);
-    if (kind == OUTCOME_RETRY)
+    bool conflict = strstr(text, "SQLSTATE 40") || strstr(text, "SQLSTATE 55P03");
+    if (kind == OUTCOME_RETRY && conflict) /* soon */
+        assert_in_range(outcome->countdown_usec, 50 * USEC_PER_MSEC, 100 * USEC_PER_MSEC);
+    else if (kind == OUTCOME_RETRY)
         assert_int_equal(outcome->countdown_usec, -1);
+    cel_value_free(exception);
 }
 
 /* --- connections -------------------------------------------------------------------------- */
@@ -239,6 +242,25 @@ static void what_a_later_run_can_mend_is_a_retry(void **state)
     expect_exception(SCRIPT("BEGIN", "LOCK TABLE kept NOWAIT"), OUTCOME_RETRY, "OperationalError",
                      "(SQLSTATE 55P03)");
     pg_reset(own);
+}
+
+static void conflicts_are_tried_again_soon_and_then_less_soon(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *retries;
+        usec_t least, most;
+    } cases[] = {{", \"retries\": 1", 100 * USEC_PER_MSEC, 200 * USEC_PER_MSEC},
+                 {", \"retries\": 2", 200 * USEC_PER_MSEC, 400 * USEC_PER_MSEC},
+                 {", \"retries\": 999999999999", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char *message =
+            message_of("tests.script", "[[\"" SERIALIZATION_FAILURE "\"]]", "{}", cases[i].retries);
+        const struct frame_outcome *outcome = child_process_call(&process, message);
+        free(message);
+        assert_int_equal(outcome->kind, OUTCOME_RETRY);
+        assert_in_range(outcome->countdown_usec, cases[i].least, cases[i].most);
+    }
 }
 
 static void a_deadlock_is_a_retry(void **state)
@@ -468,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_restart_of_the_server_between_tasks_is_not_noticed),
         cmocka_unit_test(errors_have_the_names_of_pythons_drivers),
         cmocka_unit_test(what_a_later_run_can_mend_is_a_retry),
+        cmocka_unit_test(conflicts_are_tried_again_soon_and_then_less_soon),
         cmocka_unit_test(a_deadlock_is_a_retry),
         cmocka_unit_test(the_next_success_clears_a_failure),
         cmocka_unit_test(an_overlooked_serialization_failure_is_a_retry_all_the_same),
