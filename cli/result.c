@@ -96,7 +96,8 @@ void result_print_outcome(const char *id, const struct cel_result *result)
 
 int result_exit_status(const struct cel_result *result)
 {
-    return !cel_result_document(result) || cel_result_error_type(result) ? EXIT_FAILED : EXIT_OK;
+    bool failed = cel_result_ready(result) && cel_result_error_type(result);
+    return failed || !cel_result_document(result) ? EXIT_FAILED : EXIT_OK;
 }
 
 /* --- the verb -------------------------------------------------------------------------------- */
