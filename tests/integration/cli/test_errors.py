@@ -5,7 +5,8 @@ import subprocess
 import time
 import unittest
 
-from support.servers import MODULES, PostgresServer, RedisServer, celeriac, temporary_folder
+from support import shop
+from support.servers import (CELERIAC, MODULES, PostgresServer, RedisServer, celeriac, temporary_folder, wait_until)
 
 USAGE, UNREACHABLE, INTERNAL, DENIED, CONFIG = 2, 69, 70, 77, 78
 
@@ -158,8 +159,7 @@ class Redis(Table):
 
     def test_a_full_disk_is_told(self):
         with RedisServer(self.folder, "full") as redis, open("/dev/full", "w") as full:
-            done = subprocess.run([os.path.join(os.path.dirname(MODULES), "bin", "celeriac"), "queues", "q", "-b", redis.url],
-                                  stdout=full, stderr=subprocess.PIPE, text=True)
+            done = subprocess.run([CELERIAC, "queues", "q", "-b", redis.url], stdout=full, stderr=subprocess.PIPE, text=True)
             self.assertEqual((done.returncode, done.stderr), (INTERNAL, "celeriac: cannot write to standard output\n"))
 
 
@@ -195,6 +195,114 @@ class PostgreSQL(Table):
             (["migrate", "--dir", empty], CONFIG, "no file NNNN_name.sql", good),
             (["migrate", "--dir", named], CONFIG, "001_short.sql", good),
         ])
+
+    def test_a_task_waits_for_a_database_that_cannot_be_used(self):
+        cases = {
+            "postgresql://x@127.0.0.1:1/d": "127.0.0.1.*refused",
+            self.uri("guarded:hunter2"): "password authentication failed",
+            self.uri("celeriac", "missing"): '"missing" does not exist',
+        }
+        with RedisServer(self.folder, "tasks") as redis:
+            for number, (uri, pattern) in enumerate(cases.items()):
+                with self.subTest(uri=uri):
+                    name = f"worker{number}"
+                    with shop.worker(redis, self.postgres, self.folder, "--database", uri, name=name) as worker:
+                        task_id = celeriac("call", "products.tasks.process_order", "1", redis=redis).stdout.strip()
+                        wait_until(lambda: "RETRY" in celeriac("result", task_id, redis=redis).stdout, 20, "RETRY")
+                        done = celeriac("result", task_id, redis=redis)
+                        log = worker.text()
+                    self.assertEqual(done.returncode, 0)  # not the end of it
+                    self.assertRegex(done.stdout, "error .*database .*" + pattern)
+                    self.assertRegex(log, pattern.replace('"', r'\\?"'))
+                    self.assertNotIn("hunter2", done.stdout + log)
+
+
+class Daemons(Table):
+    """A daemon writes a log; what stops it is one line of it, at level error, or one line before it opens it."""
+
+    BEAT = "[beat x]\ntask = a.b\nevery = 1s\n"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.redis = cls.enterClassContext(RedisServer(cls.folder))
+        cls.guarded = cls.enterClassContext(RedisServer(cls.folder, "guarded", {"requirepass": "correct-horse"}))
+
+    def check(self, arguments, status, pattern, environment=None):
+        with self.subTest(arguments=arguments, environment=environment):
+            done = celeriac(*arguments, redis=self.redis, environment={
+                "CELERIAC_CONFIG": "", "CELERIAC_DATABASE_URL": "", "CELERIAC_LOG_LEVEL": "error",
+                **(environment or {})})
+            self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+            self.assertRegex(done.stderr, pattern)
+            self.assertNotIn("hunter2", done.stderr)
+
+    def module(self, name):
+        return os.path.join(MODULES, name + ".so")
+
+    def test_a_worker_that_cannot_start(self):
+        probe = ["worker", "-A", self.module("probe")]
+        unknown = self.file("worker.ini", "[worker]\nconcurency = 4\n")
+        self.check_all([
+            (["worker"], USAGE, "no task module"),
+            ([*probe, "--concurrency", "many"], USAGE, '--concurrency: "many"'),
+            ([*probe, "--concurency", "4"], USAGE, "--concurrency"),
+            ([*probe, "--config", unknown], CONFIG, re.escape(unknown) + ":2: .*concurency"),
+            ([*probe, "-n", "%x"], CONFIG, "%x"),
+            (["worker", "-A", "/nonexistent.so"], CONFIG, "/nonexistent.so"),
+            (["worker", "-A", self.module("broken_empty")], CONFIG, "broken_empty.so: it has no tasks"),
+            (["worker", "-A", self.module("broken_plain")], CONFIG, "broken_plain.so: .*CEL_TASKS"),
+            (["worker", "-A", self.module("broken_symbol")], CONFIG, "broken_symbol.so: .*function_that_nobody_has"),
+            (["worker", "-A", self.module("broken_version")], CONFIG, "broken_version.so: .*version"),
+            (["worker", "-A", self.module("broken_params")], CONFIG, "broken_params.so: .*bad_params"),
+            (["worker", "-A", self.module("needy")], CONFIG, "needy_secret"),
+            (["worker", "-A", CELERIAC], CONFIG, "celeriac"),
+            ([*probe, "--database", "mysql://u:hunter2@h"], CONFIG, "not a PostgreSQL URI"),
+            ([*probe, "-b", "http://host"], CONFIG, "URL of the Redis server"),
+            ([*probe, "-b", "redis+socket:///nonexistent/redis.sock"], UNREACHABLE, "/nonexistent/redis.sock"),
+            ([*probe, "-b", "redis+socket://:hunter2@" + self.guarded.socket], DENIED, "WRONGPASS"),
+            ([*probe, "-b", self.guarded.url], DENIED, "NOAUTH"),
+        ])
+
+    def test_a_beat_that_cannot_start(self):
+        good = self.file("good.ini", self.BEAT)
+        self.check_all([
+            (["beat"], CONFIG, r"\[beat NAME\]"),
+            (["beat", "--config", self.file("a.ini", self.BEAT + "task = c.d\n")], CONFIG, "a.ini:4"),
+            (["beat", "--config", self.file("b.ini", "[beat x]\ntask = a.b\n")], CONFIG, r"b.ini:2: \[beat x\]"),
+            (["beat", "--config", self.file("c.ini", "[beat x]\ntask = a.b\ncrontab = 99 * * * *\n")], CONFIG,
+             "c.ini:3: .*99"),
+            (["beat", "--config", self.file("d.ini", self.BEAT + "taks = a\n")], CONFIG, "d.ini:4: .*taks"),
+            (["beat", "--config", self.file("e.ini", self.BEAT + "args = {\n")], CONFIG, "e.ini:4: .*args"),
+            (["beat", "--config", self.file("f.ini", self.BEAT + "timezone = Mars/Olympus\n")], CONFIG,
+             "f.ini:4: .*Mars"),
+            (["beat", "--config", good, "-b", "http://host"], CONFIG, "URL of the Redis server"),
+            (["beat", "--config", good, "-b", "redis+socket:///nonexistent/redis.sock"], UNREACHABLE,
+             "/nonexistent/redis.sock"),
+            (["beat", "--config", good, "-b", "redis+socket://:hunter2@" + self.guarded.socket], DENIED, "WRONGPASS"),
+            (["beat", "--max-interval", "soon"], USAGE, '--max-interval: "soon"'),
+        ])
+
+
+class Arguments(Table):
+    def test_a_task_that_is_called_wrongly_fails_with_celerys_words(self):
+        rows = [
+            (["5", "6"], r"TypeError: process_order\(\) takes 1 positional argument but 2 were given"),
+            ([], r"TypeError: process_order\(\) missing 1 required positional argument: 'order_id'"),
+            (["1", "--nope", "2"], r"TypeError: process_order\(\) got an unexpected keyword argument 'nope'"),
+            (["1", "--order-id", "2"], r"TypeError: process_order\(\) got multiple values for argument 'order_id'"),
+            (["text"], "TypeError: .*'order_id' must be an integer, not text"),
+            (["1.5"], "TypeError: .*'order_id' must be an integer, not float"),
+            (["null"], "TypeError: .*'order_id' must be an integer, not null"),
+        ]
+        with RedisServer(self.folder) as redis, PostgresServer(self.folder) as postgres:
+            with shop.worker(redis, postgres, self.folder):
+                for words, pattern in rows:
+                    self.check(["call", "products.tasks.process_order", *words, "--wait=20s"], 1, pattern,
+                               {"CELERIAC_BROKER_URL": redis.url})
+                self.check(["call", "no.such.task", "--wait=20s"], 1, "NotRegistered: no.such.task",
+                           {"CELERIAC_BROKER_URL": redis.url})
 
 
 if __name__ == "__main__":
