@@ -13,13 +13,19 @@ struct mail {
     const char *text;    /* UTF-8 */
     const char *const *recipients;
     size_t recipient_count;
-    const char *attachment; /* text of an attached CSV file, or NULL */
+    const char *recipients_place; /* where they were given, for problems with them */
+    const char *attachment;       /* text of an attached CSV file, or NULL */
     const char *attachment_name;
 };
 
-/* The first thing in `mail` that may not stand in a header (line breaks, zero, a malformed
- * address), as a sentence in `problem`; empty when it is good. */
+/* The first thing in `mail` that may not stand in a header (line breaks, a malformed address), as a
+ * sentence in `problem`; empty when it is good. */
 void message_check(const struct mail *mail, char *problem, size_t size);
+
+/* The task's id as a word that is safe in a header and as a file's name. An id that is not (a
+ * caller may choose any) is replaced by its SHA-256. */
+enum { MESSAGE_NAME_SIZE = 65 };
+void message_name(const struct mail *mail, char name[MESSAGE_NAME_SIZE]);
 
 /* The message with CRLF line ends; the caller frees it with free(). NULL when memory is short. */
 char *message_build(const struct mail *mail, size_t *ret_length);

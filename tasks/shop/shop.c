@@ -19,14 +19,20 @@ CEL_TASKS({.name = "products.tasks.send_email_notification",
            .run = process_order,
            .params = "order_id",
            .max_retries = 3,
+           .retry_delay_ms = 60000,
            .transaction = CEL_TRANSACTION},
           {.name = "products.tasks.send_daily_report",
            .run = send_daily_report,
            .params = "day=null"});
 
 CEL_SETTINGS(
-    {"mail_url", "smtp://localhost:25", "smtp://host, smtps://host, or file:///folder for files"},
-    {"mail_starttls", "try", "no, try or require (smtp:// only)"},
+    {"mail_url", "smtp://localhost:25",
+     "smtp://host:port, smtps://host:port (encrypted from the first byte), or file:///folder: each "
+     "mail becomes a file"},
+    {"mail_starttls", "try",
+     "of smtp://: no; try: encrypt if the server offers it, without asking who it is; require: "
+     "encrypt or do not send, and check the server's certificate; with mail_user, try is require"},
+    {"mail_ca_file", "", "file of certificates to trust, PEM; empty: the system's"},
     {"mail_user", "", "SMTP user; empty: no login"},
     {"mail_password", "", "SMTP password"},
     {"mail_from", "shop@localhost", "sender of every mail"},
