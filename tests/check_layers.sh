@@ -32,7 +32,7 @@ violations=$(
     allow client "core message broker celeriac"
     allow worker "core message broker store celeriac"
     allow beat "core message broker store celeriac"
-    allow tasks ""
+    allow tasks "shop"
     allow cli "core message broker store client worker beat celeriac"
 )
 [ -z "$violations" ] || complain "$violations"
