@@ -40,23 +40,6 @@ struct beat {
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
-static enum exit_status exit_status_of(int code)
-{
-    switch (code) {
-    case CEL_E_CONFIG:
-    case CEL_E_UNSUPPORTED:
-    case -EINVAL:
-        return EXIT_CONFIG;
-    case CEL_E_AUTH:
-        return EXIT_DENIED;
-    case CEL_E_SERVER:
-    case -ENOMEM:
-        return EXIT_INTERNAL;
-    default:
-        return EXIT_UNREACHABLE;
-    }
-}
-
 static void tell_status(struct beat *beat, bool is_ready)
 {
     const struct ticker *ticker = &beat->ticker;
@@ -171,7 +154,7 @@ static void on_first_answer(void *data, int status, const struct cel_error *err)
         return;
     if (status < 0) {
         log_error("Redis cannot be used", F_C("err", err->text));
-        beat->exit = exit_status_of(status);
+        beat->exit = process_exit_status(status);
         stop(beat);
     } else {
         run(beat);
@@ -203,7 +186,8 @@ static int configure(struct beat *beat, int argc, char **argv)
     int status = settings_load(&beat->settings, &beat->config, VERB_BEAT, argc, argv, &err);
 
     if (status < 0) {
-        beat->exit = refuse(&err, beat->config.blames_flags ? EXIT_USAGE : exit_status_of(status));
+        beat->exit =
+            refuse(&err, beat->config.blames_flags ? EXIT_USAGE : process_exit_status(status));
         return -1;
     }
     if (beat->config.argument_count > 0) {
@@ -213,7 +197,7 @@ static int configure(struct beat *beat, int argc, char **argv)
     }
     status = entries_load(&beat->config, &beat->entries, &err);
     if (status < 0) {
-        beat->exit = refuse(&err, exit_status_of(status));
+        beat->exit = refuse(&err, process_exit_status(status));
         return -1;
     }
     open_log(&beat->settings);
@@ -282,7 +266,7 @@ static void run_loop(struct beat *beat)
             ticker_close(ticker);
     }
     if (status < 0)
-        beat->exit = refuse(&err, exit_status_of(status));
+        beat->exit = refuse(&err, process_exit_status(status));
     uv_run(&beat->loop, UV_RUN_DEFAULT);
     status = uv_loop_close(&beat->loop);
     ASSERT(status == 0);

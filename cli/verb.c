@@ -23,31 +23,6 @@ static const struct {
     {EXIT_CONFIG, "configuration, URL or module that cannot be used"},
 };
 
-enum exit_status verb_exit_status(int code)
-{
-    switch (code) {
-    case 0:
-        return EXIT_OK;
-    case CEL_E_AUTH:
-    case -EACCES:
-    case -EPERM:
-        return EXIT_DENIED;
-    case CEL_E_CONFIG:
-    case CEL_E_UNSUPPORTED:
-    case -EINVAL:
-        return EXIT_CONFIG;
-    case CEL_E_FORMAT:
-    case CEL_E_LIMIT:
-    case CEL_E_REFUSED:
-    case CEL_E_SERVER:
-    case CEL_E_DATABASE:
-    case -ENOMEM:
-        return EXIT_INTERNAL;
-    default: /* the network's errors, and CEL_E_UNCERTAIN */
-        return EXIT_UNREACHABLE;
-    }
-}
-
 /* One line, whatever a server put into its message. */
 static void print_line(const char *text)
 {
@@ -59,7 +34,7 @@ static void print_line(const char *text)
 int verb_fail(const struct cel_error *err)
 {
     print_line(err->text);
-    return (int)verb_exit_status(err->code);
+    return (int)process_exit_status(err->code);
 }
 
 int verb_misused(const struct verb *verb, const char *format, ...)

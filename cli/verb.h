@@ -58,8 +58,6 @@ void verb_end(struct verb_context *context);
 /* Print one line on stderr and return the exit status. */
 int verb_fail(const struct cel_error *err);
 int verb_misused(const struct verb *verb, const char *format, ...) PRINTF_LIKE(2, 3);
-/* What an error code means for the caller of the program. */
-enum exit_status verb_exit_status(int code);
 
 struct cel_client;
 /* Opens a client as the settings say; 0 or an exit status, said. No connection is made yet. */

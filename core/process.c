@@ -1,5 +1,6 @@
 #include "core/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -78,4 +79,29 @@ void process_close_on_exec(int fd)
     int flags = fcntl(fd, F_GETFD);
     if (flags >= 0)
         fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+}
+
+enum exit_status process_exit_status(int code)
+{
+    switch (code) {
+    case 0:
+        return EXIT_OK;
+    case CEL_E_AUTH:
+    case -EACCES:
+    case -EPERM:
+        return EXIT_DENIED;
+    case CEL_E_CONFIG:
+    case CEL_E_UNSUPPORTED:
+    case -EINVAL:
+        return EXIT_CONFIG;
+    case CEL_E_FORMAT:
+    case CEL_E_LIMIT:
+    case CEL_E_REFUSED:
+    case CEL_E_SERVER:
+    case CEL_E_DATABASE:
+    case -ENOMEM:
+        return EXIT_INTERNAL;
+    default: /* the network's errors, and CEL_E_UNCERTAIN */
+        return EXIT_UNREACHABLE;
+    }
 }

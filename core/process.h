@@ -17,6 +17,9 @@ enum exit_status {
     EXIT_CONFIG = 78, /* configuration or module that cannot be used */
 };
 
+/* What an error code means for the caller of the program. */
+enum exit_status process_exit_status(int code);
+
 /* sd_notify(3) through libsystemd; do nothing without NOTIFY_SOCKET. `status` is one line. */
 void process_notify_ready(const char *status);
 void process_notify_status(const char *status);

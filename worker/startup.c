@@ -13,23 +13,6 @@
 
 enum { NODE_NAME_MAX = 512, HOSTNAME_SIZE = 256, INCARNATION_LEN = 8 };
 
-enum exit_status startup_exit_status(int code)
-{
-    switch (code) {
-    case CEL_E_CONFIG:
-    case CEL_E_UNSUPPORTED:
-    case -EINVAL:
-        return EXIT_CONFIG;
-    case CEL_E_AUTH:
-        return EXIT_DENIED;
-    case CEL_E_SERVER:
-    case -ENOMEM:
-        return EXIT_INTERNAL;
-    default:
-        return EXIT_UNREACHABLE;
-    }
-}
-
 static int refuse(const struct cel_error *err, enum exit_status status)
 {
     fprintf(stderr, "celeriac: %s\n", err->text);
@@ -202,7 +185,7 @@ int startup_load(struct startup *startup, int argc, char **argv)
     *startup = (struct startup){0};
     int r = settings_load(&startup->settings, &startup->config, VERB_WORKER, argc, argv, &err);
     if (r < 0)
-        return refuse(&err, startup->config.blames_flags ? EXIT_USAGE : startup_exit_status(r));
+        return refuse(&err, startup->config.blames_flags ? EXIT_USAGE : process_exit_status(r));
     if (startup->config.argument_count > 0) {
         error_set(&err, -EINVAL, "worker: unexpected argument \"%s\"",
                   startup->config.arguments[0]);
@@ -210,7 +193,7 @@ int startup_load(struct startup *startup, int argc, char **argv)
     }
     r = complete(startup, &err);
     if (r < 0)
-        return refuse(&err, startup_exit_status(r));
+        return refuse(&err, process_exit_status(r));
     if (startup->module_count == 0) {
         error_set(&err, -EINVAL, "worker: no task module: name one with -A MODULE.so");
         return refuse(&err, EXIT_USAGE);

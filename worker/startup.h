@@ -25,8 +25,6 @@ struct startup {
  */
 int startup_load(struct startup *startup, int argc, char **argv) MUST_CHECK;
 void startup_deinit(struct startup *startup);
-/* What an error of broker or settings means to whoever started us. */
-enum exit_status startup_exit_status(int code);
 
 /* Replaces %h, %n, %d by the host's name, its first part, the rest, and %% by %; adds "@%h" where
  * there is no "@". The caller frees it. CEL_E_CONFIG for any other %. */

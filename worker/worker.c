@@ -433,7 +433,7 @@ static void on_first_answer(void *data, int status, const struct cel_error *err)
     if (status < 0) {
         log_error("Redis cannot be used", F_C("broker", worker->startup.display),
                   F_C("err", err->text));
-        fail(worker, startup_exit_status(status));
+        fail(worker, process_exit_status(status));
         return;
     }
     worker->phase = STARTING;
@@ -506,7 +506,7 @@ static void run(struct worker *worker)
     r = open_broker(worker, &err);
     if (r < 0) {
         fprintf(stderr, "celeriac: %s\n", err.text);
-        worker->exit = startup_exit_status(r);
+        worker->exit = process_exit_status(r);
     } else {
         start(worker);
     }

@@ -201,30 +201,6 @@ static void what_a_server_says_stays_on_one_line(void **state)
     assert_string_equal(said, "celeriac: first\\nsecond \\x1b[2J\n");
 }
 
-static void codes_have_the_documented_status(void **state)
-{
-    (void)state;
-    static const struct {
-        int code, status;
-    } cases[] = {
-        {0, 0},
-        {-ETIMEDOUT, 69},
-        {-ECONNREFUSED, 69},
-        {-ENOENT, 69}, /* no such socket */
-        {CEL_E_UNCERTAIN, 69},
-        {CEL_E_SERVER, 70},
-        {CEL_E_DATABASE, 70},
-        {-ENOMEM, 70},
-        {CEL_E_AUTH, 77},
-        {-EACCES, 77},
-        {CEL_E_CONFIG, 78},
-        {CEL_E_UNSUPPORTED, 78},
-        {-EINVAL, 78},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        assert_int_equal(verb_exit_status(cases[i].code), cases[i].status);
-}
-
 static void help_has_usage_flags_examples_and_statuses(void **state)
 {
     (void)state;
@@ -256,7 +232,6 @@ int main(void)
         cmocka_unit_test(a_wrong_command_line_is_one_line_and_status_2),
         cmocka_unit_test(a_wrong_configuration_is_one_line_and_status_78),
         cmocka_unit_test(what_a_server_says_stays_on_one_line),
-        cmocka_unit_test(codes_have_the_documented_status),
         cmocka_unit_test(help_has_usage_flags_examples_and_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 #include "core/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -143,6 +144,30 @@ static void a_descriptor_is_closed_by_exec(void **state)
     process_close_on_exec(-1);
 }
 
+static void codes_have_the_documented_status(void **state)
+{
+    (void)state;
+    static const struct {
+        int code, status;
+    } cases[] = {
+        {0, 0},
+        {-ETIMEDOUT, 69},
+        {-ECONNREFUSED, 69},
+        {-ENOENT, 69}, /* no such socket */
+        {CEL_E_UNCERTAIN, 69},
+        {CEL_E_SERVER, 70},
+        {CEL_E_DATABASE, 70},
+        {-ENOMEM, 70},
+        {CEL_E_AUTH, 77},
+        {-EACCES, 77},
+        {CEL_E_CONFIG, 78},
+        {CEL_E_UNSUPPORTED, 78},
+        {-EINVAL, 78},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(process_exit_status(cases[i].code), cases[i].status);
+}
+
 #define NOTIFY_TEST(function)                                                                      \
     cmocka_unit_test_setup_teardown(function, listen_as_manager, stop_listening)
 
@@ -156,6 +181,7 @@ int main(void)
         cmocka_unit_test(the_host_name_is_cut_to_its_room),
         cmocka_unit_test(resident_memory_follows_what_is_touched),
         cmocka_unit_test(a_descriptor_is_closed_by_exec),
+        cmocka_unit_test(codes_have_the_documented_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
