@@ -114,7 +114,8 @@ struct broker_dead {
 
 /*
  * One step that ends a claim: all of it happens, or (BROKER_E_LOST, tag gone) nothing.
- * With a result store on another server the result is stored first, then the step is made.
+ * With a result store on another server the result is stored first, then the step is made. A claim
+ * with tag 0 was acknowledged before: everything is done unless it was to be buried (-EINVAL).
  */
 struct broker_completion {
     struct broker_claim claim;

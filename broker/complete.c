@@ -94,7 +94,10 @@ static int check_completion(struct broker *broker,
     }
     if (completion->result_id.ptr && !completion->result_document.len)
         return -EINVAL;
-    return broker_claim_queue(broker, &completion->claim, ret_queue);
+    struct broker_claim claim = completion->claim;
+    if (!claim.tag && !completion->dead)
+        claim.tag = 1; /* acknowledged already: its queue and step alone matter */
+    return broker_claim_queue(broker, &claim, ret_queue);
 }
 
 int broker_complete(struct broker *broker,
@@ -127,6 +130,11 @@ int broker_complete(struct broker *broker,
         mem_free(op);
         return status;
     }
-    redis_connection_send(broker->main, stores_elsewhere ? &op->holds : &op->complete);
+    if (!stores_elsewhere)
+        redis_connection_send(broker->main, &op->complete);
+    else if (completion->claim.tag)
+        redis_connection_send(broker->main, &op->holds);
+    else
+        redis_connection_send(broker->results, &op->store);
     return 0;
 }

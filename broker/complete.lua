@@ -1,9 +1,9 @@
 -- Ends a claim: everything here happens, or, when the tag is gone, nothing.
 -- KEYS[1] in flight  KEYS[2] result (not looked at without a document)  KEYS[3..] one for each action
--- ARGV[1] tag  ARGV[2] seconds that the result lives, 0 for ever  ARGV[3] document or ''
+-- ARGV[1] tag, or '' when it is acknowledged already  ARGV[2] seconds that the result lives, 0 for ever  ARGV[3] document or ''
 -- ARGV[4..] actions: push MESSAGE | park DUE MEMBER | bury MAX REASON DETAIL ID TASK TIME
 -- Returns 1, or 0 when the claim is not ours any more.
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+if ARGV[1] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 local is_final = ARGV[3] ~= '' and
   redis.call('GETRANGE', KEYS[2], 0, 63):find('^%s*{%s*"status"%s*:%s*"SUCCESS"')
 -- What can be refused (a key of another type) stands before what cannot, so that nothing is half done.
@@ -32,5 +32,5 @@ if ARGV[3] ~= '' and not is_final then
   end
   redis.call('PUBLISH', KEYS[2], ARGV[3])
 end
-redis.call('HDEL', KEYS[1], ARGV[1])
+if ARGV[1] ~= '' then redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 1

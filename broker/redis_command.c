@@ -434,7 +434,10 @@ int redis_command_complete(struct redis_request *request,
     struct buf buf =
         begin_script(request, SCRIPT_complete, keys_count, args_count, complete_payload(c, keys));
     add_complete_keys(&buf, space, keys, c);
-    add_tag(&buf, &c->claim);
+    if (c->claim.tag)
+        add_tag(&buf, &c->claim);
+    else
+        add(&buf, STR(""));
     add_u64(&buf, seconds_up(result_ttl));
     add(&buf, c->result_id.ptr ? c->result_document : STR_NONE);
     for (size_t i = 0; i < c->follow_up_count; i++) {

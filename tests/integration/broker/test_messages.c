@@ -296,6 +296,26 @@ static int park(struct rig *rig, const struct broker_claim *claim, usec_t due_wa
     return outcome.status;
 }
 
+static void what_was_acknowledged_is_completed_without_a_claim(void **state)
+{
+    struct rig *rig = *state;
+    const struct broker_message follow_up = {.queue = STR("next"), .bytes = STR("f")};
+    struct broker_completion completion = {.claim = {.queue = QUEUE},
+                                           .result_id = STR("id-1"),
+                                           .result_document = STR("{\"status\": \"SUCCESS\"}"),
+                                           .follow_ups = &follow_up,
+                                           .follow_up_count = 1,
+                                           .retry = STR("again")};
+    assert_int_equal(complete(rig, &completion), 0);
+    assert_string_equal(server_says(rig, "LRANGE next 0 -1"), "*1\r\n$1\r\nf\r\n");
+    assert_string_equal(server_says(rig, "LRANGE celery 0 -1"), "*1\r\n$5\r\nagain\r\n");
+    assert_int_equal(server_number(rig, "EXISTS celery-task-meta-id-1"), 1);
+    const struct broker_dead dead = {.reason = STR("undecodable")};
+    completion.dead = &dead; /* there is no message to bury */
+    assert_int_equal(broker_complete(rig->broker, &completion, in_seconds(5), on_done, NULL),
+                     -EINVAL);
+}
+
 static void parked_messages_are_served_in_the_order_they_are_due(void **state)
 {
     struct rig *rig = *state;
@@ -643,6 +663,7 @@ int main(void)
         TEST(another_state_is_overwritten),
         TEST(a_retry_without_delay_is_pushed),
         TEST(a_retry_is_parked_until_it_is_due),
+        TEST(what_was_acknowledged_is_completed_without_a_claim),
         TEST(parked_messages_are_served_in_the_order_they_are_due),
         TEST(promotion_comes_in_bounded_helpings),
         TEST(giving_back_puts_it_first_again),
