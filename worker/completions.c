@@ -142,6 +142,10 @@ void completions_tell(struct completions *completions, struct request *request)
         return;
     struct cel_error err;
     settlement->under_way = false;
+    if (r == -EINVAL || r == -ECANCELED) {
+        finish(completions, request, r); /* no attempt will ever be taken */
+        return;
+    }
     error_set(&err, r, "%s", cel_error_name(r));
     tell_later(completions, &err);
 }

@@ -309,7 +309,10 @@ static int refuse_body(const struct request *request,
                        struct settlement *ret)
 {
     begin(request, END_BURIED, ret);
-    bury(request, STR("undecodable"), outcome->detail, ret);
+    if (request->ack == ACK_LATE)
+        bury(request, STR("undecodable"), outcome->detail, ret);
+    else
+        ret->end = END_FAILED; /* the broker has it no more */
     int r = store(request,
                   &(struct result){.status = STR("FAILURE"),
                                    .result_json = outcome->result_json,
