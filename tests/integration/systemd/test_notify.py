@@ -45,8 +45,8 @@ class Manager:
     def wait_for(self, key, seconds=15, **others):
         """The next message with `key`."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            message = self.listen(end - time.monotonic())
+        while time.monotonic() < end and (self.process.poll() is None or select.select([self.socket], [], [], 0)[0]):
+            message = self.listen(min(end - time.monotonic(), 0.2))
             if message and key in message and all(word in message.get(name, "") for name, word in others.items()):
                 return message
         with open(self.log.name) as log:
