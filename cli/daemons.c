@@ -15,6 +15,13 @@ static int run_worker(int argc, char **argv)
     return worker_main(argc, argv);
 }
 
+static int run_demo(int argc, char **argv)
+{
+    if (argc > 1)
+        return verb_misused(&demo_verb, "it takes no options and no arguments: \"%s\"", argv[1]);
+    return demo_main(argc, argv);
+}
+
 const struct verb worker_verb = {
     .name = "worker",
     .run = run_worker,
@@ -46,10 +53,10 @@ const struct verb beat_verb = {
 
 const struct verb demo_verb = {
     .name = "demo",
-    .run = demo_main,
+    .run = run_demo,
     .mask = VERB_DEMO,
     .summary = "Show the whole project at work on private servers",
-    .usage = "[OPTION...]",
+    .usage = "",
     .about = "Runs beside the servers that scripts/private-servers starts: use `make demo`.",
     .examples = "make demo\n"
                 "scripts/private-servers celeriac demo",

@@ -3,21 +3,22 @@
 #include "core/mem.h"
 
 #define FIELD(name) .offset = offsetof(struct settings, name)
-#define PRINTS_TABLES                                                                              \
-    (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_MIGRATE | VERB_DEMO)
-#define DAEMONS (VERB_WORKER | VERB_BEAT | VERB_DEMO)
+#define ASKS_REDIS  (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE)
+#define DAEMONS     (VERB_WORKER | VERB_BEAT)
 
 const struct option settings_options[] = {
     {FIELD(config_file), .type = OPTION_STRING, .otherwise = "", .env = {"CELERIAC_CONFIG"},
-     .flag = "config", .argument = "FILE", .verbs = VERB_ALL, .help = "Read this INI file"},
+     .flag = "config", .argument = "FILE", .verbs = DAEMONS | ASKS_REDIS | VERB_MIGRATE,
+     .help = "Read this INI file"},
     {FIELD(broker_url), .section = "celeriac", .key = "broker_url", .type = OPTION_STRING,
      .otherwise = "redis://localhost:6379/0", .min = 1, .max = 4096,
      .env = {"CELERIAC_BROKER_URL", "CELERY_BROKER_URL"}, .flag = "broker", .short_flag = 'b',
-     .argument = "URL", .verbs = VERB_ALL, .secret = true, .help = "Redis that holds the queues"},
+     .argument = "URL", .verbs = DAEMONS | ASKS_REDIS, .secret = true,
+     .help = "Redis that holds the queues"},
     {FIELD(result_backend), .section = "celeriac", .key = "result_backend", .type = OPTION_STRING,
      .otherwise = "", .env = {"CELERIAC_RESULT_BACKEND", "CELERY_RESULT_BACKEND"},
      .flag = "result-backend", .argument = "URL",
-     .verbs = VERB_WORKER | VERB_BEAT | VERB_CALL | VERB_RESULT | VERB_DEMO, .secret = true,
+     .verbs = VERB_WORKER | VERB_BEAT | VERB_CALL | VERB_RESULT, .secret = true,
      .help = "Redis that holds the results; empty: the broker; disabled: no results"},
     {FIELD(result_expires), .section = "celeriac", .key = "result_expires", .type = OPTION_DURATION,
      .otherwise = "1d", .help = "How long a result is kept; 0: for ever"},
@@ -34,8 +35,8 @@ const struct option settings_options[] = {
      .flag = "log-format", .argument = "FORMAT", .verbs = DAEMONS,
      .help = "Form of the log; empty: text on a terminal, else logfmt"},
     {FIELD(database_url), .type = OPTION_STRING, .otherwise = "", .env = {"CELERIAC_DATABASE_URL"},
-     .flag = "database", .argument = "URI",
-     .verbs = VERB_WORKER | VERB_BEAT | VERB_MIGRATE | VERB_DEMO, .secret = true,
+     .flag = "database", .argument = "URI", .verbs = VERB_WORKER | VERB_BEAT | VERB_MIGRATE,
+     .secret = true,
      .help = "PostgreSQL that tasks know as \"default\" (in the file: [database] default)"},
     {FIELD(modules), .section = "worker", .key = "modules", .type = OPTION_LIST, .otherwise = "",
      .flag = "app", .short_flag = 'A', .argument = "MODULE.so", .verbs = VERB_WORKER,
@@ -74,10 +75,10 @@ const struct option settings_options[] = {
      .otherwise = "5min", .min = 10 * (int64_t)USEC_PER_MSEC, .max = INT64_MAX,
      .flag = "max-interval", .argument = "TIME", .verbs = VERB_BEAT,
      .help = "Longest sleep between two looks at the schedule"},
-    {FIELD(json), .type = OPTION_BOOL, .otherwise = "no", .flag = "json", .verbs = PRINTS_TABLES,
-     .help = "Print JSON instead of a table"},
+    {FIELD(json), .type = OPTION_BOOL, .otherwise = "no", .flag = "json",
+     .verbs = ASKS_REDIS | VERB_MIGRATE, .help = "Print JSON instead of a table"},
     {FIELD(timeout), .type = OPTION_DURATION, .otherwise = "5s", .min = (int64_t)USEC_PER_MSEC,
-     .max = INT64_MAX, .flag = "timeout", .argument = "TIME", .verbs = PRINTS_TABLES,
+     .max = INT64_MAX, .flag = "timeout", .argument = "TIME", .verbs = ASKS_REDIS,
      .help = "Longest wait for an answer"},
 };
 
