@@ -34,5 +34,6 @@ endforeach()
 
 child_unit_test(frame)
 child_unit_test(child_params)
+child_unit_test(child_modules)
 child_unit_test(child LIBRARIES child_process)
 child_unit_test(child_run LIBRARIES child_process)

@@ -119,43 +119,29 @@ static void time_in_the_function_is_measured(void **state)
     assert_in_range(outcome->run_time, 50 * USEC_PER_MSEC, 5 * USEC_PER_SEC);
 }
 
+/* What tests.types returns: what JSON has, then the rest in either form. */
+#define JSON_TYPES                                                                                 \
+    "{\"null\": null, \"true\": true, \"int\": -9223372036854775808,"                              \
+    " \"bigint\": 123456789012345678901234567890, \"float\": 0.1, \"whole\": 1.0,"                 \
+    " \"text\": \"gr\\u00fc\\u00df \\ud83c\\udf31 \\\"quoted\\\"\\n\","                            \
+    " \"list\": [1, []], \"map\": {\"a\": {}}, "
+#define PLAIN_TYPES                                                                                \
+    "\"decimal\": \"1.10\", \"datetime\": \"2024-02-29T12:00:00Z\","                               \
+    " \"date\": \"2024-02-29T00:00:00\", \"time\": \"01:02:03\","                                  \
+    " \"uuid\": \"00000000-0000-0000-0000-000000000005\"}"
+#define TYPED_TYPES                                                                                \
+    "\"decimal\": {\"__type__\": \"decimal\", \"__value__\": \"1.10\"},"                           \
+    " \"datetime\": {\"__type__\": \"datetime\", \"__value__\": \"2024-02-29T12:00:00+00:00\"},"   \
+    " \"date\": {\"__type__\": \"date\", \"__value__\": \"2024-02-29\"},"                          \
+    " \"time\": {\"__type__\": \"time\", \"__value__\": \"01:02:03\"},"                            \
+    " \"uuid\": {\"__type__\": \"uuid\", \"__value__\": {\"hex\": "                                \
+    "\"00000000000000000000000000000005\"}}}"
+
 static void every_type_goes_into_the_result_as_the_reader_knows_it(void **state)
 {
     (void)state;
-#define COMMON                                                                                     \
-    "\"null\": null, \"true\": true, \"int\": -9223372036854775808, \"bigint\": "                  \
-    "123456789012345678901234567890, \"float\": 0.1, \"whole\": 1.0, \"text\": "                   \
-    "\"gr\\u00fc\\u00df \\ud83c\\udf31 \\\"quoted\\\"\\n\", \"list\": [1, []], \"map\": {\"a\": "  \
-    "{}}"
-    static const char plain[] =
-        "{" COMMON ", \"decimal\": \"1.10\", \"datetime\": "
-        "\"2024-02-29T12:00:00Z\", \"date\": \"2024-02-29T00:00:00\", \"time\": "
-        "\"01:02:03\", \"uuid\": \"00000000-0000-0000-0000-000000000005\"}";
-#define TYPED(type, value) "{\"__type__\": \"" type "\", \"__value__\": " value "}"
-    static const char typed[] =
-        "{" COMMON ", \"decimal\": " TYPED("decimal", "\"1.10\"") ", \"datetime\": " TYPED(
-            "datetime",
-            "\"2024"
-            "-02-"
-            "29T12:"
-            "00:00+"
-            "00:"
-            "00\"") ", \"date\": " TYPED("date",
-                                         "\"2024-02-29\"") ", \"time\": " TYPED("time",
-                                                                                "\"01:02:03\"") ", "
-                                                                                                "\""
-                                                                                                "uu"
-                                                                                                "id"
-                                                                                                "\""
-                                                                                                ":"
-                                                                                                " " TYPED("uuid",
-                                                                                                          "{\"hex\": "
-                                                                                                          "\"00000000"
-                                                                                                          "0000000000"
-                                                                                                          "0000000000"
-                                                                                                          "0005\"}") "}";
     const struct frame_outcome *outcome = call("tests.types", "[]", "{}");
-    expect_success(outcome, typed);
+    expect_success(outcome, JSON_TYPES TYPED_TYPES);
     assert_non_null(memmem(outcome->result_json.ptr, outcome->result_json.len, "__type__", 8));
 
     /* Celery 5.2 writes no stamps */
@@ -163,7 +149,7 @@ static void every_type_goes_into_the_result_as_the_reader_knows_it(void **state)
     memcpy(strstr(message, "\"stamps\""), "\"others\"", 8);
     outcome = child_process_call(&process, message);
     assert_null(memmem(outcome->result_json.ptr, outcome->result_json.len, "__type__", 8));
-    expect_success(outcome, plain);
+    expect_success(outcome, JSON_TYPES PLAIN_TYPES);
     free(message);
 }
 
