@@ -11,8 +11,8 @@
 static int open_nowhere(void **state)
 {
     static struct cel_client *client;
-    const struct cel_client_options options = {.broker_url =
-                                                   "redis+socket:///nonexistent/celeriac.sock"};
+    const struct cel_client_options options = {
+        .broker_url = "redis+socket:///nonexistent/celeriac.sock", .timeout_ms = 100};
     if (cel_client_open(&options, &client, NULL))
         return -1;
     *state = client;
