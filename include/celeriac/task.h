@@ -149,14 +149,16 @@ CEL_API const struct cel_value *cel_kwargs(struct cel_task *task);
 CEL_API int cel_return(struct cel_task *task, struct cel_value *value);
 /*
  * Asks for another run after `countdown_ms` (-1: the task's own delay) and returns CEL_RETRY. When
- * the retries are used up the task ends as FAILURE with `reason`. Celery documentation: "Retrying".
+ * the retries are used up the task ends as FAILURE with `reason`. NULL: the reason is the exception
+ * that cel_fail() or a failed helper recorded before. Celery documentation: "Retrying".
  */
 CEL_API int cel_retry(struct cel_task *task, int64_t countdown_ms, const char *reason);
 CEL_API int cel_retryf(struct cel_task *task, int64_t countdown_ms, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /*
  * Ends the task as FAILURE and returns CEL_FAIL. `type` is the exception's name as Python shall see
- * it: one of Python's builtins ("ValueError") or a name of your own ("CardDeclined").
+ * it: one of Python's builtins ("ValueError"), a name of your own ("CardDeclined"), or one with its
+ * module ("shop.errors.CardDeclined").
  */
 CEL_API int cel_fail(struct cel_task *task, const char *type, const char *text);
 CEL_API int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
@@ -164,7 +166,8 @@ CEL_API int cel_failf(struct cel_task *task, const char *type, const char *forma
 
 /* --- while it runs ------------------------------------------------------------------------ */
 
-/* Stores the state PROGRESS with `meta` (adopted), visible to AsyncResult at once. 0 or -ENOMEM. */
+/* Stores the state PROGRESS with `meta` (adopted), visible to AsyncResult at once. 0, -ENOMEM,
+ * CEL_E_FORMAT for bytes, CEL_E_LIMIT for more than 16 MiB. */
 CEL_API int cel_progress(struct cel_task *task, struct cel_value *meta);
 /* True once the soft time limit has passed: clean up and return CEL_CANCELLED. */
 CEL_API bool cel_cancelled(const struct cel_task *task);
