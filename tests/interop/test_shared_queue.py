@@ -1,5 +1,6 @@
 """A Python worker and a Celeriac worker on one queue: every task is done exactly once."""
 import os
+import pathlib
 import unittest
 from collections import Counter
 
@@ -21,7 +22,7 @@ class SharedQueue(unittest.TestCase):
                 self.enqueue(redis.url, runs)
                 wait_until(lambda: len(os.listdir(runs)) == TASKS and self.left(redis.client()) == 0, 90,
                            "every task has run")
-            letters = Counter(open(entry.path).read() for entry in os.scandir(runs))
+            letters = Counter(pathlib.Path(entry).read_text() for entry in os.scandir(runs))
         print(f"\nruns by Python: {letters['p']}, in C: {letters['x']}")
         self.assertEqual(letters["p"] + letters["x"], TASKS, f"some ran twice: {letters}")
         self.assertGreater(letters["p"], 0)
