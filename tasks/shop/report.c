@@ -16,7 +16,7 @@
     " AND o.processed_at < ($1::date + 1)::timestamp AT TIME ZONE $2"
 
 #define FIGURES                                                                                    \
-    "SELECT count(*) AS orders, coalesce(sum(p.amount), 0)::text AS revenue"                       \
+    "SELECT count(*) AS orders, coalesce(sum(p.amount), 0.00)::text AS revenue"                    \
     "  FROM shop.\"order\" o JOIN shop.payment p ON p.order_id = o.id WHERE" OF_THE_DAY
 
 #define TOP_PRODUCTS                                                                               \
