@@ -29,12 +29,12 @@ struct order {
 static int order_lock(struct cel_task *task, struct cel_db *db, struct order *order)
 {
     struct cel_rows *rows;
-    int rc = cel_query(
-        db,
-        "SELECT o.status, coalesce(o.reason, '') AS reason, o.total::text AS total, c.email"
-        "  FROM shop.\"order\" o JOIN shop.customer c ON c.id = o.customer_id"
-        " WHERE o.id = $1 FOR UPDATE OF o",
-        CEL_PARAMS(cel_p_int(order->id)), &rows);
+    int rc =
+        cel_query(db,
+                  "SELECT o.status, left(o.reason, 60) AS reason, o.total::text AS total, c.email"
+                  "  FROM shop.\"order\" o JOIN shop.customer c ON c.id = o.customer_id"
+                  " WHERE o.id = $1 FOR UPDATE OF o",
+                  CEL_PARAMS(cel_p_int(order->id)), &rows);
     if (rc)
         return rc;
     if (cel_rows_count(rows) == 0) {
@@ -119,10 +119,10 @@ static int payment_take(struct cel_task *task,
     if (!rc)
         rc = cel_savepoint(db, "payment");
     if (!rc)
-        rc = cel_query(
-            db,
-            "INSERT INTO shop.payment (order_id, amount, reference) VALUES ($1, $2, 'open-' || $1)",
-            CEL_PARAMS(cel_p_int(order->id), cel_p_text(order->total)), NULL);
+        rc = cel_query(db,
+                       "INSERT INTO shop.payment (order_id, amount, reference)"
+                       " SELECT id, total, 'open-' || id FROM shop.\"order\" WHERE id = $1",
+                       CEL_PARAMS(cel_p_int(order->id)), NULL);
     if (rc)
         return rc;
     *ret_answer = gateway_take(&charge, busy, decline, reference);

@@ -11,7 +11,8 @@ END $$;
 CREATE TABLE shop.category (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name       text NOT NULL UNIQUE CHECK (name <> ''),
-    slug       text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'),
+    slug       text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'
+                                        AND length(slug) <= 100),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
@@ -20,8 +21,9 @@ CREATE TABLE shop.product (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     category_id bigint NOT NULL REFERENCES shop.category,
     name        text NOT NULL CHECK (name <> ''),
-    slug        text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'),
-    price       numeric(10, 2) NOT NULL CHECK (price >= 0),
+    slug        text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'
+                                         AND length(slug) <= 100),
+    price       numeric(10, 2) NOT NULL CHECK (price BETWEEN 0 AND 99999999.99), -- so NaN is none
     received    integer NOT NULL DEFAULT 0 CHECK (received >= 0), -- units ever put on the shelf
     stock       integer NOT NULL DEFAULT 0 CHECK (stock >= 0),
     created_at  timestamptz NOT NULL DEFAULT now(),
@@ -32,7 +34,8 @@ CREATE TABLE shop.product (
 CREATE TABLE shop.customer (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name       text NOT NULL CHECK (name <> ''),
-    email      text NOT NULL UNIQUE CHECK (email ~ '^[^@[:space:]]+@[^@[:space:]]+$'),
+    email      text NOT NULL UNIQUE CHECK (email ~ '^[^@[:space:]]+@[^@[:space:]]+$'
+                                        AND octet_length(email) <= 254),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
@@ -43,11 +46,12 @@ CREATE TABLE shop."order" (
     status       text NOT NULL DEFAULT 'pending' CHECK (status IN
                      ('pending', 'processing', 'processed', 'shipped', 'delivered', 'cancelled')),
     reason       text, -- why it was cancelled
-    total        numeric(12, 2) NOT NULL CHECK (total >= 0),
+    total        numeric(12, 2) NOT NULL CHECK (total BETWEEN 0 AND 9999999999.99),
     processed_at timestamptz,
     created_at   timestamptz NOT NULL DEFAULT now(),
     updated_at   timestamptz NOT NULL DEFAULT now(),
-    CHECK ((status = 'cancelled') = (reason IS NOT NULL))
+    CHECK ((status = 'cancelled') = (reason IS NOT NULL)),
+    CHECK ((status IN ('processed', 'shipped', 'delivered')) = (processed_at IS NOT NULL))
 );
 CREATE INDEX ON shop."order" (processed_at);
 
@@ -55,7 +59,7 @@ CREATE TABLE shop.order_item (
     order_id   bigint NOT NULL REFERENCES shop."order" ON DELETE CASCADE,
     product_id bigint NOT NULL REFERENCES shop.product,
     quantity   integer NOT NULL CHECK (quantity > 0),
-    unit_price numeric(10, 2) NOT NULL CHECK (unit_price >= 0),
+    unit_price numeric(10, 2) NOT NULL CHECK (unit_price BETWEEN 0 AND 99999999.99),
     PRIMARY KEY (order_id, product_id)
 );
 CREATE INDEX ON shop.order_item (product_id);
@@ -63,7 +67,7 @@ CREATE INDEX ON shop.order_item (product_id);
 CREATE TABLE shop.payment (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     order_id   bigint NOT NULL UNIQUE REFERENCES shop."order",
-    amount     numeric(12, 2) NOT NULL CHECK (amount >= 0),
+    amount     numeric(12, 2) NOT NULL CHECK (amount BETWEEN 0 AND 9999999999.99),
     reference  text NOT NULL UNIQUE, -- the gateway's
     created_at timestamptz NOT NULL DEFAULT now()
 );
@@ -73,8 +77,8 @@ CREATE TABLE shop.payment (
 CREATE TABLE shop.price_change (
     run        text NOT NULL, -- the task's id
     product_id bigint NOT NULL REFERENCES shop.product,
-    old_price  numeric(10, 2) NOT NULL,
-    new_price  numeric(10, 2) NOT NULL,
+    old_price  numeric(10, 2) NOT NULL CHECK (old_price >= 0),
+    new_price  numeric(10, 2) NOT NULL CHECK (new_price >= 0 AND new_price <> old_price),
     changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (run, product_id)
 );
