@@ -1,5 +1,8 @@
 """What the tests of the shop have in common: servers, one worker at a time, calls and their results."""
 import json
+import os
+import signal
+import subprocess
 import unittest
 
 from support import shop
@@ -41,6 +44,12 @@ class ShopCase(unittest.TestCase):
     def work(self, *arguments, **settings):
         """The same, running until the test ends."""
         return self.enterContext(self.worker(*arguments, **settings))
+
+    def kill_children(self, worker):
+        children = subprocess.run(["pgrep", "-P", str(worker.pid)], capture_output=True, text=True).stdout.split()
+        self.assertEqual(len(children), 2)
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
 
     # --- calls and results
 
@@ -85,3 +94,15 @@ class ShopCase(unittest.TestCase):
         """The only value of the only row."""
         ((value,),) = self.sql(statement, *values)
         return value
+
+    def transaction(self, statement, *values):
+        """A connection of its own, in whose open transaction the statement stands."""
+        connection = self.postgres.connect()
+        self.addCleanup(connection.close)
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+        return connection
+
+    def wait_for_waiting(self, count):
+        wait_until(lambda: self.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == count,
+                   10, f"{count} statements wait for a lock")

@@ -262,7 +262,7 @@ class Checks(MailCase):
             ("Hi", [7], "TypeError: recipient_list: entry 1 is not text"),
             ("Hi", ["a@example.com"] * 101, "ValueError: recipient_list: 101 entries, at most 100"),
             (None, ["a@example.com"], "TypeError: subject must be text, not null"),
-            (7, ["a@example.com"], "TypeError: send_email_notification() argument 'subject' must be text, not int"),
+            (7, ["a@example.com"], "TypeError: send_email_notification() argument 'subject' must be text, not integer"),
         )
         for subject, recipients, expected in cases:
             with self.subTest(expected):
