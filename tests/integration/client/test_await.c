@@ -1,47 +1,20 @@
 /* Results through a real Redis, stored by another handle than the one that waits. */
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
 #include "client/handle.h"
 #include "message/result.h"
-#include "tests/support/redis_server.h"
+#include "tests/integration/client/fixture.h"
 
 enum { REPLY_MAX = 4096, PATIENCE_MS = 20000 };
-
-static struct redis_server server;
-
-static struct cel_client *open_client(const char *backend)
-{
-    const struct cel_client_options options = {.broker_url = server.url, .result_backend = backend};
-    struct cel_client *client = NULL;
-    assert_int_equal(cel_client_open(&options, &client, NULL), 0);
-    return client;
-}
-
-static int start(void **state)
-{
-    (void)state;
-    return redis_server_open(&server, NULL) ? 0 : -1;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    redis_server_close(&server);
-    return 0;
-}
 
 /* Stores and publishes a document as a worker does, through a handle of its own. */
 static void store(const char *id, const char *status, struct str result_json, const char *traceback)
 {
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct buf document = BUF_INIT(65536);
     const struct result result = {
         .status = str_of(status),
@@ -154,7 +127,7 @@ static void a_failure_ends_the_wait_with_its_reason(void **state)
     result_add_exception_text(&exception, STR("ValueError"), STR("no such order"), STR_NONE);
     store("failed", "FAILURE", buf_str(&exception), "Traceback: here");
     buf_deinit(&exception);
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_result *result;
     assert_int_equal(cel_result_wait(client, "failed", 1000, &result, NULL), 0);
     assert_string_equal(cel_result_state(result), "FAILURE");
@@ -169,7 +142,7 @@ static void a_failure_ends_the_wait_with_its_reason(void **state)
 static void what_is_stored_is_read_without_waiting(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_result *result;
     assert_int_equal(cel_result_get(client, "now", &result, NULL), 0);
     assert_string_equal(cel_result_state(result), "PENDING");
@@ -187,7 +160,7 @@ static void what_is_stored_is_read_without_waiting(void **state)
 static void a_forgotten_result_is_pending_again(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_result *result;
     store("forget", "SUCCESS", STR("1"), NULL);
     assert_int_equal(cel_result_forget(client, "forget", NULL), 0);
@@ -201,7 +174,7 @@ static void a_forgotten_result_is_pending_again(void **state)
 static void a_wait_ends_at_its_time_limit(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_result *result = NULL;
     struct cel_error err = {0};
     usec_t begun = clock_mono();
@@ -224,7 +197,7 @@ static void a_document_that_cannot_be_read_is_an_error_not_a_wait(void **state)
     char reply[64];
     const char *const set[] = {"SET", "celery-task-meta-broken", "{\"status\": ", NULL};
     assert_true(redis_server_command(&server, reply, sizeof(reply), set));
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_result *result;
     struct cel_error err = {0};
     assert_int_equal(cel_result_wait(client, "broken", PATIENCE_MS, &result, &err), CEL_E_FORMAT);
@@ -238,7 +211,7 @@ static void results_may_stand_on_another_database(void **state)
     (void)state;
     char backend[160];
     snprintf(backend, sizeof(backend), "%s?virtual_host=3", server.url);
-    struct cel_client *client = open_client(backend);
+    struct cel_client *client = open_client((struct cel_client_options){.result_backend = backend});
     struct cel_result *result;
     store("elsewhere", "SUCCESS", STR("1"), NULL); /* in database 0 */
     assert_int_equal(cel_result_get(client, "elsewhere", &result, NULL), 0);
@@ -259,5 +232,5 @@ int main(void)
         cmocka_unit_test(a_document_that_cannot_be_read_is_an_error_not_a_wait),
         cmocka_unit_test(results_may_stand_on_another_database),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start_server, stop_server);
 }

@@ -1,24 +1,11 @@
 /* What a client answers when Redis is not there, goes away, falls silent or refuses. */
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "client/handle.h"
-#include "tests/support/redis_server.h"
-
-static struct redis_server server;
-
-static struct cel_client *open_client(const char *url, int64_t timeout_ms)
-{
-    const struct cel_client_options options = {.broker_url = url, .timeout_ms = timeout_ms};
-    struct cel_client *client = NULL;
-    assert_int_equal(cel_client_open(&options, &client, NULL), 0);
-    return client;
-}
+#include "core/mem.h"
+#include "tests/integration/client/fixture.h"
 
 static int send_one(struct cel_client *client, struct cel_error *err)
 {
@@ -26,19 +13,6 @@ static int send_one(struct cel_client *client, struct cel_error *err)
     int status = cel_send(client, call, NULL, err);
     cel_call_free(call);
     return status;
-}
-
-static int start(void **state)
-{
-    (void)state;
-    return redis_server_open(&server, NULL) ? 0 : -1;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    redis_server_close(&server);
-    return 0;
 }
 
 static void assert_quick(usec_t begun, usec_t limit)
@@ -50,7 +24,8 @@ static void nobody_listens(void **state)
 {
     (void)state;
     struct cel_error err = {0};
-    struct cel_client *client = open_client("redis://127.0.0.1:1/0", 2000);
+    struct cel_client *client = open_client(
+        (struct cel_client_options){.broker_url = "redis://127.0.0.1:1/0", .timeout_ms = 2000});
     usec_t begun = clock_mono();
     assert_int_equal(send_one(client, &err), -ECONNREFUSED);
     assert_quick(begun, 4 * USEC_PER_SEC); /* it tries again until its time limit */
@@ -62,7 +37,8 @@ static void there_is_no_such_socket(void **state)
 {
     (void)state;
     struct cel_error err = {0};
-    struct cel_client *client = open_client("redis+socket:///nonexistent/redis.sock", 500);
+    struct cel_client *client = open_client((struct cel_client_options){
+        .broker_url = "redis+socket:///nonexistent/redis.sock", .timeout_ms = 500});
     assert_int_equal(send_one(client, &err), -ENOENT);
     assert_non_null(strstr(err.text, "/nonexistent/redis.sock"));
     cel_client_close(client);
@@ -72,7 +48,8 @@ static void a_host_without_address_is_named(void **state)
 {
     (void)state;
     struct cel_error err = {0};
-    struct cel_client *client = open_client("redis://no-such-host.invalid/0", 3000);
+    struct cel_client *client = open_client((struct cel_client_options){
+        .broker_url = "redis://no-such-host.invalid/0", .timeout_ms = 3000});
     usec_t begun = clock_mono();
     assert_true(send_one(client, &err) < 0);
     assert_quick(begun, 5 * USEC_PER_SEC);
@@ -87,17 +64,18 @@ static void a_password_that_is_wrong_or_missing_is_denied(void **state)
     struct redis_server guarded;
     char url[256];
     assert_true(redis_server_open(&guarded, extras));
-    struct cel_client *client = open_client(guarded.url, 2000);
+    struct cel_client *client =
+        open_client((struct cel_client_options){.broker_url = guarded.url, .timeout_ms = 2000});
     struct cel_error err = {0};
     assert_int_equal(send_one(client, &err), CEL_E_AUTH);
     cel_client_close(client);
     snprintf(url, sizeof(url), "redis+socket://:hunter2@%s", guarded.socket);
-    client = open_client(url, 2000);
+    client = open_client((struct cel_client_options){.broker_url = url, .timeout_ms = 2000});
     assert_int_equal(send_one(client, &err), CEL_E_AUTH);
     assert_null(strstr(err.text, "hunter2"));
     cel_client_close(client);
     snprintf(url, sizeof(url), "redis+socket://:correct-horse@%s", guarded.socket);
-    client = open_client(url, 2000);
+    client = open_client((struct cel_client_options){.broker_url = url, .timeout_ms = 2000});
     assert_int_equal(send_one(client, &err), 0);
     cel_client_close(client);
     redis_server_close(&guarded);
@@ -107,7 +85,7 @@ static void a_server_that_came_back_is_met_with_a_new_connection(void **state)
 {
     (void)state;
     signal(SIGPIPE, SIG_DFL); /* as in any program */
-    struct cel_client *client = open_client(server.url, 2000);
+    struct cel_client *client = open_client((struct cel_client_options){.timeout_ms = 2000});
     struct cel_error err = {0};
     assert_int_equal(send_one(client, NULL), 0);
     redis_server_stop(&server, SIGKILL);
@@ -133,7 +111,7 @@ static void kill_server(uv_timer_t *timer)
 static void a_server_killed_in_the_middle_leaves_it_uncertain(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(server.url, 10000);
+    struct cel_client *client = open_client((struct cel_client_options){.timeout_ms = 10000});
     assert_int_equal(send_one(client, NULL), 0); /* connected */
     uv_timer_t timer = {.data = &server};
     uv_timer_init(&client->loop, &timer);
@@ -154,7 +132,7 @@ static void a_server_killed_in_the_middle_leaves_it_uncertain(void **state)
 static void a_silent_server_ends_the_call_at_its_time_limit(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(server.url, 300);
+    struct cel_client *client = open_client((struct cel_client_options){.timeout_ms = 300});
     assert_int_equal(send_one(client, NULL), 0);
     redis_server_freeze(&server);
     struct cel_error err = {0};
@@ -183,7 +161,7 @@ static void an_error_reply_is_handed_up(void **state)
     char reply[64];
     const char *const set[] = {"SET", "occupied", "text", NULL};
     assert_true(redis_server_command(&server, reply, sizeof(reply), set));
-    struct cel_client *client = open_client(server.url, 2000);
+    struct cel_client *client = open_client((struct cel_client_options){.timeout_ms = 2000});
     struct cel_call *call = cel_call_new("a.b");
     cel_call_queue(call, "occupied");
     struct cel_error err = {0};
@@ -194,10 +172,35 @@ static void an_error_reply_is_handed_up(void **state)
     cel_client_close(client);
 }
 
+/* What fails for want of memory fails alone: the client and its connection stay good. */
+static void short_memory_costs_one_call(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client((struct cel_client_options){.timeout_ms = 2000});
+    struct cel_call *call = cel_call_new("a.b");
+    cel_call_arg(call, cel_text("text"));
+    size_t refused = 0;
+    for (size_t n = 1; n <= 60; n++) {
+        struct cel_result *result = NULL;
+        mem_fail_after(n);
+        int sent = cel_send(client, call, NULL, NULL);
+        int looked = cel_result_get(client, "id", &result, NULL);
+        mem_fail_after(0);
+        cel_result_free(result);
+        refused += sent == -ENOMEM || looked == -ENOMEM;
+        assert_true(sent == 0 || sent == -ENOMEM || sent == CEL_E_UNCERTAIN);
+        assert_true(looked == 0 || looked == -ENOMEM);
+        assert_int_equal(send_one(client, NULL), 0);
+    }
+    assert_true(refused > 3);
+    cel_call_free(call);
+    cel_client_close(client);
+}
+
 static void a_client_may_be_closed_at_any_time(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(server.url, 100);
+    struct cel_client *client = open_client((struct cel_client_options){.timeout_ms = 100});
     redis_server_freeze(&server);
     assert_true(send_one(client, NULL) < 0);
     cel_client_close(client);
@@ -215,7 +218,8 @@ int main(void)
         cmocka_unit_test(a_server_killed_in_the_middle_leaves_it_uncertain),
         cmocka_unit_test(a_silent_server_ends_the_call_at_its_time_limit),
         cmocka_unit_test(an_error_reply_is_handed_up),
+        cmocka_unit_test(short_memory_costs_one_call),
         cmocka_unit_test(a_client_may_be_closed_at_any_time),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start_server, stop_server);
 }

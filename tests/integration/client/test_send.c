@@ -1,23 +1,17 @@
 /* Sending to a real Redis: what arrives, where, and in which order. */
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "celeriac/client.h"
 #include "core/clock.h"
 #include "core/mem.h"
 #include "message/envelope.h"
-#include "tests/support/redis_server.h"
+#include "tests/integration/client/fixture.h"
 
 enum { BULK = 10000, THREADS = 4, SENDS = 250, REPLY_MAX = 65536 };
 
-static struct redis_server server;
 static char reply[REPLY_MAX];
 
 #define COMMAND(...)                                                                               \
@@ -42,27 +36,6 @@ static void read_message(const char *list, const char *index, struct envelope *r
         fail_msg("%s", err.text);
 }
 
-static struct cel_client *open_client(const char *prefix)
-{
-    const struct cel_client_options options = {.broker_url = server.url, .key_prefix = prefix};
-    struct cel_client *client = NULL;
-    assert_int_equal(cel_client_open(&options, &client, NULL), 0);
-    return client;
-}
-
-static int start(void **state)
-{
-    (void)state;
-    return redis_server_open(&server, NULL) ? 0 : -1;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    redis_server_close(&server);
-    return 0;
-}
-
 static int empty(void **state)
 {
     (void)state;
@@ -73,7 +46,7 @@ static int empty(void **state)
 static void a_sent_call_is_a_message_on_the_queue(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_call *call = cel_call_new("products.tasks.process_order");
     cel_call_arg(call, cel_int(42));
     char id[CEL_ID_SIZE];
@@ -94,7 +67,7 @@ static void a_sent_call_is_a_message_on_the_queue(void **state)
 static void each_sending_is_a_task_of_its_own(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_call *call = cel_call_new("a.b");
     char first[CEL_ID_SIZE], second[CEL_ID_SIZE];
     assert_int_equal(cel_send(client, call, first, NULL), 0);
@@ -108,7 +81,7 @@ static void each_sending_is_a_task_of_its_own(void **state)
 static void options_travel_in_the_message(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_call *call = cel_call_new("a.b");
     cel_call_id(call, "my-id");
     cel_call_queue(call, "mail");
@@ -147,7 +120,7 @@ static void options_travel_in_the_message(void **state)
 static void a_key_prefix_stands_before_the_queue(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client("shop:");
+    struct cel_client *client = open_client((struct cel_client_options){.key_prefix = "shop:"});
     struct cel_call *call = cel_call_new("a.b");
     assert_int_equal(cel_send(client, call, NULL, NULL), 0);
     assert_length("shop:celery", 1);
@@ -167,7 +140,7 @@ static void assert_order(const char *index, const char *id)
 static void ten_thousand_calls_go_in_bulk_and_in_order(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_call **calls = mem_array(BULK, sizeof(*calls));
     char(*ids)[CEL_ID_SIZE] = mem_array(BULK, sizeof(*ids));
     assert_true(calls && ids);
@@ -199,7 +172,7 @@ static void ten_thousand_calls_go_in_bulk_and_in_order(void **state)
 static void one_bad_call_keeps_all_of_a_bulk_back(void **state)
 {
     (void)state;
-    struct cel_client *client = open_client(NULL);
+    struct cel_client *client = open_client((struct cel_client_options){0});
     struct cel_call *calls[] = {cel_call_new("a.b"), cel_call_new("a.b")};
     cel_call_priority(calls[1], 99);
     size_t sent = 7;
@@ -265,5 +238,5 @@ int main(void)
         cmocka_unit_test_setup(one_bad_call_keeps_all_of_a_bulk_back, empty),
         cmocka_unit_test_setup(threads_have_handles_of_their_own, empty),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start_server, stop_server);
 }
