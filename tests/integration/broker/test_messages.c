@@ -243,6 +243,21 @@ static void another_state_is_overwritten(void **state)
     assert_non_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "FAILURE"));
 }
 
+static void something_else_in_the_results_place_goes(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed;
+    push_text(rig, QUEUE, 0, "one");
+    claim_into(rig, QUEUE, 1, &claimed);
+    server_says(rig, "LPUSH celery-task-meta-id-1 x");
+    struct broker_completion completion = completion_of(&claimed, 0);
+    completion.result_id = STR("id-1");
+    completion.result_document = STR("{\"status\": \"FAILURE\"}");
+    assert_int_equal(complete(rig, &completion), 0);
+    assert_non_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "FAILURE"));
+    assert_int_equal(server_number(rig, "TTL celery-task-meta-id-1"), 3600);
+}
+
 static void a_retry_without_delay_is_pushed(void **state)
 {
     struct rig *rig = *state;
@@ -661,6 +676,7 @@ int main(void)
         TEST(completing_a_lost_claim_writes_nothing),
         TEST(a_success_is_never_overwritten),
         TEST(another_state_is_overwritten),
+        TEST(something_else_in_the_results_place_goes),
         TEST(a_retry_without_delay_is_pushed),
         TEST(a_retry_is_parked_until_it_is_due),
         TEST(what_was_acknowledged_is_completed_without_a_claim),
