@@ -10,7 +10,7 @@
 
 #include <hiredis/read.h>
 
-#include "celeriac/error.h"
+#include "core/error.h"
 #include "core/mem.h"
 
 enum {

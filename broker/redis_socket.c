@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "celeriac/error.h"
+#include "core/error.h"
 #include "core/mem.h"
 
 enum { KEEPALIVE_SEC = 60 };

@@ -2,16 +2,16 @@
  * How the verbs that run in other rooms describe themselves.
  */
 #include "beat/beat.h"
+#include "child/child.h"
 #include "cli/demo.h"
 #include "cli/verbs.h"
-#include "worker/child.h"
 #include "worker/worker.h"
 
 /* The worker starts its pool processes as `celeriac worker --child`. */
 static int run_worker(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "--child"))
-        return worker_child_main();
+        return child_main();
     return worker_main(argc, argv);
 }
 

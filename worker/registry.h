@@ -4,8 +4,8 @@
  */
 #pragma once
 
+#include "child/frame.h"
 #include "core/error.h"
-#include "worker/frame.h"
 
 struct registry {
     struct frame_task *tasks; /* sorted by name; their texts stand in `texts` */

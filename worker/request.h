@@ -14,9 +14,9 @@
 #pragma once
 
 #include "broker/broker.h"
+#include "child/frame.h"
 #include "core/list.h"
 #include "message/envelope.h"
-#include "worker/frame.h"
 
 enum request_state {
     REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */

@@ -16,8 +16,8 @@
 
 #include <uv.h>
 
+#include "child/frame.h"
 #include "core/list.h"
-#include "worker/frame.h"
 #include "worker/settle.h"
 
 enum slot_state {
@@ -84,6 +84,7 @@ struct slot {
     bool has_hello;  /* of this process */
     bool fatal;      /* it ended with status 78 before its hello */
     bool gone;       /* it is dead: no more signals to that pid */
+    bool asked;      /* we wanted its end */
     bool deaf;       /* it sent nonsense: nothing more is read */
     int64_t pid;
     int64_t exit_status;

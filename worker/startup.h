@@ -4,9 +4,9 @@
  */
 #pragma once
 
+#include "child/frame.h"
 #include "core/process.h"
 #include "core/settings.h"
-#include "worker/frame.h"
 
 struct startup {
     struct settings settings;

@@ -4,9 +4,9 @@
  */
 #include <errno.h>
 
+#include "child/frame.h"
 #include "core/mem.h"
 #include "tests/fuzz/fuzz.h"
-#include "worker/frame.h"
 
 static void write_again(struct buf *buf, const struct frame *frame)
 {

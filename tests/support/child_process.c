@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "worker/child.h"
+#include "child/child.h"
 
 enum { OUTCOME_MS = 30000 };
 

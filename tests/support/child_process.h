@@ -1,14 +1,14 @@
 /*
- * A pool process without its supervisor: child_alone (worker/child.h and what it links, nothing
- * else) behind a socket pair, with the frames of worker/frame.h.
+ * A pool process without its supervisor: child_alone (child/child.h and what it links, nothing
+ * else) behind a socket pair, with the frames of child/frame.h.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "child/frame.h"
 #include "core/value.h"
-#include "worker/frame.h"
 
 struct child_process {
     pid_t pid; /* 0: gone and waited for */

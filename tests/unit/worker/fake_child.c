@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "worker/frame.h"
+#include "child/frame.h"
 
 enum { CHILD_FD = 3 };
 

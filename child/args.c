@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <math.h>
 
+#include "child/task.h"
 #include "core/json.h"
-#include "worker/child_task.h"
 
 /* The argument, or NULL with the outcome recorded. */
 static const struct cel_value *find(struct cel_task *task, const char *name)

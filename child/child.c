@@ -1,4 +1,4 @@
-#include "worker/child.h"
+#include "child/child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "child/run.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/process.h"
-#include "worker/child_run.h"
 
 enum {
     READ_BYTES = 64 * 1024,
@@ -258,7 +258,7 @@ static int run_all(struct child *child, struct buf *in)
     }
 }
 
-int worker_child_main(void)
+int child_main(void)
 {
     if (fcntl(CHILD_FD, F_SETFD, FD_CLOEXEC) < 0) {
         fputs("celeriac: --child is for the worker's own use\n", stderr);

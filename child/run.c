@@ -6,11 +6,11 @@
  *                                                                                      |
  *                   OUTCOME frame <- reset databases <- commit (result encoded first) <-+
  *
- * The return value of the function decides the kind; what was recorded (child_task.h) gives it an
+ * The return value of the function decides the kind; what was recorded (child/task.h) gives it an
  * exception. The frame is written only after the transaction is over, so a success that the
  * supervisor hears of is committed.
  */
-#include "worker/child_run.h"
+#include "child/run.h"
 
 #include <errno.h>
 #include <stdio.h>

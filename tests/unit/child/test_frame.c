@@ -1,5 +1,5 @@
 /* Frames: what is written is read again, and nothing that a broken child writes does harm. */
-#include "worker/frame.h"
+#include "child/frame.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -16,4 +16,4 @@ enum { CHILD_FD = 3 };
  * log, for a module, a setting or a database URI that cannot be used; EXIT_INTERNAL (70) when the
  * supervisor cannot be understood or told.
  */
-int worker_child_main(void);
+int child_main(void);

@@ -7,9 +7,9 @@
  */
 #include <stdlib.h>
 
+#include "child/task.h"
 #include "core/backoff.h"
 #include "core/mem.h"
-#include "worker/child_task.h"
 
 static const char own_transaction[] =
     "the task runs in a transaction of its own (.transaction); savepoints can be used";

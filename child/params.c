@@ -4,7 +4,7 @@
  * theirs (unknown ones, double ones), too many positional ones, missing positional ones, missing
  * keyword-only ones.
  */
-#include "worker/child_params.h"
+#include "child/params.h"
 
 #include <errno.h>
 

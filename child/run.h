@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "worker/child_task.h"
+#include "child/task.h"
 
 /* Runs the call and sends the outcome. 0, or -errno when the supervisor cannot be told. */
 int child_run(struct child *child, const struct frame_run *run) MUST_CHECK;

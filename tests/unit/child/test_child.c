@@ -1,5 +1,5 @@
 /* The life of a pool process: HELLO, modules and settings that cannot be used, the ways it ends. */
-#include "worker/child.h"
+#include "child/child.h"
 
 #include <errno.h>
 #include <setjmp.h>

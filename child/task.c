@@ -6,7 +6,7 @@
  * database) and taken by cel_cancelled(). The first of them that sees it tells the task, once:
  * cleaning up may sleep and use the database.
  */
-#include "worker/child_task.h"
+#include "child/task.h"
 
 #include <errno.h>
 #include <poll.h>

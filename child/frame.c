@@ -17,7 +17,7 @@
  * All text is "bin" (it may be no UTF-8), absent text is nil. The cursor's failure sticks: after
  * the first one every read gives zero, and the end is checked once.
  */
-#include "worker/frame.h"
+#include "child/frame.h"
 
 #include <errno.h>
 #include <stdlib.h>

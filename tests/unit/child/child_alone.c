@@ -1,7 +1,7 @@
 /* The child's side of worker/ by itself: it would not link if anything in it needed Redis. */
-#include "worker/child.h"
+#include "child/child.h"
 
 int main(void)
 {
-    return worker_child_main();
+    return child_main();
 }

@@ -4,10 +4,10 @@
  */
 #include <errno.h>
 
+#include "child/task.h"
 #include "core/id.h"
 #include "core/mem.h"
 #include "message/call.h"
-#include "worker/child_task.h"
 
 /* What one outcome may carry: its frame has a limit, and so has the script. */
 #define SEND_BYTES_MAX ((size_t)64 * 1024 * 1024)

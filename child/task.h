@@ -7,12 +7,12 @@
 #include <signal.h>
 
 #include "celeriac/task.h"
+#include "child/frame.h"
+#include "child/modules.h"
 #include "core/buf.h"
 #include "message/body.h"
 #include "message/envelope.h"
 #include "store/pg.h"
-#include "worker/child_modules.h"
-#include "worker/frame.h"
 
 /* A database of the configuration. */
 struct cel_db {
@@ -94,7 +94,7 @@ const char *task_keep_text(struct cel_task *task, struct str text);
 void task_sends_deinit(struct cel_task *task);
 void task_deinit(struct cel_task *task);
 
-/* --- databases (child_db.c) --------------------------------------------------------------- */
+/* --- databases (db.c) --------------------------------------------------------------- */
 
 void databases_open(struct child *child,
                     const struct frame_pair *databases,

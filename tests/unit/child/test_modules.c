@@ -1,6 +1,6 @@
 /* The table of tasks and settings, with modules that stand in this program. Loading shared objects
  * is tested in test_child.c. */
-#include "worker/child_modules.h"
+#include "child/modules.h"
 
 #include <errno.h>
 #include <setjmp.h>

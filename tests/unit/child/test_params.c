@@ -1,6 +1,6 @@
 /* Parameter lists. The expected texts are those of CPython 3.11 for a function of the same
  * signature. */
-#include "worker/child_params.h"
+#include "child/params.h"
 
 #include <errno.h>
 #include <setjmp.h>

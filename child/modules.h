@@ -5,9 +5,9 @@
 #pragma once
 
 #include "celeriac/task.h"
+#include "child/frame.h"
+#include "child/params.h"
 #include "core/error.h"
-#include "worker/child_params.h"
-#include "worker/frame.h"
 
 struct module {
     char *path;

@@ -1,4 +1,4 @@
-#include "worker/child_modules.h"
+#include "child/modules.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
