@@ -228,8 +228,8 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
     }
     dispatch->received++;
     request->claimed_mono = clock_mono();
-    if (dispatch->draining) {
-        give_back(dispatch, request);
+    if (dispatch->paused) {
+        make_ready(dispatch, request);
     } else if (request_read(request, uuid_new(fresh_tag), &err) < 0) {
         settle_undecodable(request, str_of(err.text), &request->settlement);
         log_end(request, 0);
@@ -289,7 +289,7 @@ static bool run(struct dispatch *dispatch, struct request *request)
 void dispatch_pump(struct dispatch *dispatch)
 {
     struct list *ready = in_state(dispatch, REQUEST_READY);
-    while (ready->head && pool_idle(dispatch->pool) > 0) {
+    while (!dispatch->paused && ready->head && pool_idle(dispatch->pool) > 0) {
         struct request *request = request_of(ready->head);
         if (request->envelope.expires_wall && request_is_expired(&request->envelope, clock_wall()))
             settle_fate(dispatch, request, FATE_EXPIRED);
@@ -374,6 +374,11 @@ void dispatch_give_back(struct dispatch *dispatch)
     struct list_link *link;
     while ((link = in_state(dispatch, REQUEST_READY)->tail))
         give_back(dispatch, request_of(link));
+}
+
+void dispatch_pause(struct dispatch *dispatch)
+{
+    dispatch->paused = true;
 }
 
 void dispatch_drain(struct dispatch *dispatch)

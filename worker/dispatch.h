@@ -27,7 +27,8 @@ struct dispatch {
     void *data;
     struct requests requests;
     struct completions completions;
-    bool draining; /* what comes is given back */
+    bool paused;   /* nothing is given to children any more */
+    bool draining; /* what is ready is given back */
     uint64_t received, lost;
     uint64_t ends[REQUEST_ENDS];
 };
@@ -50,7 +51,9 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
 void dispatch_pump(struct dispatch *dispatch);
 /* Gives ready calls back, in their order. */
 void dispatch_give_back(struct dispatch *dispatch);
-/* From now on everything that is not with a child is given back. */
+/* From now on nothing is given to a child: what comes is held. */
+void dispatch_pause(struct dispatch *dispatch);
+/* When no claim is under way any more, so that the order is kept: gives back all that is held. */
 void dispatch_drain(struct dispatch *dispatch);
 
 /* What the pool tells. dispatch_outcome returns how long the child had it. */

@@ -93,14 +93,14 @@ static void set_deadline(struct slot *slot, usec_t after)
 
 /* --- the end of a process -------------------------------------------------------------------- */
 
-static void obituary(const struct slot *slot, bool asked)
+static void obituary(const struct slot *slot)
 {
     const struct request *request = slot->request;
     enum log_level level = request ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
     char how[64];
     struct death death = {.exit_status = slot->exit_status, .term_signal = slot->term_signal};
     death_describe(&death, how, sizeof(how));
-    LOG_RECORD(asked ? level : LOG_LEVEL_ERROR, "Child ended", F_I64("pid", slot->pid),
+    LOG_RECORD(slot->asked ? level : LOG_LEVEL_ERROR, "Child ended", F_I64("pid", slot->pid),
                F_U64("slot", slot->number), F_C("how", how), F_I64("status", slot->exit_status),
                F_I64("signal", slot->term_signal),
                F_STR("task_id", request ? request->envelope.id : STR_NONE),
@@ -161,17 +161,16 @@ static void begin_stop(struct slot *slot, enum death_cause cause, int number);
 static void on_process_gone(uv_process_t *process, int64_t exit_status, int term_signal)
 {
     struct slot *slot = process->data;
-    bool asked = slot->state == SLOT_STOPPING;
     slot->exit_status = exit_status;
     slot->term_signal = term_signal;
     slot->gone = true;
-    if (!asked)
+    if (slot->state != SLOT_STOPPING)
         slot_set_state(slot, SLOT_STOPPING); /* an outcome that it left makes it IDLE no more */
     drain(slot);
     slot->fatal = !slot->has_hello && term_signal == 0 && exit_status == EXIT_CONFIG;
     slot->bad_starts = slot->tasks == 0 && !slot->request ? slot->bad_starts + 1 : 0;
     if (!slot->fatal)
-        obituary(slot, asked); /* a child that ends with 78 has said why */
+        obituary(slot); /* a child that ends with 78 has said why */
     bury_request(slot);
     close_handles(slot);
 }
@@ -317,8 +316,9 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         feed(slot, str_n(buf->base, (size_t)len));
     if (len >= 0)
         return;
-    uv_read_stop(stream); /* it ends, or closed its descriptor: then it is of no use any more */
-    slot_stop(slot, slot->cause);
+    /* It ends, or closed its descriptor and is of no use any more. */
+    uv_read_stop(stream);
+    begin_stop(slot, slot->cause, 0);
 }
 
 /* Reads what a dead process left in the socket. A grandchild may hold the other end open, so this
@@ -460,7 +460,7 @@ static int spawn_process(struct slot *slot, int child_fd)
 
 static void reset(struct slot *slot)
 {
-    slot->has_hello = slot->fatal = slot->gone = slot->deaf = false;
+    slot->has_hello = slot->fatal = slot->gone = slot->deaf = slot->asked = false;
     slot->pid = slot->exit_status = 0;
     slot->term_signal = 0;
     slot->peak_rss = slot->tasks = 0;
@@ -532,8 +532,10 @@ static void begin_stop(struct slot *slot, enum death_cause cause, int number)
 void slot_stop(struct slot *slot, enum death_cause cause)
 {
     bool idle = slot->state == SLOT_IDLE || (slot->state == SLOT_RETIRING && !slot->request);
-    if (slot->state != SLOT_STOPPING)
-        begin_stop(slot, cause, idle ? 0 : SIGTERM);
+    if (slot->state == SLOT_STOPPING)
+        return;
+    slot->asked = true;
+    begin_stop(slot, cause, idle ? 0 : SIGTERM);
 }
 
 void slot_retire(struct slot *slot)
@@ -595,6 +597,7 @@ static void on_hard_limit(struct slot *slot)
               F_STR("task_id", slot->request->envelope.id), F_I64("pid", slot->pid),
               F_USEC("limit", slot->request->hard_limit));
     slot->hard_mono = slot->soft_mono = USEC_NEVER;
+    slot->asked = true;
     begin_stop(slot, DEATH_HARD_LIMIT, SIGKILL);
 }
 

@@ -188,7 +188,7 @@ static void stop_warm(struct worker *worker)
     promoter_stop(&worker->promoter);
     if (limit > 0)
         uv_timer_start(&worker->stop_limit, on_stop_limit, limit / USEC_PER_MSEC, 0);
-    dispatch_drain(&worker->dispatch);
+    dispatch_pause(&worker->dispatch);
     credit_stop(&worker->credit);
     pool_stop(&worker->pool, false);
 }
@@ -334,7 +334,9 @@ static void on_first_claim(void *data)
 
 static void on_credit_stopped(void *data)
 {
-    check_stopped(data);
+    struct worker *worker = data;
+    dispatch_drain(&worker->dispatch);
+    check_stopped(worker);
 }
 
 static const struct credit_events credit_events = {
