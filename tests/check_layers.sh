@@ -32,7 +32,7 @@ violations=$(
     allow client "core message broker celeriac"
     allow child "core message store celeriac"
     allow worker "core message broker child"
-    allow beat "core message broker store celeriac"
+    allow beat "core message broker celeriac"
     allow tasks "shop"
     allow cli "core message broker store client child worker beat celeriac"
 )
