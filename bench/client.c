@@ -78,7 +78,7 @@ static void measure_latency(struct cel_client *client, int count)
         die("no memory");
     for (int i = 0; i < count; i++) {
         char id[CEL_ID_SIZE];
-        struct cel_result *result;
+        struct cel_result *result = NULL;
         double sent = now(CLOCK_REALTIME);
         if (cel_send(client, call, id, &err) || cel_result_wait(client, id, 10000, &result, &err))
             die(err.text);
