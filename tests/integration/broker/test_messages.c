@@ -469,6 +469,43 @@ static void a_step_that_redis_refuses_does_nothing(void **state)
     assert_int_equal(server_number(rig, "HLEN " IN_FLIGHT), 1);
 }
 
+/* Redis refuses what would need memory; what we hold can still be ended, and nothing is lost. */
+static void a_full_server_loses_nothing(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed, pushed = {0}, given = {0};
+    const struct broker_message message = {.queue = QUEUE, .bytes = STR("x")};
+    push_text(rig, QUEUE, 0, "one");
+    push_text(rig, QUEUE, 0, "two");
+    server_says(rig, "CONFIG SET maxmemory 1");
+    assert_int_equal(broker_push(rig->broker, &message, 1, in_seconds(5), NULL, on_done, &pushed),
+                     0);
+    rig_run(rig, &pushed);
+    claim_into(rig, QUEUE, 5, &claimed);
+    int64_t in_flight = server_number(rig, "HLEN " IN_FLIGHT);
+    assert_int_equal(
+        broker_give_back(rig->broker, &claimed.claimed[0].claim, in_seconds(5), on_done, &given),
+        0);
+    rig_run(rig, &given);
+    int parked = park(rig, &claimed.claimed[0].claim, 1);
+    int64_t still_in_flight = server_number(rig, "HLEN " IN_FLIGHT);
+    struct broker_completion completion = completion_of(&claimed, 0);
+    completion.result_id = STR("id-1");
+    completion.result_document = STR("{\"status\": \"SUCCESS\"}");
+    int completed = complete(rig, &completion);
+    server_says(rig, "CONFIG SET maxmemory 0");
+    assert_int_equal(pushed.status, CEL_E_SERVER);
+    assert_non_null(strstr(pushed.err.text, "OOM"));
+    assert_int_equal(claimed.count, 2);
+    assert_int_equal(in_flight, 2);
+    assert_int_equal(given.status, CEL_E_SERVER);
+    assert_int_equal(parked, CEL_E_SERVER);
+    assert_int_equal(still_in_flight, 2);
+    assert_int_equal(completed, 0);
+    assert_int_equal(server_number(rig, "EXISTS celery-task-meta-id-1"), 1);
+    assert_int_equal(server_number(rig, "HLEN " IN_FLIGHT), 1);
+}
+
 static void the_prefix_stands_before_every_key(void **state)
 {
     struct rig *rig = *state;
@@ -686,6 +723,7 @@ int main(void)
         TEST(burying_keeps_the_message_and_the_reason),
         TEST(the_quarantine_is_capped),
         TEST(a_step_that_redis_refuses_does_nothing),
+        TEST(a_full_server_loses_nothing),
         TEST(the_prefix_stands_before_every_key),
         TEST(declaring_leaves_kombus_binding),
         TEST(a_slot_is_fired_once),
