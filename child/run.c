@@ -137,11 +137,11 @@ static void end_cancelled(struct ending *ending, const struct cel_task *task)
 /* A message that is none of ours to run: into the quarantine. */
 static void refuse(struct ending *ending,
                    const struct cel_task *task,
+                   struct str module,
                    struct str type,
                    const struct cel_error *err)
 {
-    struct exception e = {
-        .module = STR("kombu.exceptions"), .type = type, .text = str_of(err->text)};
+    struct exception e = {.module = module, .type = type, .text = str_of(err->text)};
     end_with(ending, OUTCOME_REFUSED, task, &e);
     buf_clear(&ending->traceback);
     memcpy(ending->detail, err->text, sizeof(ending->detail));
@@ -173,7 +173,7 @@ static bool read_message(struct cel_task *task, const struct frame_run *run, str
     }
     if (r) {
         task->envelope = (struct envelope){0};
-        refuse(ending, task, STR("DecodeError"), &err);
+        refuse(ending, task, STR("kombu.exceptions"), STR("DecodeError"), &err);
     }
     return r == 0;
 }
@@ -190,15 +190,31 @@ static bool find_task(struct cel_task *task, struct ending *ending)
     return false;
 }
 
+/* What the caller wants to follow this task. Nobody here would send it, so running the task would
+ * lose it without a word. */
+static int refuse_follow_ups(const struct body *body, struct cel_error *err)
+{
+    static const char *const kinds[] = {"callbacks", "errbacks", "chain", "chord"};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (cel_value_count(cel_value_get(body->embed, kinds[i])) > 0)
+            return error_set(err, CEL_E_UNSUPPORTED,
+                             "the message has %s, which this worker does not send", kinds[i]);
+    return 0;
+}
+
 static bool read_body(struct cel_task *task, struct ending *ending)
 {
     struct cel_error err = {0};
     int r = body_decode(&task->envelope, &task->body, &err);
+    if (!r)
+        r = refuse_follow_ups(&task->body, &err);
     if (r == -ENOMEM)
         fail_memory(ending, task);
+    else if (r == CEL_E_UNSUPPORTED)
+        refuse(ending, task, STR_NONE, STR("NotImplementedError"), &err);
     else if (r)
-        refuse(ending, task, r == CEL_E_REFUSED ? STR("ContentDisallowed") : STR("DecodeError"),
-               &err);
+        refuse(ending, task, STR("kombu.exceptions"),
+               r == CEL_E_REFUSED ? STR("ContentDisallowed") : STR("DecodeError"), &err);
     return r == 0;
 }
 
