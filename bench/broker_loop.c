@@ -60,7 +60,7 @@ static struct stretch begin(void)
 static void report(const char *what, size_t count, struct stretch stretch)
 {
     double seconds = (double)(clock_mono() - stretch.start) / 1e6;
-    printf("%-36s %9.0f/s   %6.2f us each, of which %5.2f us of our CPU\n", what,
+    printf("%-38s %9.0f/s   %6.2f us each, of which %5.2f us of our CPU\n", what,
            (double)count / seconds, seconds * 1e6 / (double)count,
            (cpu_seconds() - stretch.cpu) * 1e6 / (double)count);
     fflush(stdout);
@@ -179,6 +179,70 @@ static void drain(struct bench *bench, size_t batch, size_t credit, const char *
         report(line, bench->count, stretch);
 }
 
+/* --- idle: each message finds us waiting --------------------------------------------------------
+ */
+
+static void wait_for_one(struct bench *bench);
+
+static void on_idle_pushed(void *data, int status, const struct cel_error *err)
+{
+    if (status)
+        give_up(data, status, err);
+}
+
+static void on_idle_completed(void *data, int status, const struct cel_error *err)
+{
+    struct bench *bench = data;
+    if (status)
+        give_up(bench, status, err);
+    else if (++bench->done == bench->count)
+        uv_stop(&bench->loop);
+    else
+        wait_for_one(bench);
+}
+
+static void on_idle_claimed(void *data,
+                            int status,
+                            const struct broker_claimed *claimed,
+                            size_t count,
+                            const struct cel_error *err)
+{
+    struct bench *bench = data;
+    if (!status && count)
+        status = broker_ack(bench->broker, &claimed[0].claim, soon(), on_idle_completed, bench);
+    if (status || !count)
+        give_up(bench, status, err);
+}
+
+static void on_woken(void *data, int status, const struct cel_error *err)
+{
+    struct bench *bench = data;
+    if (!status)
+        status = broker_claim(bench->broker, QUEUE, 1, soon(), on_idle_claimed, bench);
+    if (status)
+        give_up(bench, status, err);
+}
+
+static void wait_for_one(struct bench *bench)
+{
+    static const struct broker_message message = {.queue = {"bench", 5}, .bytes = {"x", 1}};
+    int status = broker_wait(bench->broker, QUEUE, on_woken, bench);
+    if (!status)
+        status = broker_push(bench->broker, &message, 1, soon(), NULL, on_idle_pushed, bench);
+    if (status)
+        give_up(bench, status, NULL);
+}
+
+static void wake_up(struct bench *bench)
+{
+    bench->done = 0;
+    struct stretch stretch = begin();
+    wait_for_one(bench);
+    uv_run(&bench->loop, UV_RUN_DEFAULT);
+    if (!bench->failed)
+        report("wait, push, claim, ack, one at a time", bench->count, stretch);
+}
+
 static void measure(struct bench *bench)
 {
     static const struct {
@@ -194,6 +258,7 @@ static void measure(struct bench *bench)
     bench->count = all / 10;
     fill(bench, 1, "push, one by one");
     drain(bench, 64, 128, "(emptying)");
+    wake_up(bench);
     for (size_t i = 0; i < ARRAY_SIZE(drains) && !bench->failed; i++) {
         bench->count = drains[i].batch == 1 ? all / 10 : all;
         fill(bench, bench->count < 1000 ? bench->count : 1000, "push, 1000 at once");

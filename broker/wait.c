@@ -4,7 +4,8 @@
  *
  *     wait      every list that is not armed is armed: a BLMOVE is sent
  *     armed     answered with nil after some seconds: armed again, as long as somebody waits
- *     staged    answered with a message: the waiter is told, the other lists are unblocked
+ *     staged    answered with a message: the waiter is told; the other lists stay armed for some
+ *               milliseconds, for a waiter who soon waits again, and then are unblocked
  *     cancel    all lists are unblocked; the waiter is told when the last has answered
  *
  * A list is unblocked by CLIENT UNBLOCK on the main connection, in front of whatever the waiter
@@ -21,6 +22,7 @@
 
 #define SERVER_WAIT    (5 * USEC_PER_SEC)
 #define SERVER_SLACK   (3 * USEC_PER_SEC)
+#define STAY_ARMED     (5 * USEC_PER_MSEC)
 #define UNBLOCK_WITHIN USEC_PER_SEC
 #define UNBLOCK_FIRST  USEC_PER_MSEC       /* before an UNBLOCK is sent again; doubled each time */
 #define COMMAND_WITHIN (10 * USEC_PER_SEC) /* long: a miss would cost the main connection */
@@ -111,7 +113,7 @@ static void end(struct wait *wait, int status, const struct cel_error *err)
     wait->cb = NULL;
     wait->is_cancelled = false;
     if (!wait->is_unblocking && wait_is_armed(wait) && !wait->broker->is_closing)
-        start_unblocking(wait);
+        turn_alarm(&wait->broker->turn, &wait->alarm, clock_mono() + STAY_ARMED);
     cb(wait->data, status, err);
 }
 
@@ -124,7 +126,9 @@ static void end_cancelled(struct wait *wait)
 static void on_alarm(struct turn_alarm *alarm)
 {
     struct wait *wait = container_of(alarm, struct wait, alarm);
-    if (wait_is_armed(wait))
+    if (wait_is_armed(wait) && !wait->is_unblocking)
+        start_unblocking(wait);
+    else if (wait_is_armed(wait))
         unblock(wait);
     else if (wait->is_cancelled)
         end_cancelled(wait);

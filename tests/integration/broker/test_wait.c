@@ -79,6 +79,7 @@ static void staged_messages_are_claimed_first(void **state)
     wait_until_blocked(rig, 4);
     push_text(rig, QUEUE, 9, "late but staged");
     rig_run(rig, &outcome);
+    wait_until_blocked(rig, 0);
     push_text(rig, QUEUE, 0, "urgent");
     claim_into(rig, QUEUE, 5, &claimed);
     assert_int_equal(claimed.count, 2);
@@ -175,6 +176,28 @@ static void what_races_is_put_back(void **state)
     assert_int_equal(server_number(rig, "LLEN celery") + server_number(rig, "LLEN celery\x06\x16"
                                                                             "3"),
                      1);
+}
+
+/* Who waits again at once finds the other lists still armed. */
+static void lists_stay_armed_for_the_next_wait(void **state)
+{
+    enum { ROUNDS = 100 };
+    struct rig *rig = *state;
+    struct outcome outcome, claimed;
+    server_says(rig, "CONFIG RESETSTAT");
+    for (int i = 0; i < ROUNDS; i++) {
+        start_wait(rig, &outcome);
+        push_text(rig, QUEUE, 0, "x");
+        if (!outcome.calls)
+            rig_run(rig, &outcome);
+        assert_int_equal(outcome.status, 0);
+        claim_into(rig, QUEUE, 1, &claimed);
+        assert_int_equal(claimed.count, 1);
+    }
+    const char *calls = strstr(server_says(rig, "INFO commandstats"), "blmove:calls=");
+    assert_non_null(calls);
+    assert_in_range(atoi(calls + strlen("blmove:calls=")), ROUNDS, 4 * ROUNDS - 4);
+    wait_until_blocked(rig, 0);
 }
 
 static void a_wait_outlives_the_servers_own_limit(void **state)
@@ -342,6 +365,7 @@ int main(void)
         TEST(cancelling_at_once_works_too),
         TEST(a_message_that_comes_while_cancelling_is_not_lost),
         TEST(what_races_is_put_back),
+        TEST(lists_stay_armed_for_the_next_wait),
         TEST(a_wait_outlives_the_servers_own_limit),
         TEST(a_restart_ends_the_wait_and_the_next_one_works),
         TEST(a_silent_server_ends_the_wait),
