@@ -1,6 +1,6 @@
 /*
- * An intrusive doubly linked list that counts. A link is in at most one list; links that are in none
- * are zeroed. The owner embeds `struct list_link` and finds itself with container_of.
+ * An intrusive doubly linked list that counts. A link is in at most one list; links that are in
+ * none are zeroed. The owner embeds `struct list_link` and finds itself with container_of.
  */
 #pragma once
 
