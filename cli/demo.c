@@ -338,7 +338,7 @@ int demo_main(int argc, char **argv)
         rc ? 0 : demo_summary(&demo.figures, demo_count_mails(demo.mails), demo.database_url, &err);
     if (rc || adds_up < 0) {
         fprintf(stderr, "\nceleriac demo: %s\n", err.text);
-        return interrupted ? 128 + interrupted : process_exit_status(err.code);
+        return interrupted ? 128 + interrupted : (int)process_exit_status(err.code);
     }
     print_what_next(&demo);
     return adds_up ? EXIT_OK : EXIT_FAILED;
