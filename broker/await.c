@@ -152,8 +152,7 @@ static void on_subscribed(struct redis_request *request,
         get(await);
 }
 
-/* --- the subscriber
- * ------------------------------------------------------------------------------- */
+/* --- the subscriber ------------------------------------------------------------------- */
 
 static void on_push(void *data, const struct redis_reply *push)
 {
@@ -216,8 +215,7 @@ static int connect_subscriber(struct broker *broker)
                : broker_connect(broker, &broker->result_url, options, &broker->subscriber);
 }
 
-/* --- the await
- * -------------------------------------------------------------------------------------- */
+/* --- the await ------------------------------------------------------------------------ */
 
 static void plan_look(struct await *await)
 {

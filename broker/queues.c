@@ -186,8 +186,7 @@ static int take_stats(struct look_op *op, const struct redis_reply *reply)
     return 0;
 }
 
-/* --- steps
- * ---------------------------------------------------------------------------------------- */
+/* --- steps ---------------------------------------------------------------------------- */
 
 static int format_scan(struct look_op *op, struct str cursor)
 {
@@ -326,8 +325,7 @@ int broker_queues(struct broker *broker,
     return 0;
 }
 
-/* --- purging
- * -------------------------------------------------------------------------------------- */
+/* --- purging -------------------------------------------------------------------------- */
 
 struct purge_op {
     struct redis_request request;

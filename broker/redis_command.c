@@ -32,7 +32,7 @@ static const struct redis_script scripts[] = {
 #include "embedded_scripts.inc"
 };
 
-/* --- writing bytes ---------------------------------------------------------------------------- */
+/* --- writing bytes -------------------------------------------------------------------- */
 
 static size_t write_head(char *at, char kind, size_t number)
 {
@@ -351,8 +351,7 @@ int redis_command_unstage(struct redis_request *request, const struct queue_keys
     return finish(request, &buf);
 }
 
-/* --- what becomes of a claim
- * ---------------------------------------------------------------------- */
+/* --- what becomes of a claim ---------------------------------------------------------- */
 
 static void
 add_delayed_head(struct buf *buf, const struct queue_keys *keys, const struct broker_claim *claim)
@@ -516,8 +515,7 @@ int redis_command_promote(struct redis_request *request,
     return finish(request, &buf);
 }
 
-/* --- results
- * -------------------------------------------------------------------------------------- */
+/* --- results -------------------------------------------------------------------------- */
 
 int redis_command_store(struct redis_request *request,
                         const struct key_space *space,
@@ -583,8 +581,7 @@ bool redis_push_message(const struct redis_reply *push,
     return true;
 }
 
-/* --- looking
- * -------------------------------------------------------------------------------------- */
+/* --- looking -------------------------------------------------------------------------- */
 
 int redis_command_scan(struct redis_request *request,
                        const struct key_space *space,

@@ -64,7 +64,7 @@ void redis_request_deinit(struct redis_request *request)
     request->bytes = NULL;
 }
 
-/* --- states ---------------------------------------------------------------------------------- */
+/* --- states --------------------------------------------------------------------------- */
 
 static void set_alarm(struct redis_connection *c)
 {
@@ -172,7 +172,7 @@ static void refused(struct redis_connection *c, int code, struct str words)
     tell_all(&waiting, code, &err);
 }
 
-/* --- connecting ------------------------------------------------------------------------------- */
+/* --- connecting ----------------------------------------------------------------------- */
 
 static const struct redis_socket_events events;
 
@@ -325,7 +325,7 @@ static void on_hello_reply(struct redis_connection *c, const struct redis_reply 
         enter_hello_step(c);
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------------------- */
 
 static void on_load_reply(struct redis_request *request,
                           int status,
@@ -418,7 +418,7 @@ static void on_drained(void *owner)
     write_waiting(owner);
 }
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------------------- */
 
 static bool is_lost_script(const struct redis_request *request, const struct redis_reply *reply)
 {
@@ -483,7 +483,7 @@ static const struct redis_socket_events events = {
     .closed = on_socket_closed,
 };
 
-/* --- deadlines -------------------------------------------------------------------------------- */
+/* --- deadlines ------------------------------------------------------------------------ */
 
 static bool any_overdue(const struct list *requests, usec_t now, usec_t *earliest)
 {
@@ -554,7 +554,7 @@ static void on_alarm(struct turn_alarm *alarm)
     set_alarm(c);
 }
 
-/* --- from outside ----------------------------------------------------------------------------- */
+/* --- from outside --------------------------------------------------------------------- */
 
 int redis_connection_new(const struct redis_connection_options *options,
                          uv_loop_t *loop,

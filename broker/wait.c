@@ -23,6 +23,7 @@
 #define SERVER_WAIT    (5 * USEC_PER_SEC)
 #define SERVER_SLACK   (3 * USEC_PER_SEC)
 #define STAY_ARMED     (5 * USEC_PER_MSEC)
+#define DOUBT_FOR      (60 * USEC_PER_SEC)
 #define UNBLOCK_WITHIN USEC_PER_SEC
 #define UNBLOCK_FIRST  USEC_PER_MSEC       /* before an UNBLOCK is sent again; doubled each time */
 #define COMMAND_WITHIN (10 * USEC_PER_SEC) /* long: a miss would cost the main connection */
@@ -32,6 +33,7 @@ struct wait_list {
     struct wait *wait;
     struct redis_connection *connection;
     bool is_armed;
+    bool is_left_over; /* armed for an earlier wait */
 };
 
 struct wait {
@@ -42,7 +44,8 @@ struct wait {
     bool is_unblocking;
     usec_t unblock_until_mono, unblock_pause;
     bool is_cancelled;
-    broker_done_fn *cb; /* NULL: nobody waits */
+    usec_t doubt_until_mono; /* a lost connection may have staged something late */
+    broker_done_fn *cb;      /* NULL: nobody waits */
     void *data;
 };
 
@@ -147,8 +150,8 @@ static void put_back(struct wait *wait)
         redis_connection_send(wait->broker->main, request);
 }
 
-/* --- arming
- * --------------------------------------------------------------------------------------- */
+/* --- arming ------------------------------------------------------------------------------------
+ */
 
 static int arm(struct wait_list *list)
 {
@@ -160,6 +163,7 @@ static int arm(struct wait_list *list)
     if (status)
         return status;
     list->is_armed = true;
+    list->is_left_over = false;
     list->request.deadline_mono = USEC_NEVER; /* until there is a connection */
     list->request.answer_within = SERVER_WAIT + SERVER_SLACK;
     wait->queue->maybe_staged = true;
@@ -176,9 +180,18 @@ static void rearm(struct wait_list *list)
             end_cancelled(wait);
         return;
     }
+    if (clock_mono() < wait->doubt_until_mono)
+        put_back(wait);
     int status = arm(list);
     if (status)
         end(wait, status, &err);
+}
+
+/* The waiter is told once that connections are lost: those of an earlier wait are armed anew. */
+static bool ends_wait(const struct wait_list *list, int status, bool is_staged)
+{
+    bool is_old_loss = status == CEL_E_UNCERTAIN && list->is_left_over && !list->wait->is_cancelled;
+    return is_staged || (status && !is_old_loss);
 }
 
 static void on_answer(struct redis_request *request,
@@ -193,18 +206,20 @@ static void on_answer(struct redis_request *request,
     list->is_armed = false;
     if (is_staged || status)
         wait->queue->maybe_staged = true;
+    if (status)
+        wait->doubt_until_mono = clock_mono() + DOUBT_FOR;
     if (!wait->cb) {
         if (is_staged && !wait->broker->is_closing)
             put_back(wait);
-    } else if (is_staged || status) {
+    } else if (ends_wait(list, status, is_staged)) {
         end(wait, status, err);
     } else {
         rearm(list);
     }
 }
 
-/* --- from outside
- * ----------------------------------------------------------------------------------- */
+/* --- from outside ------------------------------------------------------------------------------
+ */
 
 static int new_wait(struct broker *broker, struct broker_queue *queue)
 {
@@ -245,8 +260,10 @@ int broker_wait(struct broker *broker, struct str name, broker_done_fn *cb, void
     struct wait *wait = queue->wait;
     if (wait->cb)
         return -EBUSY;
-    for (unsigned i = 0; i < STEP_COUNT && !status; i++)
+    for (unsigned i = 0; i < STEP_COUNT && !status; i++) {
+        wait->lists[i].is_left_over = wait->lists[i].is_armed;
         status = arm(&wait->lists[i]);
+    }
     if (status) {
         start_unblocking(wait);
         return status;

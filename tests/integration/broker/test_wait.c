@@ -223,18 +223,65 @@ static void a_restart_ends_the_wait_and_the_next_one_works(void **state)
     rig_run(rig, &outcome);
     assert_int_equal(outcome.status, CEL_E_UNCERTAIN);
     assert_true(redis_server_start(&rig->server));
-    int failures = 0;
     start_wait(rig, &outcome);
-    rig_spend(rig, 0.5);
-    while (outcome.calls && failures++ < 4) { /* the other lists' connections ended as well */
-        assert_int_equal(outcome.status, CEL_E_UNCERTAIN);
-        start_wait(rig, &outcome);
-        rig_spend(rig, 0.5);
-    }
     wait_until_blocked(rig, 4);
+    assert_int_equal(outcome.calls, 0);
     push_text(rig, QUEUE, 0, "one");
     rig_run(rig, &outcome);
     assert_int_equal(outcome.status, 0);
+}
+
+struct waiter {
+    struct rig *rig;
+    int failures;
+    struct outcome outcome;
+};
+
+static void on_wait_again(void *data, int status, const struct cel_error *err)
+{
+    struct waiter *waiter = data;
+    if (status != CEL_E_UNCERTAIN) {
+        on_done(&waiter->outcome, status, err);
+        return;
+    }
+    waiter->failures++;
+    status = broker_wait(waiter->rig->broker, QUEUE, on_wait_again, waiter);
+    if (status)
+        on_done(&waiter->outcome, status, NULL);
+}
+
+static void who_waits_again_at_once_is_told_once(void **state)
+{
+    struct rig *rig = *state;
+    struct waiter waiter = {.rig = rig};
+    assert_int_equal(broker_wait(rig->broker, QUEUE, on_wait_again, &waiter), 0);
+    wait_until_blocked(rig, 4);
+    for (int round = 1; round <= 3; round++) {
+        redis_server_stop(&rig->server, SIGKILL);
+        rig_spend(rig, 0.1);
+        assert_true(redis_server_start(&rig->server));
+        wait_until_blocked(rig, 4);
+        assert_int_equal(waiter.failures, round);
+    }
+    push_text(rig, QUEUE, 9, "one");
+    rig_run(rig, &waiter.outcome);
+    assert_int_equal(waiter.outcome.status, 0);
+}
+
+/* Nobody claims and nobody else looks: the wait itself finds what was staged behind its back. */
+static void what_was_staged_late_wakes_the_next_wait(void **state)
+{
+    struct rig *rig = *state;
+    struct waiter waiter = {.rig = rig};
+    assert_int_equal(broker_wait(rig->broker, QUEUE, on_wait_again, &waiter), 0);
+    wait_until_blocked(rig, 4);
+    server_says(rig, "CLIENT KILL TYPE normal");
+    rig_spend(rig, 0.1);
+    wait_until_blocked(rig, 4);
+    assert_int_equal(waiter.failures, 1);
+    server_says(rig, "LPUSH " STAGING " late");
+    rig_run(rig, &waiter.outcome);
+    assert_int_equal(waiter.outcome.status, 0);
 }
 
 /* A server that is stopped does not answer in the time that BLMOVE was given. */
@@ -368,6 +415,8 @@ int main(void)
         TEST(lists_stay_armed_for_the_next_wait),
         TEST(a_wait_outlives_the_servers_own_limit),
         TEST(a_restart_ends_the_wait_and_the_next_one_works),
+        TEST(who_waits_again_at_once_is_told_once),
+        TEST(what_was_staged_late_wakes_the_next_wait),
         TEST(a_silent_server_ends_the_wait),
         TEST(a_queue_has_one_wait),
         TEST(unstaging_restores_the_order),
