@@ -1,7 +1,8 @@
 /*
  * The payment gateway, as an order sees it. This one keeps its books nowhere and answers by rule,
- * so that a demonstration can be repeated; a real one is an HTTP call with the same three answers. It
- * would also be told of orders that end cancelled, to give back what a lost transaction had taken.
+ * so that a demonstration can be repeated; a real one is an HTTP call with the same three answers.
+ * It would also be told of orders that end cancelled, to give back what a lost transaction had
+ * taken.
  */
 #pragma once
 
