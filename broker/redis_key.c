@@ -14,7 +14,7 @@
 #define BINDING   "_kombu.binding."
 #define RESULT    "celery-task-meta-"
 
-/* --- writing -------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void add_step(struct buf *buf, unsigned step)
 {
@@ -148,7 +148,7 @@ void queue_keys_deinit(struct queue_keys *keys)
     *keys = (struct queue_keys){.memory = NULL};
 }
 
-/* --- reading -------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 struct str key_binding_queue(struct str member)
 {

@@ -30,7 +30,7 @@ static void on_soft_limit(int number)
     cancel_flag = PG_CANCEL_WANTED;
 }
 
-/* --- the socket --------------------------------------------------------------------------- */
+/* --- the socket ------------------------------------------------------------------------------- */
 
 static int wait_for(int fd, short events)
 {
@@ -107,7 +107,7 @@ read_frame(int fd, struct buf *in, struct frame *ret, size_t *ret_len, struct ce
     }
 }
 
-/* --- beginning ---------------------------------------------------------------------------- */
+/* --- beginning -------------------------------------------------------------------------------- */
 
 static void set_signals(void)
 {
@@ -195,7 +195,7 @@ static void child_deinit(struct child *child)
     buf_deinit(&child->out);
 }
 
-/* --- the loop ----------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static int lost_supervisor(const struct cel_error *err)
 {

@@ -14,7 +14,7 @@
 static const char own_transaction[] =
     "the task runs in a transaction of its own (.transaction); savepoints can be used";
 
-/* --- life --------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 void databases_open(struct child *child,
                     const struct frame_pair *databases,
@@ -44,7 +44,7 @@ void databases_close(struct child *child)
     child->database_count = 0;
 }
 
-/* --- errors ------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static bool has_class(const char *sqlstate, const char *class)
 {
@@ -127,7 +127,7 @@ static int refuse_own(struct cel_db *db)
     return task_record(db->task, BY_DATABASE, RECORDED_FAIL, "RuntimeError", own_transaction);
 }
 
-/* --- connections -------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 static struct cel_db *find(struct cel_task *task, const char *name)
 {
@@ -161,7 +161,7 @@ struct cel_db *cel_db(struct cel_task *task)
     return cel_db_named(task, "default");
 }
 
-/* --- statements --------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 int cel_query(struct cel_db *db,
               const char *sql,
@@ -227,7 +227,7 @@ const char *cel_db_sqlstate(struct cel_db *db)
     return pg_sqlstate(db->pg);
 }
 
-/* --- around a task ------------------------------------------------------------------------ */
+/* --- around a task ---------------------------------------------------------------------------- */
 
 int databases_begin(struct cel_task *task)
 {

@@ -26,7 +26,7 @@
 
 #include "core/mem.h"
 
-/* --- writing ------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 enum { SETUP_FIELDS = 9, PAIR_FIELDS = 3, HELLO_FIELDS = 4, TASK_FIELDS = 12 };
 enum { RUN_FIELDS = 4, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 11, SEND_FIELDS = 3 };
@@ -199,7 +199,7 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
     finish(&w);
 }
 
-/* --- reading ------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 struct block { /* one array of a decoded frame */
     struct block *next;

@@ -45,7 +45,7 @@ void modules_deinit(struct modules *modules)
     *modules = (struct modules){0};
 }
 
-/* --- one module --------------------------------------------------------------------------- */
+/* --- one module ------------------------------------------------------------------------------- */
 
 static int refuse_task(const struct cel_task_def *def, struct cel_error *err, const char *why)
 {
@@ -209,7 +209,7 @@ int modules_load(struct modules *modules, const char *path, struct cel_error *er
     return modules_add(modules, path, tasks, dlsym(object, "cel_module_settings"), err);
 }
 
-/* --- all modules -------------------------------------------------------------------------- */
+/* --- all modules ------------------------------------------------------------------------------ */
 
 static int by_name(const void *a, const void *b)
 {

@@ -12,7 +12,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 
-/* --- parsing ------------------------------------------------------------------------------ */
+/* --- parsing ---------------------------------------------------------------------------------- */
 
 struct parser {
     struct params *params;
@@ -185,7 +185,7 @@ struct params *params_free(struct params *params)
     return NULL;
 }
 
-/* --- texts -------------------------------------------------------------------------------- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 static int type_error(struct cel_error *err, struct str function, const struct buf *rest)
 {
@@ -250,7 +250,7 @@ too_many(const struct params_bound *bound, size_t given, struct str function, st
     return type_error(err, function, &buf);
 }
 
-/* --- binding ------------------------------------------------------------------------------ */
+/* --- binding ---------------------------------------------------------------------------------- */
 
 static size_t min_size(size_t a, size_t b)
 {

@@ -51,7 +51,7 @@ static void ending_deinit(struct ending *ending)
     mem_free(ending->sends);
 }
 
-/* --- exceptions --------------------------------------------------------------------------- */
+/* --- exceptions ------------------------------------------------------------------------------- */
 
 struct exception {
     struct str module; /* absent: builtins, or ours */
@@ -147,7 +147,7 @@ static void refuse(struct ending *ending,
     memcpy(ending->detail, err->text, sizeof(ending->detail));
 }
 
-/* --- before the function ------------------------------------------------------------------ */
+/* --- before the function ---------------------------------------------------------------------- */
 
 static int read_upgraded(struct cel_task *task, struct str bytes, struct cel_error *err)
 {
@@ -233,7 +233,7 @@ static bool bind(struct cel_task *task, struct ending *ending)
     return r == 0;
 }
 
-/* --- after the function ------------------------------------------------------------------- */
+/* --- after the function ----------------------------------------------------------------------- */
 
 static void
 end_recorded(struct ending *ending, const struct cel_task *task, enum frame_outcome_kind kind)
@@ -385,7 +385,7 @@ static void run_function(struct cel_task *task, struct ending *ending)
     conclude_databases(ending, task);
 }
 
-/* --- the frame ---------------------------------------------------------------------------- */
+/* --- the frame -------------------------------------------------------------------------------- */
 
 /* [[["<id>", null], null], ...] */
 static int gather_sends(struct ending *ending, const struct cel_task *task)

@@ -20,7 +20,7 @@
 #define LONGEST_MS (INT64_C(3650) * 24 * 3600 * 1000) /* of any delay */
 enum { LOG_TEXT_MAX = 4096, REASON_MAX = 4096 };
 
-/* --- recording ---------------------------------------------------------------------------- */
+/* --- recording -------------------------------------------------------------------------------- */
 
 static int code_of(enum recorded_kind kind)
 {
@@ -98,7 +98,7 @@ void task_forget_database_error(struct cel_task *task)
         task_recorded_deinit(task);
 }
 
-/* --- outcome ------------------------------------------------------------------------------ */
+/* --- outcome ---------------------------------------------------------------------------------- */
 
 static int no_memory(struct cel_task *task)
 {
@@ -159,7 +159,7 @@ int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
     return r;
 }
 
-/* --- progress and log --------------------------------------------------------------------- */
+/* --- progress and log ------------------------------------------------------------------------- */
 
 int cel_progress(struct cel_task *task, struct cel_value *meta)
 {
@@ -200,7 +200,7 @@ void cel_log(struct cel_task *task, enum cel_log_level level, const char *format
     log_record(own, "Task says", fields);
 }
 
-/* --- the soft limit ----------------------------------------------------------------------- */
+/* --- the soft limit --------------------------------------------------------------------------- */
 
 static int tell_cancelled(struct cel_task *task)
 {
@@ -241,7 +241,7 @@ int cel_sleep_ms(struct cel_task *task, int64_t ms)
     }
 }
 
-/* --- request ------------------------------------------------------------------------------ */
+/* --- request ---------------------------------------------------------------------------------- */
 
 const char *task_keep_text(struct cel_task *task, struct str text)
 {
@@ -300,7 +300,7 @@ const char *cel_setting(struct cel_task *task, const char *name)
     return module_setting(task->registered->module, name);
 }
 
-/* --- end ---------------------------------------------------------------------------------- */
+/* --- end -------------------------------------------------------------------------------------- */
 
 void task_deinit(struct cel_task *task)
 {

@@ -94,7 +94,7 @@ const char *task_keep_text(struct cel_task *task, struct str text);
 void task_sends_deinit(struct cel_task *task);
 void task_deinit(struct cel_task *task);
 
-/* --- databases (db.c) --------------------------------------------------------------- */
+/* --- databases (db.c) ------------------------------------------------------------------------- */
 
 void databases_open(struct child *child,
                     const struct frame_pair *databases,

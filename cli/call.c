@@ -24,7 +24,7 @@ struct request {
     struct cel_value *args, *kwargs, *headers;
 };
 
-/* --- values ---------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 /* JSON when `word` is JSON, else text; NULL for text that is not UTF-8. */
 static struct cel_value *value_of(const char *word)
@@ -71,7 +71,7 @@ add_keyword(struct request *request, struct str name, const char *word, struct c
     return set_once(request->kwargs, buf_str(&key), word, err);
 }
 
-/* --- the verb's own options ------------------------------------------------------------------ */
+/* --- the verb's own options ------------------------------------------------------------------- */
 
 static int take_duration(const char *flag, const char *value, usec_t *ret, struct cel_error *err)
 {
@@ -224,7 +224,7 @@ static const struct verb_flag flags[] = {
     {"wait", "[=TIME]", take_wait, "Wait for the result, at most so long (or --timeout); print it"},
 };
 
-/* --- the call -------------------------------------------------------------------------------- */
+/* --- the call --------------------------------------------------------------------------------- */
 
 /* Sorts what is left of the command line. *ret_name stays NULL when there is no name. */
 static int take_words(struct request *request,

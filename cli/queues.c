@@ -10,7 +10,7 @@
 #include "core/mem.h"
 #include "message/envelope.h"
 
-/* --- the names ------------------------------------------------------------------------------- */
+/* --- the names -------------------------------------------------------------------------------- */
 
 struct names {
     struct str *items;
@@ -44,7 +44,7 @@ static void names_of(struct names *names, const struct verb_context *context)
     }
 }
 
-/* --- queues ---------------------------------------------------------------------------------- */
+/* --- queues ----------------------------------------------------------------------------------- */
 
 static const struct table_column columns[] = {
     {"queue", "name", false},     {"waiting", "waiting", true}, {"in flight", "in_flight", true},
@@ -162,7 +162,7 @@ const struct verb queues_verb = {
     .ok = "listed",
 };
 
-/* --- purge ----------------------------------------------------------------------------------- */
+/* --- purge ------------------------------------------------------------------------------------ */
 
 struct purge {
     bool force, delayed;

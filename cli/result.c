@@ -7,7 +7,7 @@
 #include "cli/verbs.h"
 #include "core/json.h"
 
-/* --- printing -------------------------------------------------------------------------------- */
+/* --- printing --------------------------------------------------------------------------------- */
 
 void result_add_value(struct buf *buf, const struct cel_value *value)
 {
@@ -100,7 +100,7 @@ int result_exit_status(const struct cel_result *result)
     return failed || !cel_result_document(result) ? EXIT_FAILED : EXIT_OK;
 }
 
-/* --- the verb -------------------------------------------------------------------------------- */
+/* --- the verb --------------------------------------------------------------------------------- */
 
 struct request {
     bool wait;

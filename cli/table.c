@@ -11,7 +11,7 @@
 #define GAP         "  "
 #define REPLACEMENT "\xef\xbf\xbd"
 
-/* --- text ------------------------------------------------------------------------------------ */
+/* --- text ------------------------------------------------------------------------------------- */
 
 /* One character of UTF-8, read in a locale of our own: the user's may know no UTF-8. Returns its
  * length, 0 at bytes that are none. */
@@ -108,7 +108,7 @@ void text_add_duration(struct buf *buf, usec_t duration)
         buf_addf(buf, "%" PRIu64 "d %02" PRIu64 "h", s / 86400, s / 3600 % 24);
 }
 
-/* --- colour ---------------------------------------------------------------------------------- */
+/* --- colour ----------------------------------------------------------------------------------- */
 
 bool output_has_colour(FILE *out)
 {
@@ -132,7 +132,7 @@ const char *output_tint_end(enum table_tint tint, bool colour)
     return colour && tint != TINT_PLAIN ? "\x1b[0m" : "";
 }
 
-/* --- table ----------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 void table_init(struct table *table, const struct table_column *columns, size_t column_count)
 {

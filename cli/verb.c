@@ -10,7 +10,7 @@
 
 enum { HELP_COLUMN = 30 };
 
-/* --- errors ---------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static const struct {
     enum exit_status status;
@@ -49,7 +49,7 @@ int verb_misused(const struct verb *verb, const char *format, ...)
     return EXIT_USAGE;
 }
 
-/* --- help ------------------------------------------------------------------------------------ */
+/* --- help ------------------------------------------------------------------------------------- */
 
 static void add_flag(struct buf *buf, const struct verb_flag *flag)
 {
@@ -102,7 +102,7 @@ void verb_help(const struct verb *verb, FILE *out)
     fputs(buf.ptr, out);
 }
 
-/* --- flags and settings ---------------------------------------------------------------------- */
+/* --- flags and settings ----------------------------------------------------------------------- */
 
 static const struct verb_flag *find_flag(const struct verb *verb, struct str name)
 {

@@ -1,7 +1,7 @@
 /*
  * Time in microseconds. Deadlines are on the monotonic clock (`_mono`), calendar times on the wall
  * clock (`_wall`, since 1970 UTC); durations bare. Both clocks can be replaced in tests.
- * ISO 8601 text as Celery writes and reads it (celery-wire: "Times").
+ * ISO 8601 text as Celery writes and reads it (docs/protocol.md).
  */
 #pragma once
 

@@ -30,7 +30,7 @@
 #define LOCK_WAIT      "10min"
 #define NUMBER_MIN_LEN ((size_t)4)
 
-/* --- the folder ------------------------------------------------------------------------------ */
+/* --- the folder ------------------------------------------------------------------------------- */
 
 const char *migration_state_name(enum migration_state state)
 {
@@ -231,7 +231,7 @@ int migration_set_read(const char *name,
     return 0;
 }
 
-/* --- the database ---------------------------------------------------------------------------- */
+/* --- the database ----------------------------------------------------------------------------- */
 
 static void rows_free(struct cel_rows **rows)
 {

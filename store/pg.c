@@ -51,7 +51,7 @@ struct pg {
     size_t statements_done; /* of what was sent last */
 };
 
-/* --- text and errors ---------------------------------------------------------------------- */
+/* --- text and errors -------------------------------------------------------------------------- */
 
 /* Adds text of libpq or the server on one line, the password replaced. */
 static void add_clean(struct buf *buf, const struct pg *pg, const char *text)
@@ -142,7 +142,7 @@ static int result_error(struct pg *pg, const PGresult *result, struct cel_error 
     return set_error(pg, is_transient(sqlstate) ? PG_E_TRANSIENT : PG_E_FAILED, err, text);
 }
 
-/* --- waiting ------------------------------------------------------------------------------ */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 struct wait {
     usec_t deadline_mono; /* USEC_NEVER: none */
@@ -182,7 +182,7 @@ static int wait_ready(struct pg *pg, short events, struct wait wait)
     }
 }
 
-/* --- connecting --------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 /* Calls `use` for every option that `uri` gives. libpq's own sentences about a URI repeat it with
  * its password, so they are not passed on. */
@@ -401,7 +401,7 @@ int pg_connect(struct pg *pg, struct cel_error *err)
     return 0;
 }
 
-/* --- statements --------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 static int flush(struct pg *pg, struct wait wait)
 {
@@ -640,7 +640,7 @@ int pg_query(struct pg *pg,
     return *ret_rows ? 0 : set_error(pg, PG_E_TRANSIENT, err, "out of memory");
 }
 
-/* --- life --------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct pg *pg_new(const char *name, const char *uri, usec_t max_age, volatile sig_atomic_t *cancel)
 {

@@ -15,7 +15,7 @@ struct cel_rows {
     PGresult *result;
 };
 
-/* --- parameters --------------------------------------------------------------------------- */
+/* --- parameters ------------------------------------------------------------------------------- */
 
 /* Types are left to the server (0), which knows the column; only bytes say what they are. */
 static int arguments_set(struct pg_arguments *args, size_t i, const struct cel_param *param)
@@ -80,7 +80,7 @@ void pg_arguments_deinit(struct pg_arguments *args)
     *args = (struct pg_arguments){0};
 }
 
-/* --- rows --------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 struct cel_rows *pg_rows_adopt(PGresult *result)
 {

@@ -15,7 +15,7 @@
  *     ASK        it may have messages: claim from it when its turn comes
  *     WAITING    a claim found less than it wanted: the broker waits, and stages what comes
  *     UNSTAGING  every child has been at work for CREDIT_HOLD_USEC: the wait was cancelled, and
- * what it staged meanwhile goes back
+ *                what it staged meanwhile goes back
  *
  * One claim is under way at a time, and the queues take turns, so that a full queue does not
  * starve the others. After a failure nothing is claimed for a moment (back-off); children go on.
@@ -32,7 +32,7 @@
 enum { HOLD_TICK_MS = 5 };
 static const struct backoff claim_backoff = {.first = 100 * USEC_PER_MSEC, .cap = 3 * USEC_PER_SEC};
 
-/* --- the arithmetic -------------------------------------------------------------------------- */
+/* --- the arithmetic --------------------------------------------------------------------------- */
 
 void credit_meter_add(struct credit_meter *meter, usec_t run_time)
 {
@@ -71,7 +71,7 @@ size_t credit_want(size_t idle, size_t lookahead, size_t held)
     return want < CREDIT_CLAIM_MAX ? want : CREDIT_CLAIM_MAX;
 }
 
-/* --- what there is to do --------------------------------------------------------------------- */
+/* --- what there is to do ---------------------------------------------------------------------- */
 
 static struct credit_view look(struct credit *credit)
 {
@@ -110,7 +110,7 @@ static void tell_stopped(struct credit *credit)
     credit->events->on_stopped(credit->data);
 }
 
-/* --- claims ---------------------------------------------------------------------------------- */
+/* --- claims ----------------------------------------------------------------------------------- */
 
 static void await_queue(struct credit_queue *queue);
 static void unstage(struct credit_queue *queue);
@@ -189,7 +189,7 @@ static struct credit_queue *next_to_ask(struct credit *credit)
     return NULL;
 }
 
-/* --- the idle wait --------------------------------------------------------------------------- */
+/* --- the idle wait ---------------------------------------------------------------------------- */
 
 static void on_unstaged(void *data, int status, const struct cel_error *err)
 {
@@ -246,7 +246,7 @@ static void cancel_wait(struct credit_queue *queue)
     broker_wait_cancel(queue->credit->broker, queue->name);
 }
 
-/* --- what is held too long ------------------------------------------------------------------- */
+/* --- what is held too long -------------------------------------------------------------------- */
 
 static void on_hold_tick(uv_timer_t *timer)
 {
@@ -279,7 +279,7 @@ static void watch_hold(struct credit *credit)
         uv_timer_start(&credit->hold, on_hold_tick, HOLD_TICK_MS, HOLD_TICK_MS);
 }
 
-/* --- for the owner --------------------------------------------------------------------------- */
+/* --- for the owner ---------------------------------------------------------------------------- */
 
 void credit_init(struct credit *credit,
                  uv_loop_t *loop,

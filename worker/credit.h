@@ -8,7 +8,7 @@
 
 #include "broker/broker.h"
 
-/* --- the arithmetic, without a loop ---------------------------------------------------------- */
+/* --- the arithmetic, without a loop ----------------------------------------------------------- */
 
 #define CREDIT_QUICK_USEC   (2 * USEC_PER_MSEC)  /* tasks below this are claimed ahead of need */
 #define CREDIT_BACKLOG_USEC (5 * USEC_PER_MSEC)  /* worth of work that may be held ready */
@@ -27,7 +27,7 @@ size_t credit_lookahead(const struct credit_meter *meter, size_t children);
 /* How many to claim now, with `idle` children and `held` calls claimed and not given to a child. */
 size_t credit_want(size_t idle, size_t lookahead, size_t held);
 
-/* --- the claims ------------------------------------------------------------------------------ */
+/* --- the claims ------------------------------------------------------------------------------- */
 
 struct credit_view {
     size_t idle;       /* children */

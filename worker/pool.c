@@ -49,7 +49,7 @@ static void spawn(struct pool *pool, unsigned generation)
     slot_spawn(slot_new(&pool->shared, ++pool->last_number, generation));
 }
 
-/* --- deadlines: one timer -------------------------------------------------------------------- */
+/* --- deadlines: one timer --------------------------------------------------------------------- */
 
 static void on_timer(uv_timer_t *timer);
 
@@ -77,7 +77,7 @@ static void on_timer(uv_timer_t *timer)
         for_each(pool, (enum slot_state)state, tick); /* twice does no harm */
 }
 
-/* --- what the slots tell --------------------------------------------------------------------- */
+/* --- what the slots tell ---------------------------------------------------------------------- */
 
 static void retire_old(struct pool *pool, struct slot *slot)
 {
@@ -163,7 +163,7 @@ static void on_death(struct slot *slot, struct request *request, const struct de
     pool->events->on_death(pool->data, request, death);
 }
 
-/* --- replacing dead ones --------------------------------------------------------------------- */
+/* --- replacing dead ones ---------------------------------------------------------------------- */
 
 static void forsake_trial(struct pool *pool, struct slot *slot, int exit_status)
 {
@@ -235,7 +235,7 @@ static const struct slot_events slot_events = {
     .on_wake = on_wake,
 };
 
-/* --- for the owner --------------------------------------------------------------------------- */
+/* --- for the owner ---------------------------------------------------------------------------- */
 
 int pool_init(struct pool *pool,
               uv_loop_t *loop,

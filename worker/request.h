@@ -3,11 +3,14 @@
  * rules of its task, its state, and at the end what the broker shall be told about it. Owned by the
  * supervisor's table of requests; never seen by a child.
  *
- *   CLAIMED --run now--> READY --frame written--> PIPED --child has it--> RUNNING --outcome-->
- * SETTLING --> DONE |                 |   ^                      |                        | ^ | |
- * +-------recalled-------+                        +--lease lost--> ABANDONED --> DONE | +--expired,
- * given back-------------------------------------------------+
- *      +--parked, expired, buried, given back---------------------------------------------------+
+ *   CLAIMED --run now--> READY --frame written--> PIPED --child has it--> RUNNING
+ *      |                 |   ^                      |                        |
+ *      |                 |   +------recalled--------+                        | outcome, or
+ *      |                 |                                                   | process gone
+ *      |                 +--expired, given back--------+                     |
+ *      +--parked, expired, buried, given back----------+--> SETTLING <-------+
+ *                                                              |
+ *                                                              +--the broker knows--> DONE
  *
  * The policy before a run is request_decide(), a pure function; the one after it is settle.h.
  */
@@ -103,10 +106,10 @@ struct request *request_new(struct requests *requests,
 void request_set_state(struct request *request, enum request_state state);
 
 /*
- * Decodes the headers; `fresh_tag` is the delivery tag of a protocol 1 message that has none. 0, or
- * what envelope_decode says: such a message is to be buried as undecodable.
+ * Decodes the headers; a protocol 1 message is translated and gets a delivery tag if it has none.
+ * 0, or what envelope_decode says: such a message is to be buried as undecodable.
  */
-int request_read(struct request *request, struct str fresh_tag, struct cel_error *err) MUST_CHECK;
+int request_read(struct request *request, struct cel_error *err) MUST_CHECK;
 
 enum request_fate {
     FATE_RUN,

@@ -52,7 +52,7 @@ static int finish(const struct request *request, int status, struct settlement *
     return 0;
 }
 
-/* --- documents ------------------------------------------------------------------------------ */
+/* --- documents -------------------------------------------------------------------------------- */
 
 static int
 add_document(const struct request *request, const struct result *content, struct buf *buf)
@@ -126,7 +126,7 @@ int settle_progress_document(const struct request *request,
         buf);
 }
 
-/* --- after a run ---------------------------------------------------------------------------- */
+/* --- after a run ------------------------------------------------------------------------------ */
 
 /* The sends' texts go away with the frame, so they are copied: first all bytes, then the pointers.
  */
@@ -290,7 +290,7 @@ static int retry(const struct request *request,
     return finish(request, r, ret);
 }
 
-/* --- quarantine ------------------------------------------------------------------------------ */
+/* --- quarantine ------------------------------------------------------------------------------- */
 
 static void
 bury(const struct request *request, struct str reason, struct str detail, struct settlement *ret)
@@ -342,7 +342,7 @@ int settle_outcome(const struct request *request,
     return fail(request, outcome, context, ret);
 }
 
-/* --- the manner of death --------------------------------------------------------------------- */
+/* --- the manner of death ---------------------------------------------------------------------- */
 
 void death_describe(const struct death *death, char *buffer, size_t size)
 {
@@ -406,7 +406,7 @@ int settle_death(const struct request *request,
     return lose(request, death, context, ret);
 }
 
-/* --- calls that are not run ------------------------------------------------------------------ */
+/* --- calls that are not run ------------------------------------------------------------------- */
 
 static int
 expire(const struct request *request, const struct settle_context *context, struct settlement *ret)

@@ -4,15 +4,18 @@
  * and an outcome, a death or a fate to a settlement; no I/O, no clock, no chance of their own. The
  * settlement points into the request, which must outlive it.
  *
- *   outcome SUCCESS            result stored, sends pushed
- *           IGNORE             sends pushed, nothing stored
- *           RETRY              next attempt parked under the same id, RETRY stored; with the
- * retries used up: FAILURE with the exception that was given FAILURE            FAILURE REFUSED
- * FAILURE, message to quarantine child died                 FAILURE WorkerLostError hard time limit
- * FAILURE TimeLimitExceeded killed by a cold stop      given back, the attempt not counted
- * (acknowledged early: WorkerLostError)
+ *   outcome SUCCESS              result stored, sends pushed
+ *           IGNORE               sends pushed, nothing stored
+ *           RETRY                next attempt parked under the same id, RETRY stored; with the
+ *                                retries used up: FAILURE with the exception that was given
+ *           FAILURE              FAILURE
+ *           REFUSED              FAILURE, message to quarantine
+ *   child died                   FAILURE WorkerLostError
+ *   hard time limit              FAILURE TimeLimitExceeded
+ *   killed by a cold stop        given back, the attempt not counted (acknowledged early:
+ *                                WorkerLostError)
  *
- * (celery-wire, sections C.3 and D.2 to D.4.) Nothing is stored for a call that ignores its result.
+ * Nothing is stored for a call that ignores its result. What Celery does: docs/protocol.md.
  */
 #pragma once
 

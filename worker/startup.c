@@ -19,7 +19,7 @@ static int refuse(const struct cel_error *err, enum exit_status status)
     return (int)status;
 }
 
-/* --- names ----------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static void add_host(struct buf *buf, char part, const char *hostname)
 {
@@ -92,7 +92,7 @@ static size_t split(const char *text, struct str **ret_parts)
     return count;
 }
 
-/* --- SETUP ----------------------------------------------------------------------------------- */
+/* --- SETUP ------------------------------------------------------------------------------------ */
 
 static size_t pairs_of(const struct config *config,
                        const char *section,
@@ -144,7 +144,7 @@ static void set_up_children(struct startup *startup, enum log_level level, enum 
     set_databases(startup);
 }
 
-/* --- all of it ------------------------------------------------------------------------------- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static int open_log(struct startup *startup, struct cel_error *err)
 {

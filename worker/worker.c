@@ -39,7 +39,7 @@ struct worker {
 
 static void stop(struct worker *worker, bool cold);
 
-/* --- telling --------------------------------------------------------------------------------- */
+/* --- telling ---------------------------------------------------------------------------------- */
 
 static void describe(const struct worker *worker, char *buffer, size_t size)
 {
@@ -122,7 +122,7 @@ static void report(const struct worker *worker)
     pool_report(&worker->pool);
 }
 
-/* --- the end --------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void on_broker_closed(void *data)
 {
@@ -211,7 +211,7 @@ static void fail(struct worker *worker, enum exit_status status)
     stop(worker, true);
 }
 
-/* --- what the parts tell --------------------------------------------------------------------- */
+/* --- what the parts tell ---------------------------------------------------------------------- */
 
 static void on_code(void *data, bool reloaded)
 {
@@ -360,7 +360,7 @@ static void on_told(void *data)
 
 static const struct dispatch_events dispatch_events = {.on_parked = on_parked, .on_told = on_told};
 
-/* --- signals --------------------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static void reload(struct worker *worker)
 {
@@ -408,7 +408,7 @@ static void watch_signals(struct worker *worker)
     signal(SIGPIPE, SIG_IGN); /* libuv wants it so: a closed connection is an error of write() */
 }
 
-/* --- the beginning --------------------------------------------------------------------------- */
+/* --- the beginning ---------------------------------------------------------------------------- */
 
 static void on_declared(void *data, int status, const struct cel_error *err)
 {

@@ -4,8 +4,10 @@
  *
  *   CONNECTING --Redis answers--> STARTING --first child says hello--> RUNNING
  *        |                           |                                    |
- *        +--not reached, refused-----+--no child can start----------------+--TERM, INT, QUIT-->
- * DRAINING DRAINING --nothing runs, waits or is untold--> CLOSING --every handle closed--> the end
+ *        |                           |                                    | TERM, INT, QUIT
+ *        +--not reached, refused-----+--no child can start----------------+--> DRAINING
+ *
+ *   DRAINING --nothing runs, waits or is untold--> CLOSING --every handle closed--> the end
  *
  *   TERM, INT   warm stop: nothing more is claimed, running tasks finish, what waits goes back
  *   again, QUIT cold stop: children are killed, their tasks go back to the queue

@@ -46,7 +46,7 @@ enum cel_outcome {
 
 typedef int cel_task_fn(struct cel_task *task);
 
-/* --- registration ------------------------------------------------------------------------- */
+/* --- registration ----------------------------------------------------------------------------- */
 
 enum { CEL_NO_RETRIES = -1, CEL_ENDLESS_RETRIES = -2 }; /* for max_retries */
 
@@ -122,7 +122,7 @@ struct cel_module_settings {
     size_t setting_count;
 };
 
-/* --- arguments ---------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 /*
  * The argument bound to the parameter `name` of .params. On a value of another type they record a
@@ -143,7 +143,7 @@ CEL_API const struct cel_value *cel_arg_value(struct cel_task *task, const char 
 CEL_API const struct cel_value *cel_args(struct cel_task *task);
 CEL_API const struct cel_value *cel_kwargs(struct cel_task *task);
 
-/* --- outcome ------------------------------------------------------------------------------ */
+/* --- outcome ---------------------------------------------------------------------------------- */
 
 /* Sets the return value (adopted in every case) and returns CEL_OK, or CEL_FAIL without memory. */
 CEL_API int cel_return(struct cel_task *task, struct cel_value *value);
@@ -164,7 +164,7 @@ CEL_API int cel_fail(struct cel_task *task, const char *type, const char *text);
 CEL_API int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* --- while it runs ------------------------------------------------------------------------ */
+/* --- while it runs ---------------------------------------------------------------------------- */
 
 /* Stores the state PROGRESS with `meta` (adopted), visible to AsyncResult at once. 0, -ENOMEM,
  * CEL_E_FORMAT for bytes, CEL_E_LIMIT for more than 16 MiB. */
@@ -188,7 +188,7 @@ CEL_API const char *cel_setting(struct cel_task *task, const char *name);
  */
 CEL_API int cel_task_send(struct cel_task *task, const struct cel_call *call, char *ret_id);
 
-/* --- the request -------------------------------------------------------------------------- */
+/* --- the request ------------------------------------------------------------------------------ */
 
 struct cel_request {
     const char *id;
@@ -209,7 +209,7 @@ CEL_API const struct cel_request *cel_request(struct cel_task *task);
 /* A header that the caller set (apply_async(headers={...})), or NULL. Borrowed. */
 CEL_API const struct cel_value *cel_header(struct cel_task *task, const char *name);
 
-/* --- the task's database ------------------------------------------------------------------ */
+/* --- the task's database ---------------------------------------------------------------------- */
 
 /*
  * cel_db() is this process's own connection to the database of `[database] default`, opened on

@@ -14,7 +14,7 @@
 #define DRAFT_SUFFIX ".part"
 enum { PATH_SIZE = 4096 };
 
-/* --- into a folder -------------------------------------------------------------------------- */
+/* --- into a folder ---------------------------------------------------------------------------- */
 
 static int write_whole(int fd, const char *bytes, size_t length)
 {
@@ -70,7 +70,7 @@ file_write(struct cel_task *task, const struct mail *mail, const char *bytes, si
     return CEL_OK;
 }
 
-/* --- either way ----------------------------------------------------------------------------- */
+/* --- either way ------------------------------------------------------------------------------- */
 
 int mail_deliver(struct cel_task *task, const struct mail *mail)
 {
@@ -91,7 +91,7 @@ int mail_deliver(struct cel_task *task, const struct mail *mail)
     return rc;
 }
 
-/* --- the task ------------------------------------------------------------------------------- */
+/* --- the task --------------------------------------------------------------------------------- */
 
 static int text_argument(struct cel_task *task, const char *name, const char **ret_text)
 {

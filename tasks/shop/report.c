@@ -48,7 +48,7 @@ struct report {
     char revenue[32];
 };
 
-/* --- reading -------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* A date, or its midnight: so old Celery writes a date. */
 static int day_read(struct cel_task *task, struct report *report)
@@ -160,7 +160,7 @@ static int report_write(struct cel_task *task, struct cel_db *db, struct report 
     return rc ? rc : cel_commit(db);
 }
 
-/* --- sending -------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* Cuts the comma-separated setting, in place, into `list`; returns how many there are, of which
  * the first `max` stand in the list. */

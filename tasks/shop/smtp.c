@@ -38,7 +38,7 @@ struct transfer {
     char reason[CURL_ERROR_SIZE]; /* libcurl's */
 };
 
-/* --- the dialogue --------------------------------------------------------------------------- */
+/* --- the dialogue ----------------------------------------------------------------------------- */
 
 static bool begins(const char *text, size_t length, const char *word)
 {
@@ -96,7 +96,7 @@ static int on_dialogue(CURL *curl, curl_infotype type, char *text, size_t length
     return 0;
 }
 
-/* --- options -------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 static size_t on_read(char *buffer, size_t size, size_t count, void *data)
 {
@@ -173,7 +173,7 @@ static void transfer_set(struct cel_task *task, CURL *curl, struct transfer *tra
     curl_easy_setopt(curl, CURLOPT_DEBUGDATA, &transfer->dialogue);
 }
 
-/* --- the outcome ---------------------------------------------------------------------------- */
+/* --- the outcome ------------------------------------------------------------------------------ */
 
 static int outcome_of_reply(const struct transfer *transfer)
 {

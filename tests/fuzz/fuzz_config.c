@@ -25,7 +25,7 @@ struct input {
     unsigned verb;
 };
 
-/* --- input ---------------------------------------------------------------------------------- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 /* One file in memory serves all inputs. */
 static void file_write(struct input *input, const uint8_t *data, size_t size)
@@ -64,7 +64,7 @@ static int load(const struct input *input, struct config *config, struct cel_err
     return config_load(config, input->path, input->argc, (char **)input->argv, err);
 }
 
-/* --- what must hold ------------------------------------------------------------------------- */
+/* --- what must hold --------------------------------------------------------------------------- */
 
 static bool is_choice(const char *text, struct str choices)
 {

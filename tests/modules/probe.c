@@ -117,7 +117,7 @@ static int large(struct cel_task *task)
     return cel_return(task, value);
 }
 
-/* --- ends --------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static int fail(struct cel_task *task)
 {
@@ -185,7 +185,7 @@ static int crash(struct cel_task *task)
     return cel_fail(task, "ValueError", "how: segv, abort, exit0, exit3, kill, loop");
 }
 
-/* --- time --------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 static int sleep_ms(struct cel_task *task)
 {
@@ -243,7 +243,7 @@ static int progress(struct cel_task *task)
     return cel_return(task, cel_int(steps));
 }
 
-/* --- surroundings ------------------------------------------------------------------------- */
+/* --- surroundings ----------------------------------------------------------------------------- */
 
 /* Sends `name` `count` times with `args`; then ends as `end` says. Returns the ids. */
 static int send(struct cel_task *task)
@@ -347,7 +347,7 @@ static int count(struct cel_task *task)
     return CEL_OK;
 }
 
-/* --- the database ------------------------------------------------------------------------- */
+/* --- the database ----------------------------------------------------------------------------- */
 
 /* Runs one statement; returns the column "value" of the first row. */
 static int sql(struct cel_task *task)

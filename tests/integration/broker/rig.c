@@ -114,7 +114,7 @@ void rig_spend(struct rig *rig, double seconds)
         uv_run(&rig->loop, UV_RUN_ONCE);
 }
 
-/* --- callbacks ------------------------------------------------------------------------ */
+/* --- callbacks -------------------------------------------------------------------------------- */
 
 static void note(struct outcome *outcome, int status, const struct cel_error *err)
 {
@@ -183,7 +183,7 @@ void on_stats(void *data,
     }
 }
 
-/* --- calls ---------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 void push_text(struct rig *rig, struct str queue, unsigned step, const char *text)
 {
@@ -204,7 +204,7 @@ void claim_into(struct rig *rig, struct str queue, size_t max, struct outcome *o
         fail_msg("claim: %d %s", outcome->status, outcome->err.text);
 }
 
-/* --- the server from beside ----------------------------------------------------------- */
+/* --- the server from beside ------------------------------------------------------------------- */
 
 static const char *ask(struct rig *rig, char *words)
 {

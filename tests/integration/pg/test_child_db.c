@@ -130,7 +130,7 @@ static void expect_exception(const struct frame_outcome *outcome,
     cel_value_free(exception);
 }
 
-/* --- connections -------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 static void a_task_has_the_database_and_others_by_name(void **state)
 {
@@ -209,7 +209,7 @@ static void a_restart_of_the_server_between_tasks_is_not_noticed(void **state)
     check_value(call("tests.sql", "[\"SELECT 1 AS value\"]"), "\"1\"");
 }
 
-/* --- errors ------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static void errors_have_the_names_of_pythons_drivers(void **state)
 {
@@ -312,7 +312,7 @@ static void an_overlooked_serialization_failure_is_a_retry_all_the_same(void **s
     expect_exception(WRAPPED("-SELECT 1/0"), OUTCOME_FAILURE, "DataError", "22012");
 }
 
-/* --- transactions ------------------------------------------------------------------------- */
+/* --- transactions ----------------------------------------------------------------------------- */
 
 static void transactions_and_savepoints_do_what_they_say(void **state)
 {
@@ -398,7 +398,7 @@ static void a_deferred_constraint_fails_at_the_commit(void **state)
     assert_int_equal(int_of("SELECT count(*) AS n FROM late"), 0);
 }
 
-/* --- the soft time limit ------------------------------------------------------------------ */
+/* --- the soft time limit ---------------------------------------------------------------------- */
 
 static int64_t sleepers(void)
 {

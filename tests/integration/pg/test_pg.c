@@ -80,7 +80,7 @@ static timer_t strike_after_ms(long ms)
     return timer;
 }
 
-/* --- values ------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void every_type_of_parameter_arrives(void **state)
 {
@@ -187,7 +187,7 @@ static void affected_rows_are_counted(void **state)
     assert_int_equal(cel_rows_count(rows), 0);
 }
 
-/* --- errors ------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static void errors_of_the_statement_are_final(void **state)
 {
@@ -294,7 +294,7 @@ static void a_statement_time_out_of_the_server_is_final(void **state)
     assert_string_equal(pg_sqlstate(pg), "57014");
 }
 
-/* --- transactions ------------------------------------------------------------------------- */
+/* --- transactions ----------------------------------------------------------------------------- */
 
 static void a_transaction_left_open_is_rolled_back(void **state)
 {
@@ -344,7 +344,7 @@ static void a_commit_that_became_a_rollback_is_told(void **state)
     assert_false(pg_in_transaction(pg));
 }
 
-/* --- connections -------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 static void a_connection_is_kept_until_it_is_too_old(void **state)
 {
@@ -508,7 +508,7 @@ static void a_server_that_says_nothing_is_not_waited_for(void **state)
     rmdir(folder);
 }
 
-/* --- cancelling --------------------------------------------------------------------------- */
+/* --- cancelling ------------------------------------------------------------------------------- */
 
 static void the_flag_cancels_the_statement_on_the_server(void **state)
 {

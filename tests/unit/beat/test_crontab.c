@@ -239,7 +239,7 @@ static void a_repeated_time_fires_once_unless_every_hour_does(void **state)
     assert_next("30 * * * *", "Europe/Berlin", "2024-10-27T00:30:00Z", "2024-10-27T01:30:00+00:00");
 }
 
-/* --- the reference --------------------------------------------------------------------------- */
+/* --- the reference ---------------------------------------------------------------------------- */
 
 static bool shows(const struct crontab *crontab, int64_t local)
 {

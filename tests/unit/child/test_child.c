@@ -78,7 +78,7 @@ static void hello_announces_the_tasks_with_their_rules(void **state)
     assert_int_equal(task->hard_limit, 5 * USEC_PER_SEC);
 }
 
-/* --- what cannot be used ------------------------------------------------------------------ */
+/* --- what cannot be used ---------------------------------------------------------------------- */
 
 /* The process ends with `status` after one line that has `words` in it. */
 static void expect_end(struct child_process *process, int status, const char *words)
@@ -232,7 +232,7 @@ static void without_descriptor_3_it_says_who_starts_it(void **state)
     assert_int_equal(WEXITSTATUS(pclose(output)), EXIT_USAGE);
 }
 
-/* --- ends --------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static void the_end_of_descriptor_3_ends_it(void **state)
 {

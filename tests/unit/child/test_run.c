@@ -95,7 +95,7 @@ static void expect_type_error(const struct frame_outcome *outcome, const char *t
     expect_exception(outcome, OUTCOME_FAILURE, json, line);
 }
 
-/* --- success ------------------------------------------------------------------------------ */
+/* --- success ---------------------------------------------------------------------------------- */
 
 static void arguments_go_in_and_the_result_comes_out(void **state)
 {
@@ -185,7 +185,7 @@ static void a_result_may_be_large_but_not_larger_than_the_limit(void **state)
     expect_success(call("tests.add", "[1, 2]", "{}"), "3");
 }
 
-/* --- arguments ---------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 static void wrong_arguments_are_a_type_error_as_in_python(void **state)
 {
@@ -261,7 +261,7 @@ static void arguments_are_read_by_type(void **state)
         "RuntimeError: read_as() has no parameter 'no_such_parameter' in its .params");
 }
 
-/* --- failure and retry -------------------------------------------------------------------- */
+/* --- failure and retry ------------------------------------------------------------------------ */
 
 static void a_failure_has_type_module_and_text(void **state)
 {
@@ -344,7 +344,7 @@ static void the_last_retry_in_vain_is_named_as_celery_names_it(void **state)
     assert_null(call("tests.retry_always", "[]", "{}")->result_json.ptr);
 }
 
-/* --- messages ----------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 static void an_unknown_task_is_not_registered(void **state)
 {
@@ -418,7 +418,7 @@ static void a_call_of_our_own_runs(void **state)
     }
 }
 
-/* --- surroundings ------------------------------------------------------------------------- */
+/* --- surroundings ----------------------------------------------------------------------------- */
 
 static void the_request_is_known(void **state)
 {
@@ -483,7 +483,7 @@ static void progress_comes_before_the_outcome(void **state)
     expect_success(&process.frame.outcome, "3");
 }
 
-/* --- sends -------------------------------------------------------------------------------- */
+/* --- sends ------------------------------------------------------------------------------------ */
 
 static void sends_ride_in_the_outcome(void **state)
 {
@@ -551,7 +551,7 @@ static void a_call_that_cannot_be_sent_fails_the_task_that_wants_it(void **state
         memmem(outcome->traceback.ptr, outcome->traceback.len, "ValueError: cel_task_send: ", 27));
 }
 
-/* --- the soft time limit ------------------------------------------------------------------ */
+/* --- the soft time limit ---------------------------------------------------------------------- */
 
 static const char soft_limit_exceeded[] =
     "{\"exc_type\": \"SoftTimeLimitExceeded\", \"exc_message\": [], \"exc_module\": "
