@@ -25,7 +25,7 @@ static struct dispatch *dispatch_of(struct request *request)
     return container_of(request->table, struct dispatch, requests);
 }
 
-/* --- telling --------------------------------------------------------------------------------- */
+/* --- telling ---------------------------------------------------------------------------------- */
 
 static void on_told(void *data, struct request *request, int status)
 {
@@ -63,14 +63,24 @@ struct occasion {
 
 static const struct settle_context *now(const struct dispatch *dispatch, struct occasion *occasion)
 {
-    occasion->context = (struct settle_context){.now_wall = clock_wall(),
-                                                .random = backoff_random(),
-                                                .node = dispatch->options.node,
-                                                .delivery_tag = uuid_new(occasion->delivery_tag)};
+    occasion->context =
+        (struct settle_context){.now_wall = clock_wall(), .node = dispatch->options.node};
     return &occasion->context;
 }
 
-/* --- the log --------------------------------------------------------------------------------- */
+/* Chance costs a system call each, and only another attempt needs it. */
+static const struct settle_context *
+now_for(const struct dispatch *dispatch, enum frame_outcome_kind kind, struct occasion *occasion)
+{
+    now(dispatch, occasion);
+    if (kind == OUTCOME_RETRY) {
+        occasion->context.random = backoff_random();
+        occasion->context.delivery_tag = uuid_new(occasion->delivery_tag);
+    }
+    return &occasion->context;
+}
+
+/* --- the log ---------------------------------------------------------------------------------- */
 
 /* "ValueError: boom" of the document that is about to be stored. */
 static void describe_error(const struct request *request, struct buf *text)
@@ -130,7 +140,7 @@ static void log_received(const struct request *request)
              F_STR("task_id", request->envelope.id), F_STR("eta", request->envelope.eta_text));
 }
 
-/* --- before the run -------------------------------------------------------------------------- */
+/* --- before the run --------------------------------------------------------------------------- */
 
 static void give_back(struct dispatch *dispatch, struct request *request)
 {
@@ -217,7 +227,6 @@ static void on_returned(void *data, int status, const struct cel_error *err)
 void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *claimed)
 {
     struct cel_error err = {0};
-    char fresh_tag[UUID_SIZE];
     struct request *request = request_new(&dispatch->requests, &claimed->claim, claimed->bytes);
     if (!request) {
         log_error("No memory for a message; it is given back");
@@ -230,7 +239,7 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
     request->claimed_mono = clock_mono();
     if (dispatch->paused) {
         make_ready(dispatch, request);
-    } else if (request_read(request, uuid_new(fresh_tag), &err) < 0) {
+    } else if (request_read(request, &err) < 0) {
         settle_undecodable(request, str_of(err.text), &request->settlement);
         log_end(request, 0);
         tell(dispatch, request);
@@ -239,7 +248,7 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
     }
 }
 
-/* --- the run --------------------------------------------------------------------------------- */
+/* --- the run ---------------------------------------------------------------------------------- */
 
 static void on_stored(void *data, int status, const struct cel_error *err)
 {
@@ -315,7 +324,7 @@ void dispatch_progress(struct dispatch *dispatch,
         store(dispatch, request, &document);
 }
 
-/* --- after the run --------------------------------------------------------------------------- */
+/* --- after the run ---------------------------------------------------------------------------- */
 
 static void check_settled(const struct request *request, int status)
 {
@@ -332,7 +341,8 @@ usec_t dispatch_outcome(struct dispatch *dispatch,
     struct occasion occasion;
     usec_t took = clock_mono() - request->started_mono;
     dispatch_pump(dispatch); /* first, so that the child is at work meanwhile */
-    int r = settle_outcome(request, outcome, now(dispatch, &occasion), &request->settlement);
+    int r = settle_outcome(request, outcome, now_for(dispatch, outcome->kind, &occasion),
+                           &request->settlement);
     check_settled(request, r);
     log_end(request, took);
     tell(dispatch, request);
@@ -354,7 +364,7 @@ void dispatch_death(struct dispatch *dispatch, struct request *request, const st
     tell(dispatch, request);
 }
 
-/* --- giving back ----------------------------------------------------------------------------- */
+/* --- giving back ------------------------------------------------------------------------------ */
 
 size_t dispatch_held(const struct dispatch *dispatch)
 {

@@ -1,5 +1,6 @@
 #include "worker/request.h"
 
+#include "core/id.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "message/body.h"
@@ -141,11 +142,12 @@ void request_set_state(struct request *request, enum request_state state)
     list_append(list, &request->link);
 }
 
-static int upgrade(struct request *request, struct str fresh_tag, struct cel_error *err)
+static int upgrade(struct request *request, struct cel_error *err)
 {
+    char fresh_tag[UUID_SIZE];
     struct buf upgraded = BUF_INIT(request->bytes.max);
     envelope_deinit(&request->envelope);
-    int r = envelope_upgrade(buf_str(&request->bytes), fresh_tag, &upgraded, err);
+    int r = envelope_upgrade(buf_str(&request->bytes), uuid_new(fresh_tag), &upgraded, err);
     if (r < 0) {
         buf_deinit(&upgraded);
         return r;
@@ -159,11 +161,11 @@ static int upgrade(struct request *request, struct str fresh_tag, struct cel_err
     return error_set(err, CEL_E_FORMAT, "a translated message without a task");
 }
 
-int request_read(struct request *request, struct str fresh_tag, struct cel_error *err)
+int request_read(struct request *request, struct cel_error *err)
 {
     int r = envelope_decode(buf_str(&request->bytes), &request->envelope, err);
     if (r == ENVELOPE_PROTOCOL_1)
-        r = upgrade(request, fresh_tag, err);
+        r = upgrade(request, err);
     if (r < 0)
         request->envelope = (struct envelope){0};
     return r;

@@ -91,7 +91,7 @@ static void set_deadline(struct slot *slot, usec_t after)
     slot->shared->events->on_wake(slot, slot->deadline_mono);
 }
 
-/* --- the end of a process -------------------------------------------------------------------- */
+/* --- the end of a process --------------------------------------------------------------------- */
 
 static void obituary(const struct slot *slot)
 {
@@ -188,7 +188,7 @@ static void on_dead(uv_poll_t *poll, int status, int events)
         slot->peak_rss = (uint64_t)usage.ru_maxrss * 1024;
 }
 
-/* --- frames in ------------------------------------------------------------------------------- */
+/* --- frames in -------------------------------------------------------------------------------- */
 
 static void send_signal(struct slot *slot, int number)
 {
@@ -339,7 +339,7 @@ static void drain(struct slot *slot)
     }
 }
 
-/* --- frames out ------------------------------------------------------------------------------ */
+/* --- frames out ------------------------------------------------------------------------------- */
 
 struct slot_write {
     uv_write_t request;
@@ -420,7 +420,7 @@ int slot_run(struct slot *slot, struct request *request)
     return r;
 }
 
-/* --- spawn and stop -------------------------------------------------------------------------- */
+/* --- spawn and stop --------------------------------------------------------------------------- */
 
 static void watch_death(struct slot *slot)
 {
@@ -498,6 +498,8 @@ void slot_spawn(struct slot *slot)
     r = uv_pipe_open(&slot->pipe, fds[0]);
     if (r < 0)
         close(fds[0]);
+    /* Its reader then sleeps in poll(): one in read() would be woken by each of our reads, too. */
+    fcntl(fds[1], F_SETFL, O_NONBLOCK);
     int spawned = spawn_process(slot, fds[1]);
     close(fds[1]);
     if (r < 0 || spawned < 0) {
@@ -565,7 +567,7 @@ void slot_respawn_at(struct slot *slot, usec_t when_mono)
     slot->shared->events->on_wake(slot, when_mono);
 }
 
-/* --- deadlines ------------------------------------------------------------------------------- */
+/* --- deadlines -------------------------------------------------------------------------------- */
 
 static void on_deadline(struct slot *slot)
 {

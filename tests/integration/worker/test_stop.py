@@ -84,6 +84,7 @@ class Stop(WorkerTest):
         self.assertEqual(self.waiting_ids(), [id])
         again = self.worker("-c", "1", name="again")
         self.running(again, id)
+        self.assertEqual(again.stop(signal.SIGQUIT), 0)
 
     def test_cold_does_not_run_twice_what_was_acknowledged(self):
         worker = self.worker("-c", "1")

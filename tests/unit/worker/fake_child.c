@@ -1,6 +1,7 @@
 #include "fake_child.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ static void write_all(const struct buf *buf)
 {
     for (size_t at = 0; at < buf->len;) {
         ssize_t len = write(CHILD_FD, buf->ptr + at, buf->len - at);
-        if (len < 0 && errno != EINTR)
+        if (len < 0 && errno != EINTR && errno != EAGAIN)
             _exit(3);
         at += len > 0 ? (size_t)len : 0;
     }
@@ -46,6 +47,8 @@ static struct frame next_frame(void)
             _exit(0);
         if (len > 0)
             buf_add(&in, bytes, (size_t)len);
+        else if (errno == EAGAIN)
+            poll(&(struct pollfd){.fd = CHILD_FD, .events = POLLIN}, 1, -1);
         else if (errno != EINTR)
             _exit(5);
     }

@@ -28,7 +28,7 @@ request_with(struct requests *requests, const char *message, const struct frame_
     struct request *request = request_new(requests, &claim, str_of(message));
     struct cel_error err = {0};
     assert_non_null(request);
-    assert_int_equal(request_read(request, STR("fresh"), &err), 0);
+    assert_int_equal(request_read(request, &err), 0);
     request->seq = 5;
     if (task)
         request_set_rules(request, task, 0, 0);
