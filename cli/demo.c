@@ -1,8 +1,7 @@
 /*
  * The demonstration.
  *
- *     migrate, seed ─▶ worker with 4 processes, beat ─▶ 500 orders ─▶ wait for results and mails ─▶
- * summary
+ *     migrate, seed -> worker with 4 processes, beat -> 500 orders -> results and mails -> summary
  *
  * It writes into the database it is given, so it runs only beside the private servers that
  * scripts/private-servers starts (CELERIAC_PRIVATE_DIR names their folder). Worker and beat are
@@ -51,7 +50,7 @@ static void on_interrupt(int number)
     interrupted = number;
 }
 
-/* --- places ---------------------------------------------------------------------------------- */
+/* --- places ----------------------------------------------------------------------------------- */
 
 static int
 path_join(char path[PATH_MAX], const char *folder, const char *name, struct cel_error *err)
@@ -137,8 +136,7 @@ static int demo_write_ini(const struct demo *demo, struct cel_error *err)
     return fclose(file) == 0 ? 0 : error_set(err, -errno, "%s: %s", demo->ini, strerror(errno));
 }
 
-/* --- processes ---------------------------------------------------------------------------------
- */
+/* --- processes -------------------------------------------------------------------------------- */
 
 static int demo_spawn(struct demo *demo, char *const argv[], pid_t *ret_pid, struct cel_error *err)
 {

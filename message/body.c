@@ -59,8 +59,7 @@ static int refuse(const struct envelope *envelope, struct cel_error *err)
     return 0;
 }
 
-/* --- decoding -----------------------------------------------------------------------------------
- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 /* Reads on until the stream ends, or the ceiling of `buf` is met. */
 static int inflate_into(struct buf *buf, z_stream *stream)
@@ -203,8 +202,7 @@ void body_deinit(struct body *body)
     *body = (struct body){0};
 }
 
-/* --- encoding -----------------------------------------------------------------------------------
- */
+/* --- encoding --------------------------------------------------------------------------------- */
 
 static int compress_into(struct buf *buf, struct str bytes)
 {

@@ -34,8 +34,7 @@ static void keep_no_memory(struct cel_call *call)
         error_no_memory(&call->error);
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* What may stand where a name stands: 1 ... max bytes of UTF-8. */
 static bool is_name(const char *text, size_t max)
@@ -114,8 +113,7 @@ struct cel_call *call_dup(const struct cel_call *call)
     return ok ? copy : cel_call_free(copy);
 }
 
-/* --- setters ------------------------------------------------------------------------------------
- */
+/* --- setters ---------------------------------------------------------------------------------- */
 
 void cel_call_arg(struct cel_call *call, struct cel_value *value)
 {
@@ -315,8 +313,7 @@ void cel_call_compression(struct cel_call *call, enum cel_compression compressio
         call->compression = compression;
 }
 
-/* --- the message --------------------------------------------------------------------------------
- */
+/* --- the message ------------------------------------------------------------------------------ */
 
 /* The members of the headers' map as JSON text: an object without its braces. */
 static int encode_headers(const struct cel_call *call,

@@ -67,8 +67,7 @@ static int read_limits(struct fields *fields, void *unused)
     return scan->status;
 }
 
-/* --- objects ------------------------------------------------------------------------------------
- */
+/* --- objects ---------------------------------------------------------------------------------- */
 
 #define IN_ENVELOPE(member) offsetof(struct decoder, envelope.member)
 #define IN_DECODER(member)  offsetof(struct decoder, member)
@@ -164,8 +163,7 @@ static const struct field envelope_fields[] = {
     {STR("properties"), read_properties, 0},
 };
 
-/* --- the whole ----------------------------------------------------------------------------------
- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 static int check_time(struct str text, const char *name, usec_t *ret_wall, struct cel_error *err)
 {

@@ -35,8 +35,7 @@ static void put(struct repr *repr, struct str text)
     buf_add_str(repr->buf, fits(repr, text.len) ? text : STR(", ..."));
 }
 
-/* --- texts -------------------------------------------------------------------------------------
- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 /* The character at `*at`, which moves behind it; text is valid UTF-8. */
 static uint32_t take_character(const unsigned char **at)
@@ -140,8 +139,7 @@ static void put_called(struct repr *repr, struct str name, struct str text)
         put(repr, STR(")"));
 }
 
-/* --- values ------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void put_value(struct repr *repr, const struct cel_value *value, bool as_tuple);
 

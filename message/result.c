@@ -19,8 +19,7 @@ static bool is_exception_state(struct str status)
            str_equal(status, STR("REVOKED"));
 }
 
-/* --- encoding -----------------------------------------------------------------------------------
- */
+/* --- encoding --------------------------------------------------------------------------------- */
 
 static void add_text(struct buf *buf, struct str label, struct str text)
 {
@@ -170,8 +169,7 @@ void result_add_exception_text(struct buf *buf, struct str type, struct str text
     add_module(buf, type, module);
 }
 
-/* --- decoding -----------------------------------------------------------------------------------
- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 enum { EXC_TEXT_MAX = 64 * 1024 };
 

@@ -29,8 +29,7 @@ static int malformed(struct scanner *scan, const char *problem)
     return scan_fail(scan, CEL_E_FORMAT, problem);
 }
 
-/* --- bytes -------------------------------------------------------------------------------------
- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 typedef uint8_t block __attribute__((vector_size(16)));
 typedef uint64_t words __attribute__((vector_size(16)));
@@ -92,8 +91,7 @@ static inline bool take(struct scanner *scan, char c)
     return true;
 }
 
-/* --- texts -------------------------------------------------------------------------------------
- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 static int hex_value(char c)
 {
@@ -251,8 +249,7 @@ bool scan_is_plain(struct str text)
     return plain_end(text.ptr, end, &high) == end && !high;
 }
 
-/* --- values ------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 char scan_peek(struct scanner *scan)
 {

@@ -25,8 +25,7 @@ static void end_with(const char *what, const struct cel_error *err)
     exit(1);
 }
 
-/* --- calls --------------------------------------------------------------------------------------
- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 static void write_call(const char *kind, struct cel_call *call)
 {
@@ -230,8 +229,7 @@ static void write_options(void)
     write_call("name outside ASCII", call);
 }
 
-/* --- results ------------------------------------------------------------------------------------
- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 static void write_result(const char *id, const char *status, struct str json, struct str traceback)
 {
@@ -272,8 +270,7 @@ static void write_results(void)
     write_result("hard limit", "FAILURE", buf_str(&json), STR_NONE);
 }
 
-/* --- messages of others -------------------------------------------------------------------------
- */
+/* --- messages of others ----------------------------------------------------------------------- */
 
 static struct str read_message(struct buf *text)
 {

@@ -96,8 +96,7 @@ int broker_ping(struct broker *broker, usec_t deadline_mono, broker_done_fn *cb,
     return 0;
 }
 
-/* --- the bench ----------------------------------------------------------------------------------
- */
+/* --- the bench -------------------------------------------------------------------------------- */
 
 static struct bench {
     uv_loop_t loop;
@@ -185,8 +184,7 @@ static struct config_line several[] = {
     {"beat off", "enabled", "no", "x.ini:9"},
 };
 
-/* --- tests --------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void an_entry_is_fired_when_due_and_planned_by_the_answer(void **state)
 {

@@ -10,8 +10,7 @@
 
 #include "celeriac/error.h"
 
-/* --- a verb to try -----------------------------------------------------------------------------
- */
+/* --- a verb to try ---------------------------------------------------------------------------- */
 
 struct taken {
     const char *name;
@@ -70,8 +69,7 @@ static const struct verb verb = {
     .failed = "not tried",
 };
 
-/* --- what it writes ----------------------------------------------------------------------------
- */
+/* --- what it writes --------------------------------------------------------------------------- */
 
 static char said[4096];
 static int saved_stderr;
@@ -116,8 +114,7 @@ static void assert_one_line(const char *expected)
     assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
 }
 
-/* --- tests -------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void own_flags_are_taken_and_the_rest_is_left(void **state)
 {

@@ -19,8 +19,7 @@
 #include "messages.h"
 #include "tests/support/vectors.h"
 
-/* --- vectors ------------------------------------------------------------------------------------
- */
+/* --- vectors ---------------------------------------------------------------------------------- */
 
 static const struct cel_value *expected_bodies; /* decoded_bodies of the vector, or NULL */
 static size_t decoded, refused;
@@ -131,8 +130,7 @@ static void every_vector_is_decoded_or_refused_as_documented(void **state)
     assert_int_equal(refused, 4); /* pickle, yaml, bzip2, lzma */
 }
 
-/* --- decoding -----------------------------------------------------------------------------------
- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 static struct envelope of(const char *content_type, const char *text)
 {
@@ -314,8 +312,7 @@ static void the_unpacked_size_is_bounded(void **state)
     free(zeros);
 }
 
-/* --- encoding -----------------------------------------------------------------------------------
- */
+/* --- encoding --------------------------------------------------------------------------------- */
 
 static struct cel_value *example_args(void)
 {

@@ -154,8 +154,7 @@ static void exceptions_always_have_their_three_keys(void **state)
                                "\"exc_module\": \"builtins\"}");
 }
 
-/* --- decoding -----------------------------------------------------------------------------------
- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 static size_t decode_documents(const struct cel_value *entries, const char *key)
 {
