@@ -27,7 +27,7 @@ allow() {
 violations=$(
     allow core "celeriac"
     allow message "core celeriac"
-    allow broker "core message"
+    allow broker "core"
     allow store "core message celeriac"
     allow client "core message broker celeriac"
     allow child "core message store celeriac"
