@@ -87,8 +87,7 @@ static bool is_final_failure(int status)
     return status == CEL_E_AUTH || status == CEL_E_SERVER || status == -ECANCELED;
 }
 
-/* --- the two requests ---------------------------------------------------------------------------
- */
+/* --- the two requests ------------------------------------------------------------------------- */
 
 static void get(struct await *await)
 {
@@ -152,7 +151,7 @@ static void on_subscribed(struct redis_request *request,
         get(await);
 }
 
-/* --- the subscriber ------------------------------------------------------------------- */
+/* --- the subscriber --------------------------------------------------------------------------- */
 
 static void on_push(void *data, const struct redis_reply *push)
 {
@@ -215,7 +214,7 @@ static int connect_subscriber(struct broker *broker)
                : broker_connect(broker, &broker->result_url, options, &broker->subscriber);
 }
 
-/* --- the await ------------------------------------------------------------------------ */
+/* --- the await -------------------------------------------------------------------------------- */
 
 static void plan_look(struct await *await)
 {

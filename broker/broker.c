@@ -12,7 +12,7 @@
 enum { READ_BUFFER = 64 * 1024, NAME_MAX_BYTES = 1024 };
 #define DEAD_MAX_DEFAULT 10000
 
-/* --- making --------------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static bool has_control(struct str text)
 {
@@ -131,7 +131,7 @@ int broker_new(uv_loop_t *loop,
     return 0;
 }
 
-/* --- ending --------------------------------------------------------------------------- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 static void free_parts(struct broker *broker)
 {
@@ -215,8 +215,7 @@ void broker_close(struct broker *broker, broker_closed_fn *cb, void *data)
     }
 }
 
-/* --- what the files share ----------------------------------------------------------------------
- */
+/* --- what the files share --------------------------------------------------------------------- */
 
 static void on_answer_alarm(struct turn_alarm *alarm)
 {

@@ -49,7 +49,7 @@ void broker_close(struct broker *broker, broker_closed_fn *cb, void *data);
 int broker_ping(struct broker *broker, usec_t deadline_mono, broker_done_fn *cb, void *data)
     MUST_CHECK;
 
-/* --- producing ------------------------------------------------------------------------ */
+/* --- producing -------------------------------------------------------------------------------- */
 
 struct broker_message {
     struct str queue;
@@ -67,7 +67,7 @@ int broker_push(struct broker *broker,
                 broker_done_fn *cb,
                 void *data) MUST_CHECK;
 
-/* --- claiming ------------------------------------------------------------------------- */
+/* --- claiming --------------------------------------------------------------------------------- */
 
 /* One message held by this node: in flight under `tag` in celeriac:inflight:{queue}:<node>. */
 struct broker_claim {
@@ -113,7 +113,7 @@ int broker_unstage(struct broker *broker,
                    broker_done_fn *cb,
                    void *data) MUST_CHECK;
 
-/* --- what becomes of a claimed message ------------------------------------------------ */
+/* --- what becomes of a claimed message -------------------------------------------------------- */
 
 struct broker_dead {
     struct str reason;        /* "undecodable", "content type", "unregistered", "crash loop" ... */
@@ -175,7 +175,7 @@ int broker_promote(struct broker *broker,
                    broker_promote_fn *cb,
                    void *data) MUST_CHECK;
 
-/* --- results -------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 /* Stores and publishes a document (STARTED, PROGRESS), unless a SUCCESS is there. */
 int broker_store_result(struct broker *broker,
@@ -208,8 +208,7 @@ int broker_forget_result(struct broker *broker,
                          broker_done_fn *cb,
                          void *data) MUST_CHECK;
 
-/* --- beat --------------------------------------------------------------------------------------
- */
+/* --- beat ------------------------------------------------------------------------------------- */
 
 enum { BROKER_ALREADY_FIRED = 2 };
 /* Pushes `message` unless the slot of `entry` was fired before, by anyone: one step. The mark lives
@@ -223,8 +222,7 @@ int broker_fire(struct broker *broker,
                 broker_done_fn *cb,
                 void *data) MUST_CHECK;
 
-/* --- looking -----------------------------------------------------------------------------------
- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 struct broker_queue_stats {
     struct str queue;

@@ -112,8 +112,7 @@ static void free_op(struct look_op *op)
     mem_free(op);
 }
 
-/* --- answers -----------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static int take_our_key(struct look_op *op, struct str key)
 {
@@ -186,7 +185,7 @@ static int take_stats(struct look_op *op, const struct redis_reply *reply)
     return 0;
 }
 
-/* --- steps ---------------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 static int format_scan(struct look_op *op, struct str cursor)
 {
@@ -325,7 +324,7 @@ int broker_queues(struct broker *broker,
     return 0;
 }
 
-/* --- purging -------------------------------------------------------------------------- */
+/* --- purging ---------------------------------------------------------------------------------- */
 
 struct purge_op {
     struct redis_request request;

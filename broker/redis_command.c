@@ -1,18 +1,11 @@
 /*
- * Commands are written straight into the bytes of their request: "*3\r\n$5\r\nLPUSH\r\n...".
- * hiredis could format them (redisFormatCommandArgv), at a price that shows: it measures every
- * argument with sprintf. For the three arguments of a push it takes 260 ns where this takes 40, for
- * the nine of a completion 630 ns against 100, when the whole task costs the supervisor a few
- * microseconds.
- *
- * Scripts are sent by their SHA-1; the connection loads them (redis_connection.c).
+ * Scripts are sent by their SHA-1; redis_pipeline.c sees to it that the server knows them.
  */
 #include "broker/redis_command.h"
 
-#include <errno.h>
+#include "broker/redis_write.h"
 
-#define COMMAND_BYTES_MAX ((size_t)1024 * 1024 * 1024) /* Redis's client-query-buffer-limit */
-enum { HEAD_MAX = 24 };                                /* "$<digits>\r\n" */
+enum { HELLO_BYTES_MAX = 8192 }; /* a URL's parts are shorter */
 
 enum {
     SCRIPT_claim,
@@ -32,87 +25,16 @@ static const struct redis_script scripts[] = {
 #include "embedded_scripts.inc"
 };
 
-/* --- writing bytes -------------------------------------------------------------------- */
-
-static size_t write_head(char *at, char kind, size_t number)
-{
-    char digits[HEAD_MAX];
-    size_t first = sizeof(digits), len = 0;
-    do {
-        digits[--first] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    at[len++] = kind;
-    memcpy(at + len, digits + first, sizeof(digits) - first);
-    len += sizeof(digits) - first;
-    at[len++] = '\r';
-    at[len++] = '\n';
-    return len;
-}
-
-/* `payload` is a guess of all that follows; a good one spares a second allocation. */
-static struct buf begin(size_t count, size_t payload)
-{
-    struct buf buf = BUF_INIT(COMMAND_BYTES_MAX);
-    char *at = buf_reserve(&buf, HEAD_MAX + payload + count * 12);
-    if (at)
-        buf_added(&buf, write_head(at, '*', count));
-    return buf;
-}
-
-static void add(struct buf *buf, struct str arg)
-{
-    char *at = buf_reserve(buf, HEAD_MAX + arg.len + 2);
-    if (!at)
-        return;
-    size_t len = write_head(at, '$', arg.len);
-    if (arg.len)
-        memcpy(at + len, arg.ptr, arg.len);
-    len += arg.len;
-    at[len++] = '\r';
-    at[len++] = '\n';
-    buf_added(buf, len);
-}
-
-static void add_u64(struct buf *buf, uint64_t number)
-{
-    char digits[HEAD_MAX];
-    size_t first = sizeof(digits);
-    do {
-        digits[--first] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    add(buf, str_n(digits + first, sizeof(digits) - first));
-}
-
-/* An argument made in place: begun, added to, ended, when its length is known. */
-static size_t open_arg(struct buf *buf)
-{
-    if (buf_reserve(buf, HEAD_MAX))
-        buf_added(buf, HEAD_MAX);
-    return buf->len;
-}
-
-static void close_arg(struct buf *buf, size_t start)
-{
-    char head[HEAD_MAX];
-    if (buf_status(buf))
-        return;
-    size_t len = buf->len - start, head_len = write_head(head, '$', len);
-    memmove(buf->ptr + start - HEAD_MAX + head_len, buf->ptr + start, len);
-    memcpy(buf->ptr + start - HEAD_MAX, head, head_len);
-    buf->len -= HEAD_MAX - head_len;
-    buf_add(buf, "\r\n", 2);
-}
+/* --- arguments -------------------------------------------------------------------------------- */
 
 static struct buf
 begin_script(struct redis_request *request, int script, size_t keys, size_t args, size_t payload)
 {
-    struct buf buf = begin(3 + keys + args, payload + 64);
+    struct buf buf = write_begin(3 + keys + args, payload + 64);
     request->script = &scripts[script];
-    add(&buf, STR("EVALSHA"));
-    add(&buf, scripts[script].sha);
-    add_u64(&buf, keys);
+    write_arg(&buf, STR("EVALSHA"));
+    write_arg(&buf, scripts[script].sha);
+    write_u64(&buf, keys);
     return buf;
 }
 
@@ -128,28 +50,28 @@ static int finish(struct redis_request *request, struct buf *buf)
 static void
 add_list(struct buf *buf, const struct key_space *space, const struct broker_message *message)
 {
-    size_t start = open_arg(buf);
+    size_t start = write_open(buf);
     key_add_list(buf, space, message->queue, message->step);
-    close_arg(buf, start);
+    write_close(buf, start);
 }
 
 static void add_result(struct buf *buf, const struct key_space *space, struct str id)
 {
-    size_t start = open_arg(buf);
+    size_t start = write_open(buf);
     key_add_result(buf, space, id);
-    close_arg(buf, start);
+    write_close(buf, start);
 }
 
 static void add_tag(struct buf *buf, const struct broker_claim *claim)
 {
     char tag[TAG_SIZE];
-    add(buf, key_tag(tag, claim->tag, claim->step));
+    write_arg(buf, key_tag(tag, claim->tag, claim->step));
 }
 
 static void add_lists(struct buf *buf, const struct str *lists)
 {
     for (size_t i = 0; i < STEP_COUNT; i++)
-        add(buf, lists[i]);
+        write_arg(buf, lists[i]);
 }
 
 static uint64_t ms_up(usec_t time)
@@ -162,8 +84,7 @@ static uint64_t seconds_up(usec_t time)
     return time / USEC_PER_SEC + (time % USEC_PER_SEC != 0);
 }
 
-/* --- the connection -----------------------------------------------------------------------------
- */
+/* --- the connection --------------------------------------------------------------------------- */
 
 int redis_command_hello(const struct url *url,
                         bool wants_id,
@@ -172,29 +93,29 @@ int redis_command_hello(const struct url *url,
                         unsigned *ret_count)
 {
     unsigned count = 0;
-    struct buf hello = BUF_INIT(COMMAND_BYTES_MAX);
+    struct buf hello = BUF_INIT(HELLO_BYTES_MAX);
     if (url->user || url->password) {
-        hello = begin(url->user ? 3 : 2, 64);
-        add(&hello, STR("AUTH"));
+        write_next(&hello, url->user ? 3 : 2);
+        write_arg(&hello, STR("AUTH"));
         if (url->user)
-            add(&hello, str_of(url->user));
-        add(&hello, url->password ? str_of(url->password) : STR(""));
+            write_arg(&hello, str_of(url->user));
+        write_arg(&hello, url->password ? str_of(url->password) : STR(""));
         ret_steps[count++] = REDIS_HELLO_AUTH;
     }
     if (url->db) {
-        buf_add_c(&hello, "*2\r\n");
-        add(&hello, STR("SELECT"));
-        add_u64(&hello, url->db);
+        write_next(&hello, 2);
+        write_arg(&hello, STR("SELECT"));
+        write_u64(&hello, url->db);
         ret_steps[count++] = REDIS_HELLO_SELECT;
     }
     if (wants_id) {
-        buf_add_c(&hello, "*2\r\n");
-        add(&hello, STR("CLIENT"));
-        add(&hello, STR("ID"));
+        write_next(&hello, 2);
+        write_arg(&hello, STR("CLIENT"));
+        write_arg(&hello, STR("ID"));
         ret_steps[count++] = REDIS_HELLO_ID;
     }
-    buf_add_c(&hello, "*1\r\n");
-    add(&hello, STR("PING"));
+    write_next(&hello, 1);
+    write_arg(&hello, STR("PING"));
     ret_steps[count++] = REDIS_HELLO_PING;
     *buf = hello;
     *ret_count = count;
@@ -222,6 +143,20 @@ int redis_error_code(struct str words)
     return CEL_E_SERVER;
 }
 
+int redis_hello_refusal(enum redis_hello step, struct str words)
+{
+    static const char *const passing[] = {"ERR max number of clients", "LOADING", "BUSY",
+                                          "MASTERDOWN"};
+    for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
+        if (str_starts(words, str_of(passing[i])))
+            return 0;
+    }
+    if (step == REDIS_HELLO_AUTH)
+        return CEL_E_AUTH;
+    int code = redis_error_code(words);
+    return step == REDIS_HELLO_SELECT || code == CEL_E_AUTH ? code : 0;
+}
+
 bool redis_reply_is_push(const struct redis_reply *reply)
 {
     return str_equal(reply_text(reply_item(reply, 0)), STR("message"));
@@ -229,22 +164,21 @@ bool redis_reply_is_push(const struct redis_reply *reply)
 
 int redis_command_load(struct redis_request *request, const struct redis_script *script)
 {
-    struct buf buf = begin(3, script->text.len + 32);
-    add(&buf, STR("SCRIPT"));
-    add(&buf, STR("LOAD"));
-    add(&buf, script->text);
+    struct buf buf = write_begin(3, script->text.len + 32);
+    write_arg(&buf, STR("SCRIPT"));
+    write_arg(&buf, STR("LOAD"));
+    write_arg(&buf, script->text);
     return finish(request, &buf);
 }
 
 int redis_command_ping(struct redis_request *request)
 {
-    struct buf buf = begin(1, 8);
-    add(&buf, STR("PING"));
+    struct buf buf = write_begin(1, 8);
+    write_arg(&buf, STR("PING"));
     return finish(request, &buf);
 }
 
-/* --- messages -----------------------------------------------------------------------------------
- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 int redis_command_push(struct redis_request *request,
                        const struct key_space *space,
@@ -254,11 +188,11 @@ int redis_command_push(struct redis_request *request,
     size_t payload = 64 + space->prefix.len + messages->queue.len;
     for (size_t i = 0; i < count; i++)
         payload += messages[i].bytes.len;
-    struct buf buf = begin(2 + count, payload);
-    add(&buf, STR("LPUSH"));
+    struct buf buf = write_begin(2 + count, payload);
+    write_arg(&buf, STR("LPUSH"));
     add_list(&buf, space, messages);
     for (size_t i = 0; i < count; i++)
-        add(&buf, messages[i].bytes);
+        write_arg(&buf, messages[i].bytes);
     return finish(request, &buf);
 }
 
@@ -266,14 +200,14 @@ int redis_command_declare(struct redis_request *request,
                           const struct key_space *space,
                           struct str queue)
 {
-    struct buf buf = begin(3, 3 * queue.len + 128);
-    add(&buf, STR("SADD"));
-    size_t start = open_arg(&buf);
+    struct buf buf = write_begin(3, 3 * queue.len + 128);
+    write_arg(&buf, STR("SADD"));
+    size_t start = write_open(&buf);
     key_add_binding(&buf, space, queue);
-    close_arg(&buf, start);
-    start = open_arg(&buf);
+    write_close(&buf, start);
+    start = write_open(&buf);
     key_add_binding_member(&buf, queue);
-    close_arg(&buf, start);
+    write_close(&buf, start);
     return finish(request, &buf);
 }
 
@@ -286,12 +220,12 @@ int redis_command_fire(struct redis_request *request,
 {
     struct buf buf = begin_script(request, SCRIPT_fire, 2, 2,
                                   entry.len + message->queue.len + message->bytes.len + 128);
-    size_t start = open_arg(&buf);
+    size_t start = write_open(&buf);
     key_add_fired(&buf, space, entry, slot_wall);
-    close_arg(&buf, start);
+    write_close(&buf, start);
     add_list(&buf, space, message);
-    add_u64(&buf, mark_ttl < USEC_PER_MSEC ? 1 : ms_up(mark_ttl));
-    add(&buf, message->bytes);
+    write_u64(&buf, mark_ttl < USEC_PER_MSEC ? 1 : ms_up(mark_ttl));
+    write_arg(&buf, message->bytes);
     return finish(request, &buf);
 }
 
@@ -305,15 +239,15 @@ int redis_command_claim(struct redis_request *request,
     struct buf buf =
         begin_script(request, SCRIPT_claim, 5 + (look_at_staged ? STEP_COUNT : 0u),
                      2 + 2 * unanswered_count, 12 * (keys->in_flight.len + keys->name.len));
-    add(&buf, keys->in_flight);
+    write_arg(&buf, keys->in_flight);
     add_lists(&buf, keys->lists);
     if (look_at_staged)
         add_lists(&buf, keys->staging);
-    add_u64(&buf, tags.count);
-    add_u64(&buf, tags.first);
+    write_u64(&buf, tags.count);
+    write_u64(&buf, tags.first);
     for (size_t i = 0; i < unanswered_count; i++) {
-        add_u64(&buf, unanswered[i].first);
-        add_u64(&buf, unanswered[i].count);
+        write_u64(&buf, unanswered[i].first);
+        write_u64(&buf, unanswered[i].count);
     }
     return finish(request, &buf);
 }
@@ -323,22 +257,22 @@ int redis_command_wait(struct redis_request *request,
                        unsigned list,
                        usec_t server_wait)
 {
-    struct buf buf = begin(6, keys->lists[list].len + keys->staging[list].len + 64);
-    add(&buf, STR("BLMOVE"));
-    add(&buf, keys->lists[list]);
-    add(&buf, keys->staging[list]);
-    add(&buf, STR("RIGHT"));
-    add(&buf, STR("LEFT"));
-    add_u64(&buf, seconds_up(server_wait));
+    struct buf buf = write_begin(6, keys->lists[list].len + keys->staging[list].len + 64);
+    write_arg(&buf, STR("BLMOVE"));
+    write_arg(&buf, keys->lists[list]);
+    write_arg(&buf, keys->staging[list]);
+    write_arg(&buf, STR("RIGHT"));
+    write_arg(&buf, STR("LEFT"));
+    write_u64(&buf, seconds_up(server_wait));
     return finish(request, &buf);
 }
 
 int redis_command_unblock(struct redis_request *request, int64_t client_id)
 {
-    struct buf buf = begin(3, 64);
-    add(&buf, STR("CLIENT"));
-    add(&buf, STR("UNBLOCK"));
-    add_u64(&buf, (uint64_t)client_id);
+    struct buf buf = write_begin(3, 64);
+    write_arg(&buf, STR("CLIENT"));
+    write_arg(&buf, STR("UNBLOCK"));
+    write_u64(&buf, (uint64_t)client_id);
     return finish(request, &buf);
 }
 
@@ -351,7 +285,7 @@ int redis_command_unstage(struct redis_request *request, const struct queue_keys
     return finish(request, &buf);
 }
 
-/* --- what becomes of a claim ---------------------------------------------------------- */
+/* --- what becomes of a claim ------------------------------------------------------------------ */
 
 static void
 add_delayed_head(struct buf *buf, const struct queue_keys *keys, const struct broker_claim *claim)
@@ -380,44 +314,44 @@ static void add_complete_keys(struct buf *buf,
                               const struct queue_keys *keys,
                               const struct broker_completion *c)
 {
-    add(buf, keys->in_flight);
+    write_arg(buf, keys->in_flight);
     if (c->result_id.ptr)
         add_result(buf, space, c->result_id);
     else
-        add(buf, keys->in_flight); /* a place that the script leaves alone */
+        write_arg(buf, keys->in_flight); /* a place that the script leaves alone */
     for (size_t i = 0; i < c->follow_up_count; i++)
         add_list(buf, space, &c->follow_ups[i]);
     if (c->retry.ptr)
-        add(buf, c->retry_due_wall ? keys->delayed : keys->lists[c->claim.step / STEP_WIDTH]);
+        write_arg(buf, c->retry_due_wall ? keys->delayed : keys->lists[c->claim.step / STEP_WIDTH]);
     if (c->dead)
-        add(buf, keys->dead);
+        write_arg(buf, keys->dead);
 }
 
 static void
 add_retry(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
 {
     if (!c->retry_due_wall) {
-        add(buf, STR("push"));
-        add(buf, c->retry);
+        write_arg(buf, STR("push"));
+        write_arg(buf, c->retry);
         return;
     }
-    add(buf, STR("park"));
-    add_u64(buf, ms_up(c->retry_due_wall));
-    size_t start = open_arg(buf);
+    write_arg(buf, STR("park"));
+    write_u64(buf, ms_up(c->retry_due_wall));
+    size_t start = write_open(buf);
     add_delayed_head(buf, keys, &c->claim);
     buf_add_str(buf, c->retry);
-    close_arg(buf, start);
+    write_close(buf, start);
 }
 
 static void add_burial(struct buf *buf, const struct broker_dead *dead, size_t dead_max)
 {
-    add(buf, STR("bury"));
-    add_u64(buf, dead_max);
-    add(buf, dead->reason);
-    add(buf, dead->detail);
-    add(buf, dead->task_id);
-    add(buf, dead->task);
-    add_u64(buf, clock_wall() / USEC_PER_MSEC);
+    write_arg(buf, STR("bury"));
+    write_u64(buf, dead_max);
+    write_arg(buf, dead->reason);
+    write_arg(buf, dead->detail);
+    write_arg(buf, dead->task_id);
+    write_arg(buf, dead->task);
+    write_u64(buf, clock_wall() / USEC_PER_MSEC);
 }
 
 int redis_command_complete(struct redis_request *request,
@@ -436,12 +370,12 @@ int redis_command_complete(struct redis_request *request,
     if (c->claim.tag)
         add_tag(&buf, &c->claim);
     else
-        add(&buf, STR(""));
-    add_u64(&buf, seconds_up(result_ttl));
-    add(&buf, c->result_id.ptr ? c->result_document : STR_NONE);
+        write_arg(&buf, STR(""));
+    write_u64(&buf, seconds_up(result_ttl));
+    write_arg(&buf, c->result_id.ptr ? c->result_document : STR_NONE);
     for (size_t i = 0; i < c->follow_up_count; i++) {
-        add(&buf, STR("push"));
-        add(&buf, c->follow_ups[i].bytes);
+        write_arg(&buf, STR("push"));
+        write_arg(&buf, c->follow_ups[i].bytes);
     }
     if (retry_args)
         add_retry(&buf, keys, c);
@@ -454,9 +388,9 @@ int redis_command_holds(struct redis_request *request,
                         const struct queue_keys *keys,
                         const struct broker_claim *claim)
 {
-    struct buf buf = begin(3, keys->in_flight.len + 64);
-    add(&buf, STR("HEXISTS"));
-    add(&buf, keys->in_flight);
+    struct buf buf = write_begin(3, keys->in_flight.len + 64);
+    write_arg(&buf, STR("HEXISTS"));
+    write_arg(&buf, keys->in_flight);
     add_tag(&buf, claim);
     return finish(request, &buf);
 }
@@ -466,9 +400,9 @@ int redis_command_ack(struct redis_request *request,
                       const struct broker_claim *claims,
                       size_t count)
 {
-    struct buf buf = begin(2 + count, keys->in_flight.len + 32 + count * 16);
-    add(&buf, STR("HDEL"));
-    add(&buf, keys->in_flight);
+    struct buf buf = write_begin(2 + count, keys->in_flight.len + 32 + count * 16);
+    write_arg(&buf, STR("HDEL"));
+    write_arg(&buf, keys->in_flight);
     for (size_t i = 0; i < count; i++)
         add_tag(&buf, &claims[i]);
     return finish(request, &buf);
@@ -479,8 +413,8 @@ int redis_command_give_back(struct redis_request *request,
                             const struct broker_claim *claim)
 {
     struct buf buf = begin_script(request, SCRIPT_give_back, 2, 1, 3 * keys->in_flight.len);
-    add(&buf, keys->in_flight);
-    add(&buf, keys->lists[claim->step / STEP_WIDTH]);
+    write_arg(&buf, keys->in_flight);
+    write_arg(&buf, keys->lists[claim->step / STEP_WIDTH]);
     add_tag(&buf, claim);
     return finish(request, &buf);
 }
@@ -491,13 +425,13 @@ int redis_command_park(struct redis_request *request,
                        usec_t due_wall)
 {
     struct buf buf = begin_script(request, SCRIPT_park, 2, 3, 4 * keys->in_flight.len);
-    add(&buf, keys->in_flight);
-    add(&buf, keys->delayed);
+    write_arg(&buf, keys->in_flight);
+    write_arg(&buf, keys->delayed);
     add_tag(&buf, claim);
-    add_u64(&buf, ms_up(due_wall));
-    size_t start = open_arg(&buf);
+    write_u64(&buf, ms_up(due_wall));
+    size_t start = write_open(&buf);
     add_delayed_head(&buf, keys, claim);
-    close_arg(&buf, start);
+    write_close(&buf, start);
     return finish(request, &buf);
 }
 
@@ -508,14 +442,14 @@ int redis_command_promote(struct redis_request *request,
 {
     struct buf buf = begin_script(request, SCRIPT_promote, 1 + STEP_COUNT, 2,
                                   keys->delayed.len + 5 * keys->lists[STEP_COUNT - 1].len + 64);
-    add(&buf, keys->delayed);
+    write_arg(&buf, keys->delayed);
     add_lists(&buf, keys->lists);
-    add_u64(&buf, now_wall / USEC_PER_MSEC);
-    add_u64(&buf, max);
+    write_u64(&buf, now_wall / USEC_PER_MSEC);
+    write_u64(&buf, max);
     return finish(request, &buf);
 }
 
-/* --- results -------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 int redis_command_store(struct redis_request *request,
                         const struct key_space *space,
@@ -526,8 +460,8 @@ int redis_command_store(struct redis_request *request,
     struct buf buf =
         begin_script(request, SCRIPT_store, 1, 2, space->prefix.len + id.len + document.len + 64);
     add_result(&buf, space, id);
-    add_u64(&buf, seconds_up(ttl));
-    add(&buf, document);
+    write_u64(&buf, seconds_up(ttl));
+    write_arg(&buf, document);
     return finish(request, &buf);
 }
 
@@ -536,8 +470,8 @@ static int one_result(struct redis_request *request,
                       const struct key_space *space,
                       struct str id)
 {
-    struct buf buf = begin(2, space->prefix.len + id.len + 64);
-    add(&buf, command);
+    struct buf buf = write_begin(2, space->prefix.len + id.len + 64);
+    write_arg(&buf, command);
     add_result(&buf, space, id);
     return finish(request, &buf);
 }
@@ -581,33 +515,33 @@ bool redis_push_message(const struct redis_reply *push,
     return true;
 }
 
-/* --- looking -------------------------------------------------------------------------- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 int redis_command_scan(struct redis_request *request,
                        const struct key_space *space,
                        enum redis_scan what,
                        struct str cursor)
 {
-    struct buf buf = begin(6, space->prefix.len + 128);
-    add(&buf, STR("SCAN"));
-    add(&buf, cursor);
-    add(&buf, STR("MATCH"));
-    size_t start = open_arg(&buf);
+    struct buf buf = write_begin(6, space->prefix.len + 128);
+    write_arg(&buf, STR("SCAN"));
+    write_arg(&buf, cursor);
+    write_arg(&buf, STR("MATCH"));
+    size_t start = write_open(&buf);
     if (what == REDIS_SCAN_OURS)
         key_add_pattern_ours(&buf, space);
     else
         key_add_pattern_bindings(&buf, space);
-    close_arg(&buf, start);
-    add(&buf, STR("COUNT"));
-    add(&buf, STR("1000"));
+    write_close(&buf, start);
+    write_arg(&buf, STR("COUNT"));
+    write_arg(&buf, STR("1000"));
     return finish(request, &buf);
 }
 
 int redis_command_members(struct redis_request *request, struct str key)
 {
-    struct buf buf = begin(2, key.len + 32);
-    add(&buf, STR("SMEMBERS"));
-    add(&buf, key);
+    struct buf buf = write_begin(2, key.len + 32);
+    write_arg(&buf, STR("SMEMBERS"));
+    write_arg(&buf, key);
     return finish(request, &buf);
 }
 
@@ -622,13 +556,13 @@ int redis_command_stats(struct redis_request *request,
     struct buf buf = begin_script(request, SCRIPT_stats, 6 + count, 1,
                                   (8 + 2 * count) * (keys->in_flight.len + 16));
     add_lists(&buf, keys->lists);
-    add(&buf, keys->delayed);
-    add(&buf, keys->dead);
+    write_arg(&buf, keys->delayed);
+    write_arg(&buf, keys->dead);
     for (size_t i = 0; i < in_flight_count; i++)
-        add(&buf, in_flight[i]);
+        write_arg(&buf, in_flight[i]);
     for (size_t i = 0; i < staging_count; i++)
-        add(&buf, staging[i]);
-    add_u64(&buf, in_flight_count);
+        write_arg(&buf, staging[i]);
+    write_u64(&buf, in_flight_count);
     return finish(request, &buf);
 }
 
@@ -638,6 +572,6 @@ int redis_command_purge(struct redis_request *request, const struct queue_keys *
                                   6 * keys->in_flight.len);
     add_lists(&buf, keys->lists);
     if (delayed)
-        add(&buf, keys->delayed);
+        write_arg(&buf, keys->delayed);
     return finish(request, &buf);
 }

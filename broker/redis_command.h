@@ -16,7 +16,7 @@ struct redis_script {
     struct str sha, text;
 };
 
-/* --- the connection ------------------------------------------------------------------- */
+/* --- the connection --------------------------------------------------------------------------- */
 
 int redis_command_hello(const struct url *url,
                         bool wants_id,
@@ -25,12 +25,15 @@ int redis_command_hello(const struct url *url,
                         unsigned *ret_count) MUST_CHECK;
 /* True when the connection is good even though `step` was answered by these words. */
 bool redis_hello_may_fail(enum redis_hello step, struct str words);
+/* CEL_E_AUTH or CEL_E_SERVER when these words refuse the connection for good; 0 when it may be
+ * better later. */
+int redis_hello_refusal(enum redis_hello step, struct str words);
 int redis_error_code(struct str words); /* CEL_E_AUTH or CEL_E_SERVER */
 bool redis_reply_is_push(const struct redis_reply *reply);
 int redis_command_load(struct redis_request *request, const struct redis_script *script) MUST_CHECK;
 int redis_command_ping(struct redis_request *request) MUST_CHECK;
 
-/* --- messages ------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 /* All `messages` are of the queue and step of the first. */
 int redis_command_push(struct redis_request *request,
@@ -96,7 +99,7 @@ int redis_command_promote(struct redis_request *request,
                           usec_t now_wall,
                           unsigned max) MUST_CHECK;
 
-/* --- results -------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 int redis_command_store(struct redis_request *request,
                         const struct key_space *space,
@@ -120,7 +123,7 @@ bool redis_push_message(const struct redis_reply *push,
                         struct str *ret_channel,
                         struct str *ret_document);
 
-/* --- looking -------------------------------------------------------------------------- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 enum redis_scan { REDIS_SCAN_OURS, REDIS_SCAN_BINDINGS };
 /* Replies the next cursor and keys. */

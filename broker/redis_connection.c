@@ -1,6 +1,5 @@
 /*
- * A request is in one of two lists: `waiting` until it is written, then `sent` until it is
- * answered. Answers come in the order of `sent`. What ends a request early:
+ * What ends a request before it is answered (redis_pipeline.h has the lists):
  *
  *     its deadline while it waits    told why there is no connection, or -ETIMEDOUT
  *     its deadline once it is sent   the whole connection is given up: nobody knows what is lost
@@ -14,9 +13,6 @@
  *
  * Callbacks run from reading, or from the alarm, which goes off after the loop has polled; never
  * while the loop prepares to sleep. What fails while writing is therefore kept as `fault`.
- *
- * A script is loaded in front of the first request on a socket that runs it. A server that has lost
- * it since (SCRIPT FLUSH) answers NOSCRIPT and has done nothing: the same bytes are sent again.
  */
 #include "broker/redis_connection.h"
 
@@ -30,7 +26,6 @@
 #define CONNECT_TIMEOUT_DEFAULT (4 * USEC_PER_SEC)
 #define STABLE_AFTER            USEC_PER_SEC /* a connection that lasted so long was a good one */
 static const struct backoff reconnect = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
-enum { WRITE_MAX = 64, SCRIPT_LOADS_MAX = 3 };
 
 #define STATE(name) (1u << REDIS_##name)
 static const struct {
@@ -58,13 +53,7 @@ static const struct {
     [REDIS_CLOSING] = {"closing", 0, false},
 };
 
-void redis_request_deinit(struct redis_request *request)
-{
-    mem_free(request->bytes);
-    request->bytes = NULL;
-}
-
-/* --- states --------------------------------------------------------------------------- */
+/* --- states ----------------------------------------------------------------------------------- */
 
 static void set_alarm(struct redis_connection *c)
 {
@@ -95,12 +84,12 @@ static void set_state(struct redis_connection *c, enum redis_state state, usec_t
         set_alarm(c);
 }
 
-static void tell_all(struct list *requests, int code, const struct cel_error *err)
+/* The socket cannot be used any more; what follows from that waits for the alarm. */
+static void note_fault(struct redis_connection *c, int code, const char *why)
 {
-    for (struct list_link *link; (link = list_pop(requests));) {
-        struct redis_request *request = container_of(link, struct redis_request, link);
-        request->on_reply(request, code, NULL, err);
-    }
+    c->fault = code;
+    c->fault_why = why;
+    set_alarm(c);
 }
 
 static void give_up_socket(struct redis_connection *c)
@@ -115,24 +104,12 @@ static void give_up_socket(struct redis_connection *c)
     c->lookup = NULL;
 }
 
-/* What was sent and may not be sent again goes to `ret`; the rest waits again, in front. */
-static void recall_sent(struct redis_connection *c, struct list *ret)
-{
-    for (struct list_link *link = c->sent.tail, *before; link; link = before) {
-        struct redis_request *request = container_of(link, struct redis_request, link);
-        before = link->prev;
-        list_remove(&c->sent, link);
-        request->answer_mono = USEC_NEVER;
-        list_prepend(request->repeatable ? &c->waiting : ret, link);
-    }
-}
-
 static void plan_next_attempt(struct redis_connection *c)
 {
     usec_t delay = c->attempt ? backoff_delay(&reconnect, c->attempt - 1, backoff_random()) : 0;
     c->attempt++;
     c->retry_mono = clock_mono() + delay;
-    if (c->waiting.count)
+    if (c->pipeline.waiting.count)
         set_state(c, REDIS_BACKOFF, c->retry_mono);
     else
         set_state(c, REDIS_IDLE, 0);
@@ -151,9 +128,9 @@ static void lose(struct redis_connection *c, int code, const char *why)
               "The connection to %s ended with the command under way: %s; it may have run",
               c->options.url->display, why);
     give_up_socket(c);
-    recall_sent(c, &uncertain);
+    pipeline_recall(&c->pipeline, &uncertain);
     plan_next_attempt(c);
-    tell_all(&uncertain, CEL_E_UNCERTAIN, &err);
+    requests_tell(&uncertain, CEL_E_UNCERTAIN, &err);
     if (was_ready && c->options.on_lost && c->state != REDIS_CLOSING)
         c->options.on_lost(c->options.data);
 }
@@ -161,18 +138,18 @@ static void lose(struct redis_connection *c, int code, const char *why)
 /* The server does not want us, and will not as long as the settings are these. */
 static void refused(struct redis_connection *c, int code, struct str words)
 {
-    struct list waiting = c->waiting;
+    struct list waiting = c->pipeline.waiting;
     struct cel_error err;
     error_set(&err, code, "%s refused the connection: " STR_FORMAT, c->options.url->display,
               STR_ARGS(words));
-    c->waiting = (struct list){NULL, NULL, 0};
+    c->pipeline.waiting = (struct list){NULL, NULL, 0};
     c->failure = err;
     give_up_socket(c);
     plan_next_attempt(c);
-    tell_all(&waiting, code, &err);
+    requests_tell(&waiting, code, &err);
 }
 
-/* --- connecting ----------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 static const struct redis_socket_events events;
 
@@ -188,11 +165,8 @@ static void connect_next(struct redis_connection *c)
         c->open++;
         status = redis_socket_connect(c->socket, path, address);
     }
-    if (status) {
-        c->fault = status;
-        c->fault_why = uv_strerror(status);
-        set_alarm(c);
-    }
+    if (status)
+        note_fault(c, status, uv_strerror(status));
 }
 
 static void on_looked_up(void *data, int status, const struct redis_addresses *addresses);
@@ -211,13 +185,10 @@ static void start(struct redis_connection *c)
     }
     set_state(c, REDIS_RESOLVING, 0);
     int status = redis_lookup_start(c->loop, url->host, url->port, on_looked_up, c, &c->lookup);
-    if (!status) {
+    if (status)
+        note_fault(c, status, uv_strerror(status));
+    else
         c->open++;
-        return;
-    }
-    c->fault = status;
-    c->fault_why = uv_strerror(status);
-    set_alarm(c);
 }
 
 static void finish_close(struct redis_connection *c)
@@ -225,8 +196,8 @@ static void finish_close(struct redis_connection *c)
     static const struct cel_error err = {-ECANCELED, "The broker is being closed"};
     void (*closed)(void *) = c->closed;
     void *data = c->closed_data;
-    tell_all(&c->sent, -ECANCELED, &err);
-    tell_all(&c->waiting, -ECANCELED, &err);
+    requests_tell(&c->pipeline.sent, -ECANCELED, &err);
+    requests_tell(&c->pipeline.waiting, -ECANCELED, &err);
     turn_alarm_clear(&c->alarm);
     buf_deinit(&c->hello);
     mem_free(c);
@@ -299,9 +270,9 @@ static void become_ready(struct redis_connection *c)
 
 static void on_hello_error(struct redis_connection *c, enum redis_hello step, struct str words)
 {
-    int code = redis_error_code(words);
-    if (step == REDIS_HELLO_AUTH || step == REDIS_HELLO_SELECT || code == CEL_E_AUTH) {
-        refused(c, step == REDIS_HELLO_AUTH ? CEL_E_AUTH : code, words);
+    int code = redis_hello_refusal(step, words);
+    if (code) {
+        refused(c, code, words);
         return;
     }
     /* a server that loads its data, for instance: later it may answer better */
@@ -325,84 +296,17 @@ static void on_hello_reply(struct redis_connection *c, const struct redis_reply 
         enter_hello_step(c);
 }
 
-/* --- writing -------------------------------------------------------------------------- */
-
-static void on_load_reply(struct redis_request *request,
-                          int status,
-                          const struct redis_reply *reply,
-                          const struct cel_error *err)
-{
-    (void)status; /* a script that could not be loaded answers for itself */
-    (void)reply;
-    (void)err;
-    redis_request_deinit(request);
-    mem_free(request);
-}
-
-/* Puts the load of the request's script into `sent` when the server of this socket needs it. */
-static struct redis_request *load_script(struct redis_connection *c,
-                                         const struct redis_request *user)
-{
-    unsigned bit = user->script ? 1u << user->script->number : 0;
-    if (!bit || (c->socket->scripts & bit))
-        return NULL;
-    struct redis_request *request = mem_new(struct redis_request);
-    if (!request)
-        return NULL; /* NOSCRIPT will follow, and another attempt */
-    request->on_reply = on_load_reply;
-    request->deadline_mono = user->deadline_mono;
-    if (redis_command_load(request, user->script)) {
-        mem_free(request);
-        return NULL;
-    }
-    c->socket->scripts |= bit;
-    return request;
-}
-
-static unsigned
-add_sent(struct redis_connection *c, struct redis_request *request, uv_buf_t *bufs, unsigned count)
-{
-    list_append(&c->sent, &request->link);
-    request->answer_mono =
-        request->answer_within ? clock_mono() + request->answer_within : USEC_NEVER;
-    note_deadline(c, request->answer_mono);
-    bufs[count] = (uv_buf_t){.base = request->bytes, .len = request->len};
-    return count + 1;
-}
-
-/* Moves requests from `waiting` to `sent` and their bytes to `bufs`. */
-static unsigned gather(struct redis_connection *c, uv_buf_t *bufs)
-{
-    unsigned count = 0;
-    while (c->waiting.head && count + 2 <= WRITE_MAX) {
-        struct redis_request *request = container_of(c->waiting.head, struct redis_request, link);
-        struct redis_request *load = load_script(c, request);
-        if (load)
-            count = add_sent(c, load, bufs, count);
-        list_remove(&c->waiting, &request->link);
-        count = add_sent(c, request, bufs, count);
-    }
-    return count;
-}
+/* --- talking ---------------------------------------------------------------------------------- */
 
 static void write_waiting(struct redis_connection *c)
 {
-    while (c->state == REDIS_READY && !c->fault && !c->socket->is_writing && c->waiting.head) {
-        uv_buf_t bufs[WRITE_MAX];
-        unsigned count = gather(c, bufs), taken = 0;
-        int status = redis_socket_write(c->socket, bufs, count, &taken);
-        for (; count > taken; count--) {
-            struct list_link *link = c->sent.tail;
-            list_remove(&c->sent, link);
-            container_of(link, struct redis_request, link)->answer_mono = USEC_NEVER;
-            list_prepend(&c->waiting, link);
-        }
-        if (status) {
-            c->fault = status;
-            c->fault_why = uv_strerror(status);
-            set_alarm(c);
-        }
-    }
+    usec_t earliest = USEC_NEVER;
+    if (c->state != REDIS_READY || c->fault)
+        return;
+    int status = pipeline_write(&c->pipeline, c->socket, &earliest);
+    note_deadline(c, earliest);
+    if (status)
+        note_fault(c, status, uv_strerror(status));
 }
 
 static void on_flush(struct turn_task *task)
@@ -418,34 +322,6 @@ static void on_drained(void *owner)
     write_waiting(owner);
 }
 
-/* --- reading -------------------------------------------------------------------------- */
-
-static bool is_lost_script(const struct redis_request *request, const struct redis_reply *reply)
-{
-    return request->script && reply->type == REDIS_ERROR &&
-           str_starts(reply->text, STR("NOSCRIPT")) && request->loads < SCRIPT_LOADS_MAX;
-}
-
-static void answer(struct redis_connection *c, const struct redis_reply *reply)
-{
-    struct redis_request *request = container_of(c->sent.head, struct redis_request, link);
-    struct cel_error err = {0};
-    list_remove(&c->sent, &request->link);
-    if (is_lost_script(request, reply)) {
-        request->loads++;
-        request->answer_mono = USEC_NEVER;
-        c->socket->scripts &= ~(1u << request->script->number);
-        list_append(&c->waiting, &request->link);
-        turn_task(c->options.turn, &c->flush);
-        return;
-    }
-    int status = 0;
-    if (reply->type == REDIS_ERROR)
-        status = error_set(&err, redis_error_code(reply->text), "Redis answered: " STR_FORMAT,
-                           STR_ARGS(reply->text));
-    request->on_reply(request, status, reply, status ? &err : NULL);
-}
-
 static void on_reply(void *owner, const struct redis_reply *reply)
 {
     struct redis_connection *c = owner;
@@ -457,12 +333,11 @@ static void on_reply(void *owner, const struct redis_reply *reply)
         c->options.on_push(c->options.data, reply);
         return;
     }
-    /* libuv tells that a write is done one turn after it was: the answer may be here before */
-    bool is_early = redis_socket_has_unwritten(c->socket) && c->sent.head == c->sent.tail;
-    if (!c->sent.head || is_early)
+    int condition = pipeline_answer(&c->pipeline, c->socket, reply);
+    if (condition == PIPELINE_E_UNASKED)
         lose(c, CEL_E_FORMAT, "the server answered what was not asked");
-    else
-        answer(c, reply);
+    else if (condition == PIPELINE_E_AGAIN)
+        turn_task(c->options.turn, &c->flush);
 }
 
 static void on_failed(void *owner, int code, const char *why)
@@ -483,36 +358,16 @@ static const struct redis_socket_events events = {
     .closed = on_socket_closed,
 };
 
-/* --- deadlines ------------------------------------------------------------------------ */
-
-static bool any_overdue(const struct list *requests, usec_t now, usec_t *earliest)
-{
-    bool overdue = false;
-    for (const struct list_link *link = requests->head; link; link = link->next) {
-        const struct redis_request *request = container_of(link, struct redis_request, link);
-        usec_t deadline = request->answer_mono < request->deadline_mono ? request->answer_mono
-                                                                        : request->deadline_mono;
-        overdue |= deadline <= now;
-        if (deadline < *earliest)
-            *earliest = deadline;
-    }
-    return overdue;
-}
+/* --- deadlines -------------------------------------------------------------------------------- */
 
 static void expire_waiting(struct redis_connection *c, usec_t now)
 {
     struct list overdue = {NULL, NULL, 0};
     struct cel_error err = c->failure;
-    for (struct list_link *link = c->waiting.head, *next; link; link = next) {
-        next = link->next;
-        if (container_of(link, struct redis_request, link)->deadline_mono <= now) {
-            list_remove(&c->waiting, link);
-            list_append(&overdue, link);
-        }
-    }
+    pipeline_expire(&c->pipeline, now, &overdue);
     if (!err.code)
         error_set(&err, -ETIMEDOUT, "No answer from %s in time", c->options.url->display);
-    tell_all(&overdue, err.code, &err);
+    requests_tell(&overdue, err.code, &err);
 }
 
 static void check_state(struct redis_connection *c, usec_t now)
@@ -521,7 +376,7 @@ static void check_state(struct redis_connection *c, usec_t now)
     if (c->fault) {
         lose(c, c->fault, c->fault_why);
     } else if (c->state == REDIS_BACKOFF) {
-        if (!c->waiting.count)
+        if (!c->pipeline.waiting.count)
             set_state(c, REDIS_IDLE, 0);
         else if (now >= c->state_mono)
             start(c);
@@ -535,26 +390,24 @@ static void check_state(struct redis_connection *c, usec_t now)
 static void on_alarm(struct turn_alarm *alarm)
 {
     struct redis_connection *c = container_of(alarm, struct redis_connection, alarm);
-    usec_t now = clock_mono(), earliest = USEC_NEVER;
+    usec_t now = clock_mono();
     if (c->state == REDIS_CLOSING) {
         finish_close(c);
         return;
     }
     c->earliest_mono = USEC_NEVER;
     check_state(c, now);
-    if (c->state == REDIS_READY && any_overdue(&c->sent, now, &earliest))
+    if (c->state == REDIS_READY && pipeline_is_overdue(&c->pipeline, now))
         lose(c, -ETIMEDOUT, "no answer in time");
-    earliest = USEC_NEVER;
-    if (c->state != REDIS_CLOSING && any_overdue(&c->waiting, now, &earliest))
+    if (c->state != REDIS_CLOSING)
         expire_waiting(c, now);
     if (c->state == REDIS_CLOSING)
         return;
-    any_overdue(&c->sent, now, &c->earliest_mono);
-    any_overdue(&c->waiting, now, &c->earliest_mono);
+    c->earliest_mono = pipeline_earliest(&c->pipeline);
     set_alarm(c);
 }
 
-/* --- from outside --------------------------------------------------------------------- */
+/* --- from outside ----------------------------------------------------------------------------- */
 
 int redis_connection_new(const struct redis_connection_options *options,
                          uv_loop_t *loop,
@@ -604,7 +457,7 @@ void redis_connection_close(struct redis_connection *c, void (*closed)(void *dat
 void redis_connection_send(struct redis_connection *c, struct redis_request *request)
 {
     request->answer_mono = USEC_NEVER;
-    list_append(&c->waiting, &request->link);
+    list_append(&c->pipeline.waiting, &request->link);
     if (c->state == REDIS_CLOSING)
         return;
     note_deadline(c, request->deadline_mono);
@@ -615,13 +468,7 @@ void redis_connection_send(struct redis_connection *c, struct redis_request *req
 
 bool redis_connection_recall(struct redis_connection *c, struct redis_request *request)
 {
-    for (const struct list_link *link = c->waiting.head; link; link = link->next) {
-        if (link == &request->link) {
-            list_remove(&c->waiting, &request->link);
-            return true;
-        }
-    }
-    return false;
+    return pipeline_take_back(&c->pipeline, request);
 }
 
 void redis_connection_wake(struct redis_connection *c)
@@ -631,9 +478,6 @@ void redis_connection_wake(struct redis_connection *c)
 
 void redis_connection_reset(struct redis_connection *c, int code, const char *why)
 {
-    if (!c->socket || c->state == REDIS_CLOSING)
-        return;
-    c->fault = code;
-    c->fault_why = why;
-    set_alarm(c);
+    if (c->socket && c->state != REDIS_CLOSING)
+        note_fault(c, code, why);
 }

@@ -7,25 +7,24 @@
  * goes out in one write. A request that was written and is not answered by its deadline ends the
  * connection: a socket that may be half open is never waited on.
  *
- *   IDLE --request--> RESOLVING --> CONNECTING --> AUTHENTICATING --> SELECTING --> TESTING -->
- * READY ^ ^                  |              |                |               |            | | | |
- * +--------------+----- failed ---+---------------+------------+--- lost -+ | +-- nothing waits
- * -----------------------------+                                           | | | |
- *    +-- refused for good (password, database) -- BACKOFF <-- something waits --------------------+
- *                                                     +--delay over--> RESOLVING
+ *   IDLE --request--> RESOLVING -> CONNECTING -> AUTHENTICATING -> SELECTING -> TESTING -> READY
+ *    ^                    ^     \_________________________ each ____________________________/
+ *    |                    |                                  |
+ *    |                    |                                  | failed, refused or lost
+ *    |                    +--delay over-- BACKOFF <-----------+ something waits
+ *    +-------------------------------------------------------+ nothing waits
+ *
  *   any --close--> CLOSING
  */
 #pragma once
 
+#include "broker/redis_pipeline.h"
 #include "broker/redis_resolve.h"
-#include "broker/redis_socket.h"
 #include "broker/turn.h"
 #include "broker/url.h"
 #include "core/buf.h"
 
 struct redis_connection;
-struct redis_request;
-struct redis_script;
 
 enum redis_state {
     REDIS_IDLE,
@@ -38,35 +37,6 @@ enum redis_state {
     REDIS_BACKOFF,
     REDIS_CLOSING,
 };
-
-/*
- * How a request ended; called once, never from inside redis_connection_send. `status` 0: `reply` is
- * the server's answer, borrowed; else `err` says why: CEL_E_SERVER or CEL_E_AUTH with the error
- * reply in `reply`; otherwise `reply` is NULL: CEL_E_UNCERTAIN, it was sent and its answer is not
- * known; -ECANCELED, the connection is closing; another, nothing was sent. The callee frees the
- * request.
- */
-typedef void redis_reply_fn(struct redis_request *request,
-                            int status,
-                            const struct redis_reply *reply,
-                            const struct cel_error *err);
-
-/* One command; embedded in what its owner needs to know when the answer comes. */
-struct redis_request {
-    struct list_link link;
-    redis_reply_fn *on_reply;
-    usec_t deadline_mono; /* of the whole */
-    usec_t
-        answer_within;  /* an answer takes no longer than this once it is sent; 0: no such limit */
-    usec_t answer_mono; /* written by the connection */
-    int given_status;   /* broker_answer: how it ended without the server */
-    char *bytes;        /* the command as it goes out; owned */
-    size_t len;
-    const struct redis_script *script; /* that the command runs, or NULL */
-    bool repeatable;     /* asking twice does no harm: sent again on a new connection */
-    unsigned char loads; /* how often the server had lost the script */
-};
-void redis_request_deinit(struct redis_request *request);
 
 /* One step of the greeting; the states above show where each is answered. */
 enum redis_hello { REDIS_HELLO_AUTH, REDIS_HELLO_SELECT, REDIS_HELLO_ID, REDIS_HELLO_PING };
@@ -92,8 +62,7 @@ struct redis_connection {
     uv_loop_t *loop;
     enum redis_state state;
     struct redis_socket *socket; /* the present one, or NULL */
-    struct list waiting;         /* requests not written */
-    struct list sent;            /* requests written, at least begun; answered in this order */
+    struct redis_pipeline pipeline;
 
     struct buf hello; /* the greeting as it goes out */
     enum redis_hello hello_steps[REDIS_HELLO_STEPS];

@@ -58,8 +58,7 @@ bool wait_is_armed(const struct wait *wait)
     return false;
 }
 
-/* --- unblocking ---------------------------------------------------------------------------------
- */
+/* --- unblocking ------------------------------------------------------------------------------- */
 
 static void send_unblock(struct wait *wait, int64_t client_id)
 {
@@ -107,8 +106,7 @@ static void start_unblocking(struct wait *wait)
     unblock(wait);
 }
 
-/* --- ending --------------------------------------------------------------------------------------
- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 static void end(struct wait *wait, int status, const struct cel_error *err)
 {
@@ -150,8 +148,7 @@ static void put_back(struct wait *wait)
         redis_connection_send(wait->broker->main, request);
 }
 
-/* --- arming ------------------------------------------------------------------------------------
- */
+/* --- arming ----------------------------------------------------------------------------------- */
 
 static int arm(struct wait_list *list)
 {
@@ -218,8 +215,7 @@ static void on_answer(struct redis_request *request,
     }
 }
 
-/* --- from outside ------------------------------------------------------------------------------
- */
+/* --- from outside ----------------------------------------------------------------------------- */
 
 static int new_wait(struct broker *broker, struct broker_queue *queue)
 {

@@ -469,6 +469,81 @@ static void a_step_that_redis_refuses_does_nothing(void **state)
     assert_int_equal(server_number(rig, "HLEN " IN_FLIGHT), 1);
 }
 
+/* What one key in the way refuses, no other key has had by then: repeating doubles nothing. */
+static void of_several_actions_all_are_done_or_none(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed;
+    const struct broker_message follow_ups[] = {{.queue = STR("free"), .bytes = STR("n")},
+                                                {.queue = STR("taken"), .bytes = STR("n")}};
+    const struct broker_dead dead = {.reason = STR("undecodable")};
+    struct broker_completion completion;
+    push_text(rig, QUEUE, 0, "one");
+    claim_into(rig, QUEUE, 1, &claimed);
+    static const char *const in_the_way[] = {"taken", DELAYED, DEAD};
+    for (size_t i = 0; i < ARRAY_SIZE(in_the_way); i++) {
+        struct outcome outcome = {0};
+        server_says(rig, "SET %s text", in_the_way[i]);
+        completion = completion_of(&claimed, 0);
+        completion.result_id = STR("id-1");
+        completion.result_document = STR("{}");
+        completion.follow_ups = follow_ups;
+        completion.follow_up_count = i == 0 ? 2 : 1;
+        completion.retry = i == 1 ? STR("again") : STR_NONE;
+        completion.retry_due_wall = 1;
+        completion.dead = i == 2 ? &dead : NULL;
+        assert_int_equal(
+            broker_complete(rig->broker, &completion, in_seconds(5), on_done, &outcome), 0);
+        rig_run(rig, &outcome);
+        assert_int_equal(outcome.status, CEL_E_SERVER);
+        assert_non_null(strstr(outcome.err.text, "WRONGTYPE"));
+        assert_non_null(strstr(outcome.err.text, in_the_way[i]));
+        assert_int_equal(server_number(rig, "DEL %s", in_the_way[i]), 1);
+        assert_int_equal(server_number(rig, "HLEN " IN_FLIGHT), 1);
+        assert_int_equal(server_number(rig, "DBSIZE"), 1);
+    }
+    assert_int_equal(complete(rig, &completion), 0); /* and with nothing in the way it is done */
+    assert_int_equal(server_number(rig, "LLEN free"), 1);
+    assert_int_equal(server_number(rig, "XLEN " DEAD), 1);
+    assert_int_equal(server_number(rig, "EXISTS " IN_FLIGHT), 0);
+}
+
+static void a_promotion_that_is_refused_moves_nothing(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome outcome = {0};
+    server_says(rig, "ZADD " DELAYED " 1 node/1.3\nfirst");
+    server_says(rig, "ZADD " DELAYED " 2 node/2.0\nsecond");
+    server_says(rig, "SET celery\x06\x16"
+                     "3 text");
+    assert_int_equal(
+        broker_promote(rig->broker, QUEUE, 9 * USEC_PER_MSEC, in_seconds(5), on_promote, &outcome),
+        0);
+    rig_run(rig, &outcome);
+    assert_int_equal(outcome.status, CEL_E_SERVER);
+    assert_non_null(strstr(outcome.err.text, "WRONGTYPE"));
+    assert_int_equal(server_number(rig, "LLEN celery"), 0);
+    assert_int_equal(server_number(rig, "ZCARD " DELAYED), 2);
+}
+
+/* The other lists are served, and what they held is handed out, not left in flight. */
+static void a_list_that_is_none_does_not_hold_up_the_others(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed, outcome = {0};
+    push_text(rig, QUEUE, 0, "one");
+    server_says(rig, "SET celery\x06\x16"
+                     "3 text");
+    push_text(rig, QUEUE, 6, "two");
+    claim_into(rig, QUEUE, 5, &claimed);
+    assert_int_equal(claimed.count, 2);
+    assert_string_equal(claimed.claimed[1].bytes, "two");
+    assert_int_equal(broker_claim(rig->broker, QUEUE, 5, in_seconds(5), on_claim, &outcome), 0);
+    rig_run(rig, &outcome);
+    assert_int_equal(outcome.status, CEL_E_SERVER);
+    assert_non_null(strstr(outcome.err.text, "WRONGTYPE"));
+}
+
 /* Redis refuses what would need memory; what we hold can still be ended, and nothing is lost. */
 static void a_full_server_loses_nothing(void **state)
 {
@@ -723,6 +798,9 @@ int main(void)
         TEST(burying_keeps_the_message_and_the_reason),
         TEST(the_quarantine_is_capped),
         TEST(a_step_that_redis_refuses_does_nothing),
+        TEST(of_several_actions_all_are_done_or_none),
+        TEST(a_promotion_that_is_refused_moves_nothing),
+        TEST(a_list_that_is_none_does_not_hold_up_the_others),
         TEST(a_full_server_loses_nothing),
         TEST(the_prefix_stands_before_every_key),
         TEST(declaring_leaves_kombus_binding),

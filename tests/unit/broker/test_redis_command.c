@@ -123,6 +123,31 @@ static void words_of_the_server_have_their_code(void **state)
     assert_false(redis_hello_may_fail(REDIS_HELLO_PING, STR("LOADING x")));
 }
 
+static void refusals_are_told_from_passing_troubles(void **state)
+{
+    static const struct {
+        enum redis_hello step;
+        const char *words;
+        int code;
+    } cases[] = {
+        {REDIS_HELLO_AUTH, "WRONGPASS invalid username-password pair", CEL_E_AUTH},
+        {REDIS_HELLO_AUTH, "ERR Client sent AUTH, but no password is set", CEL_E_AUTH},
+        {REDIS_HELLO_AUTH, "ERR max number of clients reached", 0},
+        {REDIS_HELLO_SELECT, "ERR DB index is out of range", CEL_E_SERVER},
+        {REDIS_HELLO_SELECT, "NOAUTH Authentication required.", CEL_E_AUTH},
+        {REDIS_HELLO_PING, "NOAUTH Authentication required.", CEL_E_AUTH},
+        {REDIS_HELLO_PING, "LOADING Redis is loading the dataset in memory", 0},
+        {REDIS_HELLO_PING, "MASTERDOWN Link with MASTER is down", 0},
+        {REDIS_HELLO_PING, "ERR max number of clients reached", 0},
+        {REDIS_HELLO_PING, "ERR something else", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        if (redis_hello_refusal(cases[i].step, str_of(cases[i].words)) != cases[i].code)
+            fail_msg("%s", cases[i].words);
+    }
+}
+
 static void short_memory_is_told(void **state)
 {
     const struct broker_message message = {.queue = STR("q"), .bytes = STR("one")};
@@ -141,6 +166,7 @@ int main(void)
         cmocka_unit_test(a_completion_names_only_what_it_needs),
         cmocka_unit_test(a_greeting_says_what_the_url_asks_for),
         cmocka_unit_test(words_of_the_server_have_their_code),
+        cmocka_unit_test(refusals_are_told_from_passing_troubles),
         cmocka_unit_test(short_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,160 @@
+/* The two lists of requests without a server: replies and times are given. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "broker/redis_command.h"
+#include "broker/redis_pipeline.h"
+
+struct asked {
+    struct redis_request request;
+    int calls, status;
+    int64_t number;
+};
+
+static void on_reply(struct redis_request *request,
+                     int status,
+                     const struct redis_reply *reply,
+                     const struct cel_error *err)
+{
+    struct asked *asked = container_of(request, struct asked, request);
+    (void)err;
+    asked->calls++;
+    asked->status = status;
+    asked->number = reply_integer(reply, -1);
+}
+
+static struct asked asked_until(usec_t deadline)
+{
+    return (struct asked){
+        .request = {.on_reply = on_reply, .deadline_mono = deadline, .answer_mono = USEC_NEVER}};
+}
+
+static const struct redis_reply one = {.type = REDIS_INTEGER, .integer = 1};
+static const struct redis_reply two = {.type = REDIS_INTEGER, .integer = 2};
+
+static void answers_go_to_requests_in_order(void **state)
+{
+    struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+    struct redis_socket socket = {.is_writing = false};
+    struct asked first = asked_until(1), second = asked_until(1);
+    (void)state;
+    list_append(&pipeline.sent, &first.request.link);
+    list_append(&pipeline.sent, &second.request.link);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &one), 0);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &two), 0);
+    assert_int_equal(first.number, 1);
+    assert_int_equal(second.number, 2);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &two), PIPELINE_E_UNASKED);
+    assert_int_equal(first.calls + second.calls, 2);
+}
+
+static void an_error_reply_has_its_code(void **state)
+{
+    struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+    struct redis_socket socket = {.is_writing = false};
+    struct asked first = asked_until(1), second = asked_until(1);
+    const struct redis_reply wrong = {.type = REDIS_ERROR, .text = STR("WRONGTYPE x")};
+    const struct redis_reply denied = {.type = REDIS_ERROR, .text = STR("NOPERM x")};
+    (void)state;
+    list_append(&pipeline.sent, &first.request.link);
+    list_append(&pipeline.sent, &second.request.link);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &wrong), 0);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &denied), 0);
+    assert_int_equal(first.status, CEL_E_SERVER);
+    assert_int_equal(second.status, CEL_E_AUTH);
+}
+
+static void a_lost_script_is_tried_again_a_few_times(void **state)
+{
+    struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+    struct redis_socket socket = {.scripts = 1u << 5 | 1};
+    const struct redis_script script = {.number = 5};
+    const struct redis_reply lost = {.type = REDIS_ERROR, .text = STR("NOSCRIPT No matching")};
+    struct asked asked = asked_until(1);
+    (void)state;
+    asked.request.script = &script;
+    list_append(&pipeline.sent, &asked.request.link);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pipeline_answer(&pipeline, &socket, &lost), PIPELINE_E_AGAIN);
+        assert_int_equal(socket.scripts, 1);
+        list_append(&pipeline.sent, list_pop(&pipeline.waiting));
+    }
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &lost), 0);
+    assert_int_equal(asked.status, CEL_E_SERVER);
+}
+
+static void what_may_be_repeated_waits_again_in_front(void **state)
+{
+    struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+    struct asked a = asked_until(1), b = asked_until(1), c = asked_until(1), d = asked_until(1);
+    struct list lost = {NULL, NULL, 0};
+    (void)state;
+    a.request.repeatable = c.request.repeatable = true;
+    c.request.answer_mono = 5;
+    list_append(&pipeline.sent, &a.request.link);
+    list_append(&pipeline.sent, &b.request.link);
+    list_append(&pipeline.sent, &c.request.link);
+    list_append(&pipeline.waiting, &d.request.link);
+    pipeline_recall(&pipeline, &lost);
+    assert_int_equal(pipeline.sent.count, 0);
+    assert_ptr_equal(list_pop(&lost), &b.request.link);
+    assert_null(list_pop(&lost));
+    assert_ptr_equal(list_pop(&pipeline.waiting), &a.request.link);
+    assert_ptr_equal(list_pop(&pipeline.waiting), &c.request.link);
+    assert_ptr_equal(list_pop(&pipeline.waiting), &d.request.link);
+    assert_true(c.request.answer_mono == USEC_NEVER);
+}
+
+static void deadlines_are_found(void **state)
+{
+    struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+    struct asked early = asked_until(10), late = asked_until(20), sent = asked_until(50);
+    struct list overdue = {NULL, NULL, 0};
+    (void)state;
+    assert_true(pipeline_earliest(&pipeline) == USEC_NEVER);
+    assert_false(pipeline_is_overdue(&pipeline, USEC_NEVER - 1));
+    list_append(&pipeline.waiting, &late.request.link);
+    list_append(&pipeline.waiting, &early.request.link);
+    list_append(&pipeline.sent, &sent.request.link);
+    assert_int_equal(pipeline_earliest(&pipeline), 10);
+    assert_false(pipeline_is_overdue(&pipeline, 49));
+    assert_true(pipeline_is_overdue(&pipeline, 50));
+    sent.request.answer_mono = 5;
+    assert_int_equal(pipeline_earliest(&pipeline), 5);
+    assert_true(pipeline_is_overdue(&pipeline, 5));
+    pipeline_expire(&pipeline, 10, &overdue);
+    assert_int_equal(overdue.count, 1);
+    requests_tell(&overdue, -ETIMEDOUT, NULL);
+    assert_int_equal(early.status, -ETIMEDOUT);
+    assert_int_equal(late.calls, 0);
+}
+
+static void only_what_was_not_sent_is_taken_back(void **state)
+{
+    struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+    struct asked waiting = asked_until(1), sent = asked_until(1);
+    (void)state;
+    list_append(&pipeline.waiting, &waiting.request.link);
+    list_append(&pipeline.sent, &sent.request.link);
+    assert_false(pipeline_take_back(&pipeline, &sent.request));
+    assert_true(pipeline_take_back(&pipeline, &waiting.request));
+    assert_false(pipeline_take_back(&pipeline, &waiting.request));
+    assert_int_equal(pipeline.waiting.count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_go_to_requests_in_order),
+        cmocka_unit_test(an_error_reply_has_its_code),
+        cmocka_unit_test(a_lost_script_is_tried_again_a_few_times),
+        cmocka_unit_test(what_may_be_repeated_waits_again_in_front),
+        cmocka_unit_test(deadlines_are_found),
+        cmocka_unit_test(only_what_was_not_sent_is_taken_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
