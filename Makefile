@@ -3,7 +3,7 @@ BUILD := build
 JOBS  := $(shell nproc)
 export CTEST_OUTPUT_ON_FAILURE := 1
 
-.PHONY: all build packages demo test unit bench asan format check install clean
+.PHONY: all build packages demo test unit bench asan tsan format check install clean
 
 all: build
 
@@ -36,6 +36,12 @@ asan: packages
 	cmake --preset asan
 	cmake --build build-asan -j $(JOBS)
 	ctest --test-dir build-asan --no-tests=error -j $(JOBS)
+
+# Several handles in several threads, under the thread sanitizer.
+tsan: packages
+	cmake --preset tsan
+	cmake --build build-tsan -j $(JOBS) --target test_integration_client_send test_integration_client_await
+	ctest --test-dir build-tsan --no-tests=error -R 'integration/client/(send|await)'
 
 format: packages
 	git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format-14 -i
