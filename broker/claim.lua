@@ -6,6 +6,7 @@
 local steps = {'0', '3', '6', '9'}
 local room, n, bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
 local out = {}
+local refused -- by a list that is none; told when there is nothing else to tell
 
 local function hand_out(tag, message)
   out[#out + 1] = tag
@@ -35,8 +36,12 @@ end
 local function take(key, step)
   while room > 0 and bytes < 8388608 do
     local want = math.min(room, 16)
-    local messages = redis.call('RPOP', key, want)
+    local messages = redis.pcall('RPOP', key, want)
     if not messages then return end
+    if messages.err then
+      refused = messages
+      return
+    end
     local fields = {}
     for _, message in ipairs(messages) do
       local tag = string.format('%.0f.%s', n, step)
@@ -57,4 +62,5 @@ end
 for i = 3, #ARGV, 2 do recover(tonumber(ARGV[i]), tonumber(ARGV[i + 1])) end
 for i = 6, #KEYS do take(KEYS[i], steps[i - 5]) end
 for i = 2, 5 do take(KEYS[i], steps[i - 1]) end
+if refused and #out == 0 then return refused end
 return out

@@ -7,23 +7,29 @@
 if #ARGV > 3 then
   local message = ARGV[1] == '' or redis.call('HGET', KEYS[1], ARGV[1])
   if not message then return 0 end
-  -- These may be refused (a key of another type), so they come before what cannot be taken back.
+  -- A key of another type refuses its action. Nothing can be taken back here, so look at all first.
+  local types, sizes = {push = 'list', park = 'zset', bury = 'stream'}, {push = 2, park = 3, bury = 7}
   local a, k = 4, 3
+  while a <= #ARGV do
+    local is = redis.call('TYPE', KEYS[k]).ok
+    if is ~= 'none' and is ~= types[ARGV[a]] then
+      return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. types[ARGV[a]]}
+    end
+    a, k = a + sizes[ARGV[a]], k + 1
+  end
+  a, k = 4, 3
   while a <= #ARGV do
     local action = ARGV[a]
     if action == 'push' then
       redis.call('LPUSH', KEYS[k], ARGV[a + 1])
-      a = a + 2
     elseif action == 'park' then
       redis.call('ZADD', KEYS[k], ARGV[a + 1], ARGV[a + 2])
-      a = a + 3
     else
       redis.call('XADD', KEYS[k], 'MAXLEN', '~', ARGV[a + 1], '*', 'message', message,
         'reason', ARGV[a + 2], 'detail', ARGV[a + 3], 'task_id', ARGV[a + 4], 'task', ARGV[a + 5],
         'time', ARGV[a + 6])
-      a = a + 7
     end
-    k = k + 1
+    a, k = a + sizes[action], k + 1
   end
 end
 if ARGV[1] ~= '' and redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
