@@ -236,7 +236,6 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
         return;
     }
     dispatch->received++;
-    request->claimed_mono = clock_mono();
     if (dispatch->paused) {
         make_ready(dispatch, request);
     } else if (request_read(request, &err) < 0) {

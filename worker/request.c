@@ -109,9 +109,10 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->claim = *claim;
     request->seq = 0;
     request->soft_limit = request->hard_limit = 0;
-    request->claimed_mono = request->ready_mono = request->started_mono = 0;
+    request->ready_mono = request->started_mono = 0;
     request->ack = ACK_LATE;
     request->settlement.under_way = request->settlement.uncertain = false;
+    request->settlement.refusals = 0;
     buf_add_str(&request->bytes, bytes);
     if (buf_status(&request->bytes) < 0) {
         request_free(request);

@@ -59,10 +59,12 @@ struct settlement {
     struct buf document, retry, sends;
     char detail[256]; /* text of `dead` */
     bool under_way;
-    bool uncertain; /* an earlier attempt may have been carried out */
+    bool uncertain;    /* an earlier attempt may have been carried out */
+    unsigned refusals; /* of Redis, so far */
 };
 
-/* The early acknowledgement, for tasks that ask for it. FAILED: it may or may not have arrived. */
+/* The early acknowledgement, for tasks that ask for it; never LATE again once it was sent. FAILED: it
+ * may or may not have arrived. */
 enum request_ack { ACK_LATE, ACK_SENT, ACK_DONE, ACK_FAILED };
 
 struct requests;
@@ -79,7 +81,7 @@ struct request {
     struct frame_task task;    /* rules of the registered task; its texts are absent */
     uint64_t seq;              /* of this dispatch */
     usec_t soft_limit, hard_limit; /* in force; 0: none */
-    usec_t claimed_mono, ready_mono, started_mono;
+    usec_t ready_mono, started_mono;
     enum request_ack ack;
     struct settlement settlement;
 };

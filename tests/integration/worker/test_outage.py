@@ -78,6 +78,17 @@ class Outage(WorkerTest):
             self.assertEqual(len(self.get(id, 40)), 1)
         self.wait_idle(20)
 
+    def test_cut_connections_and_early_acknowledgements(self):
+        self.worker("-c", "3", "-l", "warning")
+        ids = []
+        for _ in range(30):
+            ids += [self.send("tests.sleep_early", 5) for _ in range(10)]
+            self.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            time.sleep(0.01)
+        for id in ids:
+            self.assertEqual(self.wait(id, 40)["status"], "SUCCESS")
+        self.wait_idle(20)
+
     def test_a_server_that_hangs_is_not_waited_for(self):
         worker = self.worker("-c", "1")
         id = self.send("tests.sleep", 200)

@@ -7,7 +7,7 @@ import time
 import unittest
 
 from integration.worker.calls import WorkerTest, iso, message
-from support.servers import wait_until
+from support.servers import RedisServer, wait_until
 
 
 class Run(WorkerTest):
@@ -109,6 +109,27 @@ class Run(WorkerTest):
         wait_until(lambda: self.in_flight() == 0, 0.4, "acknowledged while it runs", 0.002)
         self.assertEqual(self.result(id)["status"], "PENDING")
         self.get(id)
+
+    def test_results_on_another_server(self):
+        other = RedisServer(self.folder, "results")
+        self.addCleanup(other.stop)
+        other.start()
+        self.worker("-c", "2", "--result-backend", other.url)
+        ids = [self.send("tests.progress", 5, 0) for _ in range(50)]
+        early = self.send("tests.sleep_early", 1)
+        retried = self.send("tests.retry", 10, 1)
+        self.assertEqual(list(self.redis.scan_iter("celery-task-meta-*")), [])
+        with other.client() as results:
+            for id in [*ids, early, retried]:
+                wait_until(lambda: b'"SUCCESS"' in (results.get("celery-task-meta-" + id) or b""), 10, id)
+        self.wait_idle()
+
+    def test_results_can_be_disabled(self):
+        self.worker("-c", "1", "--result-backend", "disabled")
+        self.send("tests.add", 1, 2)
+        self.send("tests.fail")
+        self.wait_idle()
+        self.assertEqual(list(self.redis.scan_iter("celery-task-meta-*")), [])
 
     def test_large_results_and_messages_pass(self):
         self.worker("-c", "1")
