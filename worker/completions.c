@@ -4,17 +4,25 @@
  *
  * A call that was acknowledged early has no claim to look at (tag 0). Its result is told again, but
  * not its next attempt and not its sends: it promised to run at most once. Its acknowledgement
- * leaves together with its dispatch, and its outcome waits for the answer; if that was a failure,
- * the completion is made under the claim, and without one when that claim turns out to be gone.
+ * leaves together with its dispatch, and its outcome waits for the answer. If that was a failure, or
+ * said that some claim of its batch was gone, the completion is made under the claim, and without
+ * one when that claim turns out to be gone.
+ *
+ * What Redis refuses for good (a key of another type where a list should be) it refuses each time.
+ * After a few tries the call fails with that reason, without its sends and its next attempt; what
+ * cannot even say that stays in flight, and the log tells.
  */
 #include "worker/completions.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "core/backoff.h"
 #include "core/log.h"
+#include "worker/settle.h"
 
 #define TELL_DEADLINE_USEC (10 * USEC_PER_SEC)
+enum { REFUSALS_MAX = 3 };
 static const struct backoff tell_backoff = {.first = 100 * USEC_PER_MSEC, .cap = 3 * USEC_PER_SEC};
 
 void completions_init(struct completions *completions,
@@ -73,6 +81,39 @@ static void on_lost(struct completions *completions, struct request *request)
     }
 }
 
+static bool is_refusal(const struct cel_error *err)
+{
+    switch (err->code) {
+    case -EINVAL:
+    case CEL_E_LIMIT:
+        return true;
+    case CEL_E_SERVER:
+        /* Others pass: no memory left, still loading, a replica for the moment. */
+        return strstr(err->text, "WRONGTYPE") != NULL;
+    default:
+        return false;
+    }
+}
+
+static void
+on_refused(struct completions *completions, struct request *request, const struct cel_error *err)
+{
+    struct settlement *settlement = &request->settlement;
+    if (++settlement->refusals < REFUSALS_MAX) {
+        tell_later(completions, err);
+        return;
+    }
+    log_error("Redis refuses what a task came to", F_STR("task", request->envelope.task),
+              F_STR("task_id", request->envelope.id), F_C("err", err->text));
+    bool uncertain = settlement->uncertain;
+    if (settle_refused(request, str_of(err->text), clock_wall(), settlement) < 0) {
+        finish(completions, request, err->code);
+        return;
+    }
+    settlement->uncertain = uncertain;
+    completions_tell(completions, request);
+}
+
 static void on_told(void *data, int status, const struct cel_error *err)
 {
     struct request *request = data;
@@ -85,8 +126,10 @@ static void on_told(void *data, int status, const struct cel_error *err)
         finish(completions, request, status);
     } else if (status == BROKER_E_LOST) {
         on_lost(completions, request);
+    } else if (is_refusal(err)) {
+        on_refused(completions, request, err);
     } else {
-        if (status == CEL_E_UNCERTAIN || status == -ETIMEDOUT)
+        if (status == CEL_E_UNCERTAIN)
             request->settlement.uncertain = true;
         tell_later(completions, err);
     }
@@ -142,22 +185,22 @@ void completions_tell(struct completions *completions, struct request *request)
         return;
     struct cel_error err;
     settlement->under_way = false;
-    if (r == -EINVAL || r == -ECANCELED) {
-        finish(completions, request, r); /* no attempt will ever be taken */
+    if (r == -ECANCELED) {
+        finish(completions, request, r);
         return;
     }
     error_set(&err, r, "%s", cel_error_name(r));
-    tell_later(completions, &err);
+    if (is_refusal(&err))
+        on_refused(completions, request, &err);
+    else
+        tell_later(completions, &err);
 }
 
 static void on_acked(void *data, int status, const struct cel_error *err)
 {
     struct request *request = data;
     (void)err;
-    if (status == 0)
-        request->ack = ACK_DONE;
-    else
-        request->ack = status == BROKER_E_LOST ? ACK_LATE : ACK_FAILED;
+    request->ack = status == 0 ? ACK_DONE : ACK_FAILED;
     if (request->state == REQUEST_SETTLING)
         completions_tell(request->completions, request);
 }

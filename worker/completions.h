@@ -1,7 +1,8 @@
 /*
  * Carries settlements to the broker until they are known to be there. While Redis cannot be reached
  * they are kept, and told again when it is back: an outcome is never dropped. Telling one twice is
- * harmless, since the broker looks first whether the claim is still ours.
+ * harmless, since the broker looks first whether the claim is still ours. What Redis refuses for
+ * good becomes a failure that says so.
  */
 #pragma once
 
@@ -10,7 +11,9 @@
 #include "worker/request.h"
 
 /* 0: the broker has taken it; BROKER_E_LOST: the claim was not ours any more, nothing was written;
- * -ECANCELED: the broker was closed first. The receiver makes the request DONE. */
+ * -ECANCELED: the broker was closed first; other failures: Redis refuses even the bare end. After a
+ * failure the message is in flight still, unless it was acknowledged early. The receiver makes the
+ * request DONE. */
 typedef void completions_told_fn(void *data, struct request *request, int status);
 
 struct completions {

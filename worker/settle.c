@@ -1,5 +1,6 @@
 #include "worker/settle.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,6 +26,7 @@ static void begin(const struct request *request, enum request_end end, struct se
     ret->dead = (struct broker_dead){.reason = STR_NONE};
     ret->due_wall = 0;
     ret->under_way = ret->uncertain = false;
+    ret->refusals = 0;
 }
 
 /* Ends every way of settling: a settlement that says nothing is a bare acknowledgement, one that
@@ -496,4 +498,21 @@ void settle_give_back(const struct request *request, struct settlement *ret)
         return;
     ret->verb = SETTLE_COMPLETE; /* the broker has it no more: sent once more, unchanged */
     ret->completion.retry = buf_str(&request->bytes);
+}
+
+int settle_refused(const struct request *request,
+                   struct str why,
+                   usec_t now_wall,
+                   struct settlement *ret)
+{
+    const struct broker_completion *completion = &ret->completion;
+    bool can_do_less = ret->verb == SETTLE_COMPLETE && ret->end != END_GIVEN_BACK &&
+                       !completion->dead &&
+                       (completion->follow_up_count > 0 || completion->retry.ptr);
+    if (!can_do_less)
+        return -EINVAL;
+    begin(request, END_FAILED, ret);
+    int r = store_failure_text(request, STR("OperationalError"), why, STR("kombu.exceptions"),
+                               now_wall, ret);
+    return finish(request, r, ret);
 }

@@ -64,6 +64,15 @@ void settle_skip(const struct request *request, struct settlement *ret);
 /* Back to the queue, as if it had never been claimed. */
 void settle_give_back(const struct request *request, struct settlement *ret);
 
+/*
+ * Redis refuses what `ret` says, because of `why`: a failure with that reason takes its place, with
+ * neither sends nor next attempt. -EINVAL, `ret` untouched: it has none of these to do without.
+ */
+int settle_refused(const struct request *request,
+                   struct str why,
+                   usec_t now_wall,
+                   struct settlement *ret) MUST_CHECK;
+
 /* Documents of a call that goes on: appended to `buf`. */
 int settle_started_document(const struct request *request,
                             struct str node,

@@ -1,0 +1,265 @@
+/*
+ * What is told again, how, and when it is given up. The broker here writes down what it is told;
+ * each test answers for it.
+ */
+#include "worker/completions.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "core/log.h"
+#include "support.h"
+#include "worker/settle.h"
+
+static struct fixture {
+    uv_loop_t loop;
+    struct requests requests;
+    struct completions completions;
+    struct request *request;
+    broker_done_fn *cb; /* of the call under way */
+    void *data;
+    unsigned acks, completes, told;
+    struct broker_completion last;
+    int refusal; /* what broker_complete returns */
+    int told_status;
+} f;
+
+static int take(broker_done_fn *cb, void *data)
+{
+    assert_null(f.cb);
+    f.cb = cb;
+    f.data = data;
+    return 0;
+}
+
+int broker_ack(struct broker *broker,
+               const struct broker_claim *claim,
+               usec_t deadline_mono,
+               broker_done_fn *cb,
+               void *data)
+{
+    (void)broker, (void)claim, (void)deadline_mono;
+    f.acks++;
+    return take(cb, data);
+}
+
+int broker_give_back(struct broker *broker,
+                     const struct broker_claim *claim,
+                     usec_t deadline_mono,
+                     broker_done_fn *cb,
+                     void *data)
+{
+    (void)broker, (void)claim, (void)deadline_mono;
+    return take(cb, data);
+}
+
+int broker_park(struct broker *broker,
+                const struct broker_claim *claim,
+                usec_t due_wall,
+                usec_t deadline_mono,
+                broker_done_fn *cb,
+                void *data)
+{
+    (void)broker, (void)claim, (void)due_wall, (void)deadline_mono;
+    return take(cb, data);
+}
+
+int broker_complete(struct broker *broker,
+                    const struct broker_completion *completion,
+                    usec_t deadline_mono,
+                    broker_done_fn *cb,
+                    void *data)
+{
+    (void)broker, (void)deadline_mono;
+    f.completes++;
+    f.last = *completion;
+    return f.refusal && completion->follow_up_count > 0 ? f.refusal : take(cb, data);
+}
+
+static void answer(int status, const char *text)
+{
+    broker_done_fn *cb = f.cb;
+    struct cel_error err;
+    assert_non_null(cb);
+    f.cb = NULL;
+    if (status < 0)
+        error_set(&err, status, "%s", text);
+    cb(f.data, status, status < 0 ? &err : NULL);
+}
+
+static void on_told(void *data, struct request *request, int status)
+{
+    (void)data;
+    f.told++;
+    f.told_status = status;
+    request_set_state(request, REQUEST_DONE);
+}
+
+static int set_up(void **state)
+{
+    struct frame_task rules = task_rules();
+    (void)state;
+    f = (struct fixture){.told = 0};
+    assert_int_equal(uv_loop_init(&f.loop), 0);
+    completions_init(&f.completions, &f.loop, NULL, &f.requests, on_told, NULL);
+    f.request = request_with(&f.requests, message_with(""), &rules);
+    request_set_state(f.request, REQUEST_READY);
+    request_set_state(f.request, REQUEST_PIPED);
+    request_set_state(f.request, REQUEST_RUNNING);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    completions_deinit(&f.completions);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    requests_deinit(&f.requests);
+    return uv_loop_close(&f.loop);
+}
+
+/* It succeeded and sent one call. */
+static void settle_and_tell(void)
+{
+    static const struct frame_send send = {STR("other"), STR("{}"), 0};
+    const struct frame_outcome outcome = {.seq = 5,
+                                          .kind = OUTCOME_SUCCESS,
+                                          .result_json = STR("3"),
+                                          .countdown_usec = -1,
+                                          .sends = &send,
+                                          .send_count = 1};
+    const struct settle_context context = {.now_wall = USEC_PER_SEC, .node = STR("w@h")};
+    assert_int_equal(settle_outcome(f.request, &outcome, &context, &f.request->settlement), 0);
+    request_set_state(f.request, REQUEST_SETTLING);
+    completions_tell(&f.completions, f.request);
+}
+
+static void until_told_again(void)
+{
+    unsigned before = f.completes;
+    while (f.completes == before && f.told == 0)
+        uv_run(&f.loop, UV_RUN_ONCE);
+}
+
+static bool says(const char *word)
+{
+    struct str document = f.last.result_document;
+    return document.ptr && memmem(document.ptr, document.len, word, strlen(word));
+}
+
+static void a_lost_early_acknowledgement_costs_no_outcome(void **state)
+{
+    (void)state;
+    completions_ack_early(&f.completions, f.request);
+    answer(BROKER_E_LOST, NULL); /* one of its batch was */
+    settle_and_tell();
+    assert_int_equal(f.last.claim.tag, 7);
+    answer(BROKER_E_LOST, NULL);
+    assert_int_equal(f.last.claim.tag, 0);
+    assert_true(says("SUCCESS"));
+    assert_int_equal(f.last.follow_up_count, 1);
+    answer(0, NULL);
+    assert_int_equal(f.told, 1);
+    assert_int_equal(f.told_status, 0);
+}
+
+static void an_uncertain_end_that_finds_no_claim_was_carried_out(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    answer(CEL_E_UNCERTAIN, "cut");
+    until_told_again();
+    answer(BROKER_E_LOST, NULL);
+    assert_int_equal(f.told_status, 0);
+}
+
+static void what_was_not_sent_in_time_is_not_uncertain(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    answer(-ETIMEDOUT, "late");
+    until_told_again();
+    answer(BROKER_E_LOST, NULL);
+    assert_int_equal(f.told, 1);
+    assert_int_equal(f.told_status, BROKER_E_LOST);
+}
+
+static void what_is_refused_for_good_becomes_a_failure(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    for (unsigned i = 0; f.last.follow_up_count > 0; i++) {
+        assert_true(i < 5);
+        unsigned before = f.completes;
+        answer(CEL_E_SERVER, "WRONGTYPE Operation against a key");
+        if (f.completes == before)
+            until_told_again();
+    }
+    assert_true(says("FAILURE"));
+    assert_true(says("OperationalError"));
+    assert_true(says("WRONGTYPE"));
+    assert_int_equal(f.last.claim.tag, 7);
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+    assert_int_equal(f.request->settlement.end, END_FAILED);
+}
+
+static void what_is_refused_to_the_end_is_given_up(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    for (unsigned i = 0; f.told == 0; i++) {
+        assert_true(i < 10);
+        unsigned before = f.completes;
+        answer(CEL_E_SERVER, "WRONGTYPE Operation against a key");
+        if (f.completes == before)
+            until_told_again();
+    }
+    assert_int_equal(f.told_status, CEL_E_SERVER);
+}
+
+static void what_the_broker_cannot_take_becomes_a_failure(void **state)
+{
+    (void)state;
+    f.refusal = -EINVAL;
+    settle_and_tell();
+    while (f.last.follow_up_count > 0)
+        until_told_again();
+    assert_true(says("FAILURE"));
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+}
+
+static void a_server_without_memory_is_told_until_it_has_some(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    for (unsigned i = 0; i < 4; i++) {
+        answer(CEL_E_SERVER, "OOM command not allowed when used memory > 'maxmemory'");
+        until_told_again();
+    }
+    assert_int_equal(f.last.follow_up_count, 1);
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+}
+
+#define test(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    log_open(LOG_LEVEL_ERROR + 1, LOG_FORMAT_TEXT, 2);
+    const struct CMUnitTest tests[] = {
+        test(a_lost_early_acknowledgement_costs_no_outcome),
+        test(an_uncertain_end_that_finds_no_claim_was_carried_out),
+        test(what_was_not_sent_in_time_is_not_uncertain),
+        test(what_is_refused_for_good_becomes_a_failure),
+        test(what_is_refused_to_the_end_is_given_up),
+        test(what_the_broker_cannot_take_becomes_a_failure),
+        test(a_server_without_memory_is_told_until_it_has_some),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
