@@ -66,8 +66,7 @@ static void report(const char *what, size_t count, struct stretch stretch)
     fflush(stdout);
 }
 
-/* --- in ------------------------------------------------------------------------------------------
- */
+/* --- in --------------------------------------------------------------------------------------- */
 
 static void on_pushed(void *data, int status, const struct cel_error *err)
 {
@@ -98,8 +97,7 @@ static void fill(struct bench *bench, size_t slice, const char *what)
     free(bytes);
 }
 
-/* --- out -----------------------------------------------------------------------------------------
- */
+/* --- out -------------------------------------------------------------------------------------- */
 
 static void claim_more(struct bench *bench);
 
@@ -179,8 +177,7 @@ static void drain(struct bench *bench, size_t batch, size_t credit, const char *
         report(line, bench->count, stretch);
 }
 
-/* --- idle: each message finds us waiting --------------------------------------------------------
- */
+/* --- idle: each message finds us waiting ------------------------------------------------------ */
 
 static void wait_for_one(struct bench *bench);
 
