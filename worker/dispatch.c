@@ -27,10 +27,21 @@ static struct dispatch *dispatch_of(struct request *request)
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
+/* Where a message stands that we have claimed: for whoever moves it by hand. */
+static struct str stands_in(const struct dispatch *dispatch, struct str queue, struct buf *key)
+{
+    buf_add_c(key, "celeriac:inflight:{");
+    buf_add_str(key, queue);
+    buf_add_c(key, "}:");
+    buf_add_str(key, dispatch->options.claimant);
+    return buf_str(key);
+}
+
 static void on_told(void *data, struct request *request, int status)
 {
     struct dispatch *dispatch = data;
     const struct settlement *settlement = &request->settlement;
+    CLEANUP(buf_deinit) struct buf key = BUF_INIT(1024);
     if (status == 0) {
         dispatch->ends[settlement->end]++;
         if (settlement->verb == SETTLE_PARK)
@@ -40,10 +51,13 @@ static void on_told(void *data, struct request *request, int status)
                                         settlement->completion.retry_due_wall);
     } else {
         dispatch->lost++;
-        log_warning(status == BROKER_E_LOST ? "The claim was lost; nothing was recorded"
-                                            : "Redis was not told in time; the task comes back",
-                    F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
-                    F_C("outcome", request_end_name(settlement->end)));
+        bool held = status != BROKER_E_LOST && request->ack != ACK_DONE;
+        log_warning(
+            status == BROKER_E_LOST ? "The claim was lost; nothing was recorded"
+                                    : "Redis was not told what a task came to",
+            F_STR("stays_in", held ? stands_in(dispatch, request->claim.queue, &key) : STR_NONE),
+            F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+            F_C("outcome", request_end_name(settlement->end)));
     }
     request_set_state(request, REQUEST_DONE);
     dispatch->events->on_told(dispatch->data);
@@ -229,10 +243,12 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
     struct cel_error err = {0};
     struct request *request = request_new(&dispatch->requests, &claimed->claim, claimed->bytes);
     if (!request) {
+        CLEANUP(buf_deinit) struct buf key = BUF_INIT(1024);
         log_error("No memory for a message; it is given back");
         usec_t deadline = clock_mono() + STORE_DEADLINE_USEC;
         if (broker_give_back(dispatch->broker, &claimed->claim, deadline, on_returned, NULL) < 0)
-            log_error("A message stays in flight", F_STR("queue", claimed->claim.queue));
+            log_error("A message stays in flight",
+                      F_STR("stays_in", stands_in(dispatch, claimed->claim.queue, &key)));
         return;
     }
     dispatch->received++;

@@ -8,8 +8,8 @@
 /* Memory of finished requests that is kept: so many objects, each with buffers of so many bytes. */
 enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
 
-static const char *const state_names[REQUEST_STATES] = {"CLAIMED",  "READY",     "PIPED", "RUNNING",
-                                                        "SETTLING", "ABANDONED", "DONE"};
+static const char *const state_names[REQUEST_STATES] = {"CLAIMED", "READY",    "PIPED",
+                                                        "RUNNING", "SETTLING", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {"succeeded", "failed",  "retried",
                                                     "ignored",   "skipped", "expired",
                                                     "buried",    "parked",  "given back"};
@@ -19,17 +19,11 @@ static const unsigned transitions[REQUEST_STATES] = {
     [REQUEST_CLAIMED] = TO(READY) | TO(SETTLING),
     [REQUEST_READY] = TO(PIPED) | TO(SETTLING),
     [REQUEST_PIPED] = TO(RUNNING) | TO(READY),
-    [REQUEST_RUNNING] = TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_RUNNING] = TO(SETTLING),
     [REQUEST_SETTLING] = TO(DONE),
-    [REQUEST_ABANDONED] = TO(DONE),
     [REQUEST_DONE] = TO(CLAIMED),
 };
 #undef TO
-
-const char *request_state_name(enum request_state state)
-{
-    return state_names[state];
-}
 
 const char *request_end_name(enum request_end end)
 {
@@ -110,10 +104,12 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->seq = 0;
     request->soft_limit = request->hard_limit = 0;
     request->ready_mono = request->started_mono = 0;
+    request->claimed_len = bytes.len;
     request->ack = ACK_LATE;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;
-    buf_add_str(&request->bytes, bytes);
+    if (bytes.len <= ENVELOPE_BYTES_MAX)
+        buf_add_str(&request->bytes, bytes);
     if (buf_status(&request->bytes) < 0) {
         request_free(request);
         return NULL;
@@ -164,6 +160,9 @@ static int upgrade(struct request *request, struct cel_error *err)
 
 int request_read(struct request *request, struct cel_error *err)
 {
+    if (request->claimed_len > ENVELOPE_BYTES_MAX)
+        return error_set(err, CEL_E_LIMIT, "a message of %zu bytes is too long",
+                         request->claimed_len);
     int r = envelope_decode(buf_str(&request->bytes), &request->envelope, err);
     if (r == ENVELOPE_PROTOCOL_1)
         r = upgrade(request, err);

@@ -22,13 +22,12 @@
 #include "message/envelope.h"
 
 enum request_state {
-    REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */
-    REQUEST_READY,     /* waits for a free child */
-    REQUEST_PIPED,     /* given to a child, its frame not yet wholly written */
-    REQUEST_RUNNING,   /* a child has it */
-    REQUEST_SETTLING,  /* the broker is being told */
-    REQUEST_ABANDONED, /* the lease was lost: nothing may be told */
-    REQUEST_DONE,      /* free */
+    REQUEST_CLAIMED,  /* in the supervisor, headers being looked at */
+    REQUEST_READY,    /* waits for a free child */
+    REQUEST_PIPED,    /* given to a child, its frame not yet wholly written */
+    REQUEST_RUNNING,  /* a child has it */
+    REQUEST_SETTLING, /* the broker is being told */
+    REQUEST_DONE,     /* free */
 };
 enum { REQUEST_STATES = REQUEST_DONE + 1 };
 
@@ -76,7 +75,8 @@ struct request {
     struct list_link link;           /* in the list of its state */
     enum request_state state;
     struct broker_claim claim; /* its queue's name belongs to the consumer */
-    struct buf bytes;          /* the message; protocol 1 already translated */
+    struct buf bytes;          /* the message; protocol 1 already translated; empty: too long */
+    size_t claimed_len;        /* of the message as it was claimed */
     struct envelope envelope;  /* borrows from `bytes`; all absent when they could not be read */
     struct frame_task task;    /* rules of the registered task; its texts are absent */
     uint64_t seq;              /* of this dispatch */
@@ -92,14 +92,14 @@ struct requests {
     uint64_t last_seq;
 };
 
-const char *request_state_name(enum request_state state);
 const char *request_end_name(enum request_end end);
 
 void requests_deinit(struct requests *requests);
 /* How many are not done. */
 size_t requests_live(const struct requests *requests);
 
-/* A new request in CLAIMED with a copy of `bytes`. NULL when memory is short. */
+/* A new request in CLAIMED with a copy of `bytes`; of a message that is too long, without them: it
+ * can be buried or given back only. NULL when memory is short. */
 struct request *request_new(struct requests *requests,
                             const struct broker_claim *claim,
                             struct str bytes) MUST_CHECK;

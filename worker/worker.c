@@ -161,7 +161,8 @@ static void on_stop_limit(uv_timer_t *timer)
         log_warning("Running tasks did not end in time");
         stop(worker, true);
     } else if (worker->children_gone) {
-        log_error("Redis cannot be told; the tasks come back to their queues later",
+        log_error("Redis cannot be told; the tasks stay in celeriac:inflight:{queue}:<holder>",
+                  F_C("holder", worker->startup.node),
                   F_U64("tasks", requests_live(&worker->dispatch.requests)));
         close_all(worker);
     } else {
@@ -467,6 +468,7 @@ static int open_parts(struct worker *worker)
     };
     const struct dispatch_options dispatch_options = {
         .node = str_of(startup->name),
+        .claimant = str_of(startup->node),
         .soft_limit = startup->settings.soft_time_limit,
         .hard_limit = startup->settings.hard_time_limit,
     };
