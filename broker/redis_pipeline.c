@@ -130,6 +130,21 @@ static bool has_lost_script(const struct redis_request *request, const struct re
            str_starts(reply->text, STR("NOSCRIPT")) && request->loads < SCRIPT_LOADS_MAX;
 }
 
+/* In front of what was never sent, behind those that wait to be sent again as well: a document must
+ * not be overtaken by a later one. */
+static void wait_again(struct list *waiting, struct redis_request *request)
+{
+    struct list before = {NULL, NULL, 0};
+    while (waiting->head && request_of(waiting->head)->loads)
+        list_append(&before, list_pop(waiting));
+    list_prepend(waiting, &request->link);
+    while (before.tail) {
+        struct list_link *link = before.tail;
+        list_remove(&before, link);
+        list_prepend(waiting, link);
+    }
+}
+
 int pipeline_answer(struct redis_pipeline *pipeline,
                     struct redis_socket *socket,
                     const struct redis_reply *reply)
@@ -142,10 +157,10 @@ int pipeline_answer(struct redis_pipeline *pipeline,
         return PIPELINE_E_UNASKED;
     struct redis_request *request = request_of(list_pop(&pipeline->sent));
     if (has_lost_script(request, reply)) {
+        wait_again(&pipeline->waiting, request);
         request->loads++;
         request->answer_mono = USEC_NEVER;
         socket->scripts &= ~(1u << request->script->number);
-        list_append(&pipeline->waiting, &request->link);
         return PIPELINE_E_AGAIN;
     }
     int status = 0;

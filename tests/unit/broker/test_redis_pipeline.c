@@ -87,6 +87,27 @@ static void a_lost_script_is_tried_again_a_few_times(void **state)
     assert_int_equal(asked.status, CEL_E_SERVER);
 }
 
+static void a_lost_script_does_not_change_the_order(void **state)
+{
+    struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+    struct redis_socket socket = {.is_writing = false};
+    const struct redis_script store = {.number = 1}, complete = {.number = 2};
+    const struct redis_reply lost = {.type = REDIS_ERROR, .text = STR("NOSCRIPT No matching")};
+    struct asked started = asked_until(1), progress = asked_until(1), final = asked_until(1);
+    (void)state;
+    started.request.script = progress.request.script = &store;
+    final.request.script = &complete;
+    list_append(&pipeline.sent, &started.request.link);
+    list_append(&pipeline.sent, &progress.request.link);
+    list_append(&pipeline.waiting, &final.request.link);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &lost), PIPELINE_E_AGAIN);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &lost), PIPELINE_E_AGAIN);
+    assert_int_equal(pipeline.waiting.count, 3);
+    assert_ptr_equal(list_pop(&pipeline.waiting), &started.request.link);
+    assert_ptr_equal(list_pop(&pipeline.waiting), &progress.request.link);
+    assert_ptr_equal(list_pop(&pipeline.waiting), &final.request.link);
+}
+
 static void what_may_be_repeated_waits_again_in_front(void **state)
 {
     struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
@@ -152,6 +173,7 @@ int main(void)
         cmocka_unit_test(answers_go_to_requests_in_order),
         cmocka_unit_test(an_error_reply_has_its_code),
         cmocka_unit_test(a_lost_script_is_tried_again_a_few_times),
+        cmocka_unit_test(a_lost_script_does_not_change_the_order),
         cmocka_unit_test(what_may_be_repeated_waits_again_in_front),
         cmocka_unit_test(deadlines_are_found),
         cmocka_unit_test(only_what_was_not_sent_is_taken_back),
