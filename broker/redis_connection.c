@@ -153,17 +153,34 @@ static void refused(struct redis_connection *c, int code, struct str words)
 
 static const struct redis_socket_events events;
 
-static void connect_next(struct redis_connection *c)
+static int connect_to(struct redis_connection *c, const struct sockaddr *address)
 {
     const char *path = c->options.url->path;
-    const struct sockaddr *address =
-        path ? NULL : (const struct sockaddr *)&c->addresses.items[c->address_next++];
     set_state(c, REDIS_CONNECTING, 0);
     int status =
         redis_socket_new(c->loop, path != NULL, &events, c, c->options.read_buffer, &c->socket);
-    if (!status) {
-        c->open++;
-        status = redis_socket_connect(c->socket, path, address);
+    if (status)
+        return status;
+    c->open++;
+    status = redis_socket_connect(c->socket, path, address);
+    if (!status)
+        return 0;
+    redis_socket_close(c->socket);
+    c->socket = NULL;
+    return status;
+}
+
+/* An address may fail at once, as one of IPv6 does on a host without: then it is the next one. */
+static void connect_next(struct redis_connection *c)
+{
+    int status;
+    c->socket = NULL;
+    if (c->options.url->path) {
+        status = connect_to(c, NULL);
+    } else {
+        do {
+            status = connect_to(c, (const struct sockaddr *)&c->addresses.items[c->address_next++]);
+        } while (status && c->address_next < c->addresses.count);
     }
     if (status)
         note_fault(c, status, uv_strerror(status));

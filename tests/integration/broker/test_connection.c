@@ -2,6 +2,7 @@
 #include "tests/integration/broker/rig.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -254,6 +255,52 @@ static int free_port(void)
     return ntohs(address.sin_port);
 }
 
+/* What the C library would say of a host with two addresses: the first fails without waiting. */
+static int two_addresses_port;
+
+__attribute__((visibility("default"))) int getaddrinfo(const char *host,
+                                                       const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **ret)
+{
+    static struct sockaddr_in nowhere, here;
+    static struct addrinfo last, first;
+    (void)service;
+    (void)hints;
+    if (strcmp(host, "two.addresses.test") != 0)
+        return EAI_NONAME;
+    nowhere = (struct sockaddr_in){.sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)two_addresses_port),
+                                   .sin_addr.s_addr = htonl(INADDR_BROADCAST)};
+    here = nowhere;
+    here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    last = (struct addrinfo){.ai_addr = (struct sockaddr *)&here, .ai_addrlen = sizeof(here)};
+    first = (struct addrinfo){
+        .ai_addr = (struct sockaddr *)&nowhere, .ai_addrlen = sizeof(nowhere), .ai_next = &last};
+    *ret = &first;
+    return 0;
+}
+
+__attribute__((visibility("default"))) void freeaddrinfo(struct addrinfo *info)
+{
+    (void)info;
+}
+
+static void an_address_that_fails_at_once_is_followed_by_the_next(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome outcome;
+    char url[64];
+    two_addresses_port = free_port();
+    assert_string_equal(server_says(rig, "CONFIG SET port %d", two_addresses_port), "+OK\r\n");
+    snprintf(url, sizeof(url), "redis://two.addresses.test:%d", two_addresses_port);
+    reopen(rig, url);
+    int status = ping(rig, 1, &outcome);
+    server_says(rig, "CONFIG SET port 0");
+    assert_string_equal(outcome.err.text, "");
+    assert_int_equal(status, 0);
+}
+
 static void tcp_connects_by_name_and_number(void **state)
 {
     static const char *const hosts[] = {"127.0.0.1", "localhost"};
@@ -423,6 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_server_that_is_there_answers),
+        TEST(an_address_that_fails_at_once_is_followed_by_the_next),
         TEST(a_missing_server_is_named_at_the_deadline),
         TEST(a_command_waits_for_a_server_that_comes_in_time),
         TEST(a_deadline_in_the_past_ends_without_sleeping),
