@@ -368,24 +368,6 @@ static void a_claim_whose_answer_is_lost_is_found_again(void **state)
     assert_int_equal(claimed.count, 0);
 }
 
-/* A list of another type stands in the way after something was taken. */
-static void a_claim_that_fails_half_way_is_found_again(void **state)
-{
-    struct rig *rig = *state;
-    struct outcome outcome = {0}, claimed;
-    push_text(rig, QUEUE, 0, "one");
-    server_says(rig, "SET celery\x06\x16"
-                     "3 text");
-    assert_int_equal(broker_claim(rig->broker, QUEUE, 3, in_seconds(5), on_claim, &outcome), 0);
-    rig_run(rig, &outcome);
-    assert_int_equal(outcome.status, CEL_E_SERVER);
-    server_says(rig, "DEL celery\x06\x16"
-                     "3");
-    claim_into(rig, QUEUE, 3, &claimed);
-    assert_int_equal(claimed.count, 1);
-    assert_string_equal(claimed.claimed[0].bytes, "one");
-}
-
 static void a_claim_that_cannot_be_recorded_is_undone(void **state)
 {
     struct rig *rig = *state;
@@ -421,7 +403,6 @@ int main(void)
         TEST(a_queue_has_one_wait),
         TEST(unstaging_restores_the_order),
         TEST(a_claim_whose_answer_is_lost_is_found_again),
-        TEST(a_claim_that_fails_half_way_is_found_again),
         TEST(a_claim_that_cannot_be_recorded_is_undone),
     };
     return cmocka_run_group_tests(tests, rig_open, rig_close);
