@@ -114,10 +114,11 @@ static void set_signals(void)
     struct sigaction soft = {.sa_handler = on_soft_limit, .sa_flags = SA_RESTART};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t blocked;
+    _Static_assert(CHILD_SOFT_LIMIT_SIGNAL == PG_CANCEL_SIGNAL, "it ends statements, too");
     sigemptyset(&blocked);
-    sigaddset(&blocked, PG_CANCEL_SIGNAL);
+    sigaddset(&blocked, CHILD_SOFT_LIMIT_SIGNAL);
     sigprocmask(SIG_BLOCK, &blocked, NULL);
-    sigaction(PG_CANCEL_SIGNAL, &soft, NULL);
+    sigaction(CHILD_SOFT_LIMIT_SIGNAL, &soft, NULL);
     sigaction(SIGPIPE, &ignore, NULL); /* a task sees EPIPE */
 }
 
@@ -181,7 +182,7 @@ static int say_hello(struct child *child)
     struct frame_task *tasks = xalloc((modules->task_count + 1) * sizeof(*tasks));
     for (size_t i = 0; i < modules->task_count; i++)
         tasks[i] = modules->tasks[i].rules;
-    struct frame_hello hello = {FRAME_VERSION, getpid(), tasks, modules->task_count};
+    struct frame_hello hello = {FRAME_VERSION, tasks, modules->task_count};
     frame_add_hello(&child->out, &hello);
     mem_free(tasks);
     return child_flush(child);

@@ -5,7 +5,7 @@
  *   - when descriptor 3 ends: after the task at hand, if there is one;
  *   - by SIGKILL when the supervisor dies, whatever a task does;
  *   - by SIGTERM, at once (the supervisor's way of stopping a busy one).
- * SIGUSR1 is the soft time limit of the task at hand.
+ * CHILD_SOFT_LIMIT_SIGNAL is the soft time limit of the task at hand.
  */
 #pragma once
 

@@ -8,11 +8,11 @@
  *
  *   [1 SETUP, node, default_queue, log_level, log_format, database_max_age,
  *             [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
- *   [2 HELLO, version, pid, [[name, queue, max_retries, ...] ...]]
+ *   [2 HELLO, version, [[name, queue, max_retries, ...] ...]]
  *   [3 RUN, seq, soft_limit, envelope]
  *   [4 PROGRESS, seq, state, meta_json]
- *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, free_retry, detail, children_json,
- *             [[queue, bytes, step] ...], run_time]
+ *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, detail, children_json,
+ *             [[queue, bytes, step] ...]]
  *
  * All text is "bin" (it may be no UTF-8), absent text is nil. The cursor's failure sticks: after
  * the first one every read gives zero, and the end is checked once.
@@ -28,8 +28,8 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 9, PAIR_FIELDS = 3, HELLO_FIELDS = 4, TASK_FIELDS = 12 };
-enum { RUN_FIELDS = 4, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 11, SEND_FIELDS = 3 };
+enum { SETUP_FIELDS = 9, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 12 };
+enum { RUN_FIELDS = 4, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 9, SEND_FIELDS = 3 };
 
 static int append(void *data, const char *bytes, size_t len)
 {
@@ -149,7 +149,6 @@ void frame_add_hello(struct buf *buf, const struct frame_hello *hello)
     struct writer w;
     begin(&w, buf, FRAME_HELLO, HELLO_FIELDS);
     put_i64(&w, hello->version);
-    put_i64(&w, hello->pid);
     put_list(&w, hello->task_count);
     for (size_t i = 0; i < hello->task_count; i++)
         put_task(&w, &hello->tasks[i]);
@@ -185,7 +184,6 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
     put_str(&w, outcome->result_json);
     put_str(&w, outcome->traceback);
     put_i64(&w, outcome->countdown_usec);
-    put_bool(&w, outcome->free_retry);
     put_str(&w, outcome->detail);
     put_str(&w, outcome->children_json);
     put_list(&w, outcome->send_count);
@@ -195,7 +193,6 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
         put_str(&w, outcome->sends[i].bytes);
         put_i64(&w, outcome->sends[i].step);
     }
-    put_u64(&w, outcome->run_time);
     finish(&w);
 }
 
@@ -394,7 +391,6 @@ static void get_task(struct cursor *c, struct frame_task *task)
 static void get_hello(struct cursor *c, struct frame_hello *hello)
 {
     hello->version = get_i64(c);
-    hello->pid = get_i64(c);
     struct frame_task *tasks = get_array(c, sizeof(*tasks), &hello->task_count);
     for (size_t i = 0; i < hello->task_count; i++)
         get_task(c, &tasks[i]);
@@ -425,7 +421,6 @@ static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
     outcome->result_json = get_str(c);
     outcome->traceback = get_str(c);
     outcome->countdown_usec = get_i64(c);
-    outcome->free_retry = get_bool(c);
     outcome->detail = get_str(c);
     outcome->children_json = get_str(c);
     struct frame_send *sends = get_array(c, sizeof(*sends), &outcome->send_count);
@@ -434,9 +429,10 @@ static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
         sends[i].queue = get_str(c);
         sends[i].bytes = get_str(c);
         sends[i].step = get_i64(c);
+        if (sends[i].queue.len == 0 || sends[i].bytes.len == 0)
+            fail(c, CEL_E_FORMAT, "a send without a queue or a message");
     }
     outcome->sends = sends;
-    outcome->run_time = get_u64(c);
 }
 
 static void get_frame(struct cursor *c, struct frame *frame)

@@ -11,12 +11,16 @@
  */
 #pragma once
 
+#include <signal.h>
+
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/error.h"
 
 enum { FRAME_VERSION = 1, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
 #define FRAME_BYTES_MAX ((size_t)96 * 1024 * 1024)
+/* From the supervisor to a child whose task is over its soft time limit. */
+#define CHILD_SOFT_LIMIT_SIGNAL SIGUSR1
 
 enum frame_type { FRAME_SETUP = 1, FRAME_HELLO, FRAME_RUN, FRAME_PROGRESS, FRAME_OUTCOME };
 
@@ -43,7 +47,7 @@ struct frame_task { /* one registered task, defaults filled in */
     usec_t soft_limit, hard_limit; /* 0: the worker's */
 };
 struct frame_hello {
-    int64_t version, pid;
+    int64_t version;
     const struct frame_task *tasks;
     size_t task_count;
 };
@@ -67,8 +71,8 @@ enum frame_outcome_kind {
     OUTCOME_IGNORE,
     OUTCOME_REFUSED
 };
-struct frame_send { /* a cel_task_send */
-    struct str queue, bytes;
+struct frame_send {          /* a cel_task_send */
+    struct str queue, bytes; /* neither is empty */
     int64_t step;
 };
 struct frame_outcome {
@@ -77,13 +81,11 @@ struct frame_outcome {
     struct str result_json; /* SUCCESS: the value; FAILURE, RETRY, REFUSED: the exception object */
     struct str traceback;   /* or absent */
     int64_t countdown_usec; /* RETRY: -1 = the task's own delay */
-    bool free_retry;   /* RETRY: does not count against max_retries (for a later use; false now) */
-    struct str detail; /* REFUSED (body cannot be decoded): a sentence for the quarantine */
+    struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */
     const struct frame_send *sends;
     size_t send_count;
-    usec_t run_time; /* in the function */
 };
 
 /* Each appends a whole frame, length included; failures stick in `buf`. */

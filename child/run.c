@@ -4,7 +4,7 @@
  *
  *   read_message -> find_task -> read_body -> bind -> begin -> call the function -> conclude
  *                                                                                      |
- *                   OUTCOME frame <- reset databases <- commit (result encoded first) <-+
+ *   OUTCOME written <- reset databases <- commit <- draft (result, sends, whole frame) <-+
  *
  * The return value of the function decides the kind; what was recorded (child/task.h) gives it an
  * exception. The frame is written only after the transaction is over, so a success that the
@@ -32,7 +32,6 @@ struct ending {
     int64_t countdown_usec;
     struct frame_send *sends;
     size_t send_count;
-    usec_t run_time;
 };
 
 static void ending_init(struct ending *ending)
@@ -372,19 +371,6 @@ static void conclude_databases(struct ending *ending, struct cel_task *task)
     }
 }
 
-static void run_function(struct cel_task *task, struct ending *ending)
-{
-    bool wrapped = task->registered->def->transaction == CEL_TRANSACTION;
-    int returned = wrapped ? databases_begin(task) : 0;
-    if (!returned) {
-        usec_t begin = clock_mono();
-        returned = task->registered->def->run(task);
-        ending->run_time = clock_mono() - begin;
-    }
-    conclude(ending, task, returned);
-    conclude_databases(ending, task);
-}
-
 /* --- the frame -------------------------------------------------------------------------------- */
 
 /* [[["<id>", null], null], ...] */
@@ -425,9 +411,61 @@ static void add_outcome(struct buf *out, const struct ending *ending, uint64_t s
         .children_json = text_or_none(&ending->children),
         .sends = ending->sends,
         .send_count = ending->send_count,
-        .run_time = ending->run_time,
     };
     frame_add_outcome(out, &outcome);
+}
+
+static int add_all(struct ending *ending, const struct cel_task *task)
+{
+    struct buf *out = &task->child->out;
+    int r = gather_sends(ending, task);
+    if (!r)
+        r = buf_status(&ending->result);
+    if (r)
+        return r;
+    add_outcome(out, ending, task->seq);
+    return buf_status(out);
+}
+
+static void forget_draft(struct ending *ending, const struct cel_task *task)
+{
+    buf_clear(&task->child->out);
+    buf_clear(&ending->children);
+    mem_free(ending->sends);
+    ending->sends = NULL;
+    ending->send_count = 0;
+}
+
+/* The whole frame. What lacks memory or room shows here, while the transaction is still open; the
+ * frame of a failure is small. */
+static void draft(struct ending *ending, const struct cel_task *task)
+{
+    forget_draft(ending, task);
+    int r = add_all(ending, task);
+    if (!r)
+        return;
+    forget_draft(ending, task);
+    if (r == CEL_E_LIMIT)
+        fail(ending, task, STR_NONE, STR("ValueError"), "the outcome and its calls are too large");
+    else
+        fail_memory(ending, task);
+    add_outcome(&task->child->out, ending, task->seq);
+}
+
+/* --- the run ------------------------------------------------------------------------------ */
+
+static void run_function(struct cel_task *task, struct ending *ending)
+{
+    bool wrapped = task->registered->def->transaction == CEL_TRANSACTION;
+    int returned = wrapped ? databases_begin(task) : 0;
+    if (!returned)
+        returned = task->registered->def->run(task);
+    conclude(ending, task, returned);
+    draft(ending, task);
+    enum frame_outcome_kind drafted = ending->kind;
+    conclude_databases(ending, task);
+    if (ending->kind != drafted)
+        draft(ending, task);
 }
 
 /* The signal of the call before may have come after its end. */
@@ -450,9 +488,8 @@ int child_run(struct child *child, const struct frame_run *run)
     if (read_message(&task, run, &ending) && find_task(&task, &ending) &&
         read_body(&task, &ending) && bind(&task, &ending))
         run_function(&task, &ending);
-    if (gather_sends(&ending, &task) || buf_status(&ending.result))
-        fail_memory(&ending, &task);
-    add_outcome(&child->out, &ending, run->seq);
+    else
+        draft(&ending, &task);
     int r = child_flush(child);
     ending_deinit(&ending);
     task_deinit(&task);

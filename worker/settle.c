@@ -268,7 +268,7 @@ static int retry(const struct request *request,
                  struct settlement *ret)
 {
     int64_t most = request->task.max_retries;
-    if (most >= 0 && request->envelope.retries >= most && !outcome->free_retry)
+    if (most >= 0 && request->envelope.retries >= most)
         return give_up(request, outcome, context, ret);
     begin(request, END_RETRIED, ret);
     usec_t delay = retry_delay(request, outcome, context->random);

@@ -54,7 +54,6 @@ static void hello_announces_the_tasks_with_their_rules(void **state)
     start_probe(&process);
     const struct frame_hello *hello = &process.frame.hello;
     assert_int_equal(hello->version, FRAME_VERSION);
-    assert_int_equal(hello->pid, process.pid);
     const struct frame_task *task = task_named(hello, "tests.noop");
     assert_true(str_equal(task->queue, STR("celery")));
     assert_int_equal(task->max_retries, 3);

@@ -59,8 +59,7 @@ static void say_hello(void)
     CLEANUP(buf_deinit) struct buf buf = BUF_INIT(4096);
     struct frame_task task = {.name = STR("fake.task"), .queue = STR("celery"), .max_retries = 3};
     frame_add_hello(
-        &buf, &(struct frame_hello){
-                  .version = FRAME_VERSION, .pid = getpid(), .tasks = &task, .task_count = 1});
+        &buf, &(struct frame_hello){.version = FRAME_VERSION, .tasks = &task, .task_count = 1});
     write_all(&buf);
 }
 
