@@ -248,28 +248,38 @@ static void cancel_wait(struct credit_queue *queue)
 
 /* --- what is held too long -------------------------------------------------------------------- */
 
-static void on_hold_tick(uv_timer_t *timer)
+/* Ends the waits; true when nothing is staged or under way any more. */
+static bool end_waits(struct credit *credit)
 {
-    struct credit *credit = container_of(timer, struct credit, hold);
-    struct credit_view view = look(credit);
-    usec_t now = clock_mono();
-    if (view.idle > 0) {
-        uv_timer_stop(timer);
-        return;
-    }
-    if (view.since_mono > 0 && now - view.since_mono >= CREDIT_HOLD_USEC) {
-        credit_meter_doubt(&credit->meter);
-        credit->events->give_back(credit->data);
-    }
-    if (now - credit->progress_mono < CREDIT_HOLD_USEC)
-        return;
+    bool ended = !credit->claiming;
     for (size_t i = 0; i < credit->count; i++) {
         struct credit_queue *queue = &credit->queues[i];
         cancel_wait(queue);
         if (queue->state == CREDIT_ASK && queue->staged && queue != credit->claiming)
             unstage(queue);
+        ended &= queue->state == CREDIT_ASK && !queue->staged;
     }
-    if (view.held == 0)
+    return ended;
+}
+
+static void on_hold_tick(uv_timer_t *timer)
+{
+    struct credit *credit = container_of(timer, struct credit, hold);
+    struct credit_view view = look(credit);
+    usec_t now = clock_mono(), held_for = view.since_mono > 0 ? now - view.since_mono : 0;
+    bool stuck = now - credit->progress_mono >= CREDIT_HOLD_USEC, ended = true;
+    if (view.idle > 0) {
+        uv_timer_stop(timer);
+        return;
+    }
+    if (stuck || held_for >= CREDIT_HOLD_USEC)
+        credit_meter_doubt(&credit->meter);
+    if (stuck)
+        ended = end_waits(credit);
+    /* What was staged is newer than what is held, so it goes back first, if Redis lets it. */
+    if (held_for >= (ended ? 1 : 3) * CREDIT_HOLD_USEC)
+        credit->events->give_back(credit->data);
+    else if (stuck && ended && view.held == 0)
         uv_timer_stop(timer); /* the next change starts it again */
 }
 
