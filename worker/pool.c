@@ -175,6 +175,8 @@ static void forsake_trial(struct pool *pool, struct slot *slot, int exit_status)
 
 static void disable(struct pool *pool, struct slot *slot)
 {
+    log_error("Child cannot be started with these settings or modules; there is one less",
+              F_U64("slot", slot->number));
     slot_set_state(slot, SLOT_DISABLED);
     if (count_processes(pool) == 0 && pool->shared.lists[SLOT_EXITED].count == 0)
         pool->events->on_unusable(pool->data, EXIT_CONFIG, false);
@@ -187,10 +189,13 @@ static void replace(struct pool *pool, struct slot *slot)
         forsake_trial(pool, slot, slot->fatal ? EXIT_CONFIG : EXIT_INTERNAL);
         return;
     }
-    if (slot->fatal) {
+    if (slot->fatal && !slot->proven) {
         disable(pool, slot);
         return;
     }
+    if (slot->fatal) /* it worked before: a file is being replaced, most likely */
+        log_error("Child cannot be replaced for now; it is tried again",
+                  F_U64("slot", slot->number));
     usec_t delay = 0;
     if (slot->bad_starts > 0)
         delay = backoff_delay(&respawn_backoff, slot->bad_starts - 1, backoff_random());

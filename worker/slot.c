@@ -133,7 +133,7 @@ struct request *slot_take_request(struct slot *slot)
     return request;
 }
 
-static void bury_request(struct slot *slot)
+static void report_death(struct slot *slot)
 {
     struct death death = {
         .cause = slot->cause, .exit_status = slot->exit_status, .term_signal = slot->term_signal};
@@ -162,7 +162,7 @@ static void on_process_gone(uv_process_t *process, int64_t exit_status, int term
     slot->bad_starts = slot->tasks == 0 && !slot->request ? slot->bad_starts + 1 : 0;
     if (!slot->fatal)
         obituary(slot); /* a child that ends with 78 has said why */
-    bury_request(slot);
+    report_death(slot);
     close_handles(slot);
 }
 
@@ -373,7 +373,7 @@ static void on_soft_limit(struct slot *slot)
                 F_STR("task_id", slot->request->envelope.id), F_I64("pid", slot->pid),
                 F_USEC("limit", slot->request->soft_limit));
     slot->soft_mono = USEC_NEVER;
-    send_signal(slot, SIGUSR1);
+    send_signal(slot, CHILD_SOFT_LIMIT_SIGNAL);
 }
 
 usec_t slot_tick(struct slot *slot, usec_t now_mono)

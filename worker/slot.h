@@ -8,7 +8,7 @@
  *                       +---> STOPPING <---+------------+---hard limit, cold stop          |
  *                                | ^---------------------------------------------------- --+
  *   (any) --process gone--> EXITED --back-off over--> EMPTY
- *                              +-----status 78------> DISABLED
+ *                              +-----status 78------> DISABLED (only before its first hello ever)
  *
  * STOPPING: an idle child sees the end of descriptor 3, a busy one gets TERM; after a grace, KILL.
  */
@@ -82,6 +82,7 @@ struct slot {
     struct buf in;   /* the beginning of a frame */
     unsigned writes; /* under way */
     bool has_hello;  /* of this process */
+    bool proven;     /* some process of this slot said hello */
     bool fatal;      /* it ended with status 78 before its hello */
     bool gone;       /* it is dead: no more signals to that pid */
     bool asked;      /* we wanted its end */

@@ -29,7 +29,7 @@ static int take_hello(struct slot *slot, const struct frame_hello *hello)
 {
     if (slot->has_hello || hello->version != FRAME_VERSION)
         return -EPROTO;
-    slot->has_hello = true;
+    slot->has_hello = slot->proven = true;
     if (slot->state == SLOT_STARTING) {
         slot_set_state(slot, SLOT_IDLE);
         slot->shared->events->on_hello(slot, hello);
@@ -37,9 +37,17 @@ static int take_hello(struct slot *slot, const struct frame_hello *hello)
     return 0;
 }
 
+/* Whether the child may speak of that run: it has its whole frame. (The socket may have taken the
+ * rest of it while libuv has not yet said so.) */
+static bool is_at_work_on(const struct slot *slot, uint64_t seq)
+{
+    return slot->request && slot->request->seq == seq &&
+           uv_stream_get_write_queue_size((const uv_stream_t *)&slot->pipe) == 0;
+}
+
 static int take_progress(struct slot *slot, const struct frame_progress *progress)
 {
-    if (!slot->request || slot->request->seq != progress->seq)
+    if (!is_at_work_on(slot, progress->seq))
         return -EPROTO;
     slot->shared->events->on_progress(slot, slot->request, progress);
     return 0;
@@ -47,9 +55,11 @@ static int take_progress(struct slot *slot, const struct frame_progress *progres
 
 static int take_outcome(struct slot *slot, const struct frame_outcome *outcome)
 {
-    if (!slot->request || slot->request->seq != outcome->seq)
+    if (!is_at_work_on(slot, outcome->seq))
         return -EPROTO;
     struct request *request = slot_take_request(slot);
+    if (slot->writes > 0)
+        slot->shared->events->on_written(slot, request);
     slot->tasks++;
     slot->bad_starts = 0;
     if (slot->state == SLOT_BUSY)
@@ -175,8 +185,10 @@ static void on_write_done(uv_write_t *request, int status)
     struct slot_write *write = container_of(request, struct slot_write, request);
     struct slot *slot = write->slot;
     mem_free(write);
-    if (status < 0)
-        return; /* counted as not written: the process ends, or has ended */
+    if (status < 0) {
+        slot->deaf = true; /* the process ends, or has ended, and has nothing to answer to */
+        return;            /* counted as not written */
+    }
     slot->writes--;
     if (slot->writes == 0 && slot->request)
         slot->shared->events->on_written(slot, slot->request);

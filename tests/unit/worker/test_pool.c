@@ -199,6 +199,13 @@ static int64_t answered(const char *word)
     return f.last_pid;
 }
 
+/* Some child ended with status 78. */
+static bool pool_slot_was_fatal(void)
+{
+    const struct list_link *exited = f.pool.shared.lists[SLOT_EXITED].head;
+    return f.unusable != 0 || (exited && container_of(exited, const struct slot, link)->fatal);
+}
+
 static void children_start_and_answer(void **state)
 {
     (void)state;
@@ -312,6 +319,47 @@ static void nonsense_on_the_socket_is_a_crash(void **state)
     run_until(f.deaths == 1);
     assert_int_equal(f.last_death.cause, DEATH_CRASH);
     run_until(pool_idle(&f.pool) == 1);
+    stop(false);
+}
+
+static void an_outcome_of_what_was_not_yet_given_is_nonsense(void **state)
+{
+    (void)state;
+    const size_t size = 8 * 1024 * 1024; /* more than a socket takes at once */
+    char *message = malloc(size + 1);
+    memset(message, 'x', size);
+    message[size] = '\0';
+    start("hasty", 1, 0);
+    run_until(pool_idle(&f.pool) == 1);
+    given(request_of(message));
+    run_until(f.outcomes + f.recalls + f.deaths > 0);
+    assert_int_equal(f.recalls, 1);
+    stop(true);
+    free(message);
+}
+
+static void a_child_that_cannot_be_replaced_is_tried_again(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/celeriac-test-pool-XXXXXX", script[64];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    unlink(path);
+    snprintf(script, sizeof(script), "flag %s", path);
+    start(script, 1, 0);
+    run_until(pool_idle(&f.pool) == 1);
+    int64_t old = answered("x");
+    FILE *flag = fopen(path, "w");
+    assert_non_null(flag);
+    fclose(flag);
+    kill((pid_t)old, SIGKILL);
+    run_until(pool_idle(&f.pool) == 0);
+    run_until(pool_slot_was_fatal());
+    unlink(path);
+    run_until(pool_idle(&f.pool) == 1 || f.unusable != 0);
+    assert_int_equal(f.unusable, 0);
+    assert_int_not_equal(answered("x"), old);
     stop(false);
 }
 
@@ -470,6 +518,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_outcome_counts_although_its_child_died),
         cmocka_unit_test(an_idle_child_that_is_killed_is_replaced),
         cmocka_unit_test(nonsense_on_the_socket_is_a_crash),
+        cmocka_unit_test(an_outcome_of_what_was_not_yet_given_is_nonsense),
+        cmocka_unit_test(a_child_that_cannot_be_replaced_is_tried_again),
         cmocka_unit_test(the_hard_limit_kills),
         cmocka_unit_test(a_child_is_replaced_after_its_tasks),
         cmocka_unit_test(a_module_that_cannot_be_used_is_told_once),
