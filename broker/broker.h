@@ -116,7 +116,7 @@ int broker_unstage(struct broker *broker,
 /* --- what becomes of a claimed message -------------------------------------------------------- */
 
 struct broker_dead {
-    struct str reason;        /* "undecodable", "content type", "unregistered", "crash loop" ... */
+    struct str reason;        /* "undecodable", "content type", "unregistered" ... */
     struct str detail;        /* a sentence, or absent */
     struct str task_id, task; /* or absent */
 };
@@ -143,8 +143,8 @@ int broker_complete(struct broker *broker,
                     broker_done_fn *cb,
                     void *data) MUST_CHECK;
 
-/* Acknowledges without anything else (HDEL, gathered per loop turn). Condition BROKER_E_LOST: this
- * one or another that was acknowledged on this queue in the same turn; a lost lease takes all. */
+/* Acknowledges without anything else; gathered per loop turn, answered for each. Condition
+ * BROKER_E_LOST. */
 int broker_ack(struct broker *broker,
                const struct broker_claim *claim,
                usec_t deadline_mono,

@@ -19,7 +19,6 @@ enum { CLAIM_MAX = 256 };
 
 struct claim_op {
     struct redis_request request;
-    struct broker *broker;
     struct broker_queue *queue;
     struct redis_tags tags;
     bool looked_at_staged;
@@ -28,7 +27,7 @@ struct claim_op {
     struct broker_claimed claimed[]; /* room for tags.count */
 };
 
-/* The oldest makes room: should it have taken something, that comes back by rescue. */
+/* The oldest makes room: what it may have taken stands in the hash of those in flight. */
 static void remember(struct unanswered *unanswered, struct redis_tags tags)
 {
     if (unanswered->count == ARRAY_SIZE(unanswered->tags)) {
@@ -139,7 +138,6 @@ int broker_claim(struct broker *broker,
         return -ENOMEM;
     op->request.on_reply = on_claimed;
     op->request.deadline_mono = deadline_mono;
-    op->broker = broker;
     op->queue = queue;
     op->tags = (struct redis_tags){.first = broker->next_tag, .count = max};
     op->looked_at_staged = should_look_at_staged(queue);

@@ -8,6 +8,7 @@
 enum { HELLO_BYTES_MAX = 8192 }; /* a URL's parts are shorter */
 
 enum {
+    SCRIPT_ack,
     SCRIPT_claim,
     SCRIPT_complete,
     SCRIPT_fire,
@@ -400,8 +401,7 @@ int redis_command_ack(struct redis_request *request,
                       const struct broker_claim *claims,
                       size_t count)
 {
-    struct buf buf = write_begin(2 + count, keys->in_flight.len + 32 + count * 16);
-    write_arg(&buf, STR("HDEL"));
+    struct buf buf = begin_script(request, SCRIPT_ack, 1, count, keys->in_flight.len + count * 16);
     write_arg(&buf, keys->in_flight);
     for (size_t i = 0; i < count; i++)
         add_tag(&buf, &claims[i]);

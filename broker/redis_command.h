@@ -61,9 +61,6 @@ int redis_command_claim(struct redis_request *request,
                         bool look_at_staged,
                         const struct redis_tags *unanswered,
                         size_t unanswered_count) MUST_CHECK;
-int redis_tag_parse(struct str text,
-                    uint64_t *ret_tag,
-                    unsigned *ret_step) MUST_CHECK; /* -EINVAL */
 /* Waits in the server at most `server_wait`; replies the message or nil. */
 int redis_command_wait(struct redis_request *request,
                        const struct queue_keys *keys,
@@ -82,6 +79,7 @@ int redis_command_complete(struct redis_request *request,
 int redis_command_holds(struct redis_request *request,
                         const struct queue_keys *keys,
                         const struct broker_claim *claim) MUST_CHECK;
+/* Replies the numbers of those that are lost, 1 for the first, in order. */
 int redis_command_ack(struct redis_request *request,
                       const struct queue_keys *keys,
                       const struct broker_claim *claims,

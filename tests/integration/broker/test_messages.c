@@ -131,7 +131,7 @@ static void acknowledging_ends_the_claim(void **state)
     assert_int_equal(first.status, 0);
     assert_int_equal(second.status, 0);
     assert_int_equal(server_number(rig, "DBSIZE"), 0);
-    assert_non_null(strstr(server_says(rig, "INFO commandstats"), "cmdstat_hdel:calls=1,"));
+    assert_non_null(strstr(server_says(rig, "INFO commandstats"), "cmdstat_evalsha:calls=2,"));
 }
 
 static void acknowledging_a_lost_claim_says_so(void **state)
@@ -145,6 +145,27 @@ static void acknowledging_a_lost_claim_says_so(void **state)
         broker_ack(rig->broker, &claimed.claimed[0].claim, in_seconds(5), on_done, &outcome), 0);
     rig_run(rig, &outcome);
     assert_int_equal(outcome.status, BROKER_E_LOST);
+}
+
+/* An acknowledged call runs, one that was lost is another's: they must not be mixed up. */
+static void a_lost_claim_does_not_take_its_neighbours(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed, acked[5] = {{0}};
+    for (size_t i = 0; i < 5; i++)
+        push_text(rig, QUEUE, 0, "x");
+    claim_into(rig, QUEUE, 5, &claimed);
+    server_says(rig, "HDEL " IN_FLIGHT " 2.0 5.0");
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(
+            broker_ack(rig->broker, &claimed.claimed[i].claim, in_seconds(5), on_done, &acked[i]),
+            0);
+    rig_run(rig, &acked[4]);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(acked[i].calls, 1);
+        assert_int_equal(acked[i].status, i == 1 || i == 4 ? BROKER_E_LOST : 0);
+    }
+    assert_int_equal(server_number(rig, "DBSIZE"), 0);
 }
 
 static void more_acknowledgements_than_a_batch_all_arrive(void **state)
@@ -783,6 +804,7 @@ int main(void)
         TEST(any_bytes_come_back_as_they_were),
         TEST(acknowledging_ends_the_claim),
         TEST(acknowledging_a_lost_claim_says_so),
+        TEST(a_lost_claim_does_not_take_its_neighbours),
         TEST(more_acknowledgements_than_a_batch_all_arrive),
         TEST(completing_stores_publishes_pushes_and_acknowledges),
         TEST(completing_a_lost_claim_writes_nothing),
