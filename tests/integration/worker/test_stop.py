@@ -171,13 +171,16 @@ class Reload(WorkerTest):
 
     def test_a_report(self):
         worker = self.worker("-c", "2")
+        wait_for_children(worker, 2)
         self.get(self.send("tests.add", 1, 1))
-        id = self.send("tests.sleep", 2000)
+        id = self.send("tests.sleep", 1000)
         self.running(worker, id)
+        before = len(worker.text())
         worker.send_signal(signal.SIGUSR1)
-        wait_until(lambda: worker.text().count("msg=Child ") == 2, 5, "the report")
-        self.assertRegex(worker.text(), r"msg=Report .*received=2 .*running=1 idle=1 .*succeeded=1")
-        self.assertRegex(worker.text(), rf"msg=Child .*state=BUSY .*task=tests.sleep task_id={id}")
+        wait_until(lambda: worker.text()[before:].count("msg=Child ") == 2, 5, "the report")
+        report = worker.text()[before:]
+        self.assertRegex(report, r"msg=Report .*received=2 .*running=1 idle=1 .*succeeded=1")
+        self.assertRegex(report, rf"msg=Child .*state=BUSY .*task=tests.sleep task_id={id}")
 
 
 if __name__ == "__main__":
