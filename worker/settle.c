@@ -221,9 +221,7 @@ static int add_next_attempt(const struct request *request,
                             struct buf *buf)
 {
     struct envelope next = request->envelope;
-    char eta[ISOTIME_SIZE];
     next.eta_wall = due_wall;
-    next.eta_text = due_wall ? isotime_format(due_wall, eta) : STR_NONE;
     next.retries++;
     next.redelivered = false;
     next.origin = context->node;

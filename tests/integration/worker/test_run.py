@@ -102,6 +102,16 @@ class Run(WorkerTest):
         for id in [tracked, slow, *ids]:
             self.assertEqual(self.result(id)["status"], "SUCCESS")
 
+    def test_a_send_that_redis_refuses_fails_the_task(self):
+        self.redis.set("other", "no list")
+        worker = self.worker("-c", "1")
+        id = self.send("tests.send", "tests.on_other_queue")
+        type, module, text = self.failure(id)
+        self.assertEqual((type, module), ("OperationalError", "kombu.exceptions"))
+        self.assertIn("WRONGTYPE", str(text))
+        self.wait_idle()
+        self.assertEqual(worker.stop(), 0)
+
     def test_an_early_acknowledgement_comes_before_the_end(self):
         worker = self.worker("-c", "1")
         id = self.send("tests.sleep_early", 500)
