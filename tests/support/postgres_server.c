@@ -70,6 +70,7 @@ static pid_t spawn(const struct postgres_server *server, const char *program, ch
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (fd < 0 || null < 0 || chdir("/") || dup2(null, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
         _exit(126);
+    arguments[0] = path; /* initdb looks for postgres beside itself, and else on the PATH */
     execv(path, arguments);
     _exit(127);
 }
