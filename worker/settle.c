@@ -184,19 +184,27 @@ ignore(const struct request *request, const struct frame_outcome *outcome, struc
     return finish(request, keep_sends(outcome, ret), ret);
 }
 
+/* The exception with which the child ended the call. */
+static int store_failure(const struct request *request,
+                         const struct frame_outcome *outcome,
+                         const struct settle_context *context,
+                         struct settlement *ret)
+{
+    return store(request,
+                 &(struct result){.status = STR("FAILURE"),
+                                  .result_json = outcome->result_json,
+                                  .traceback = outcome->traceback,
+                                  .date_done_wall = context->now_wall},
+                 ret);
+}
+
 static int fail(const struct request *request,
                 const struct frame_outcome *outcome,
                 const struct settle_context *context,
                 struct settlement *ret)
 {
     begin(request, END_FAILED, ret);
-    int r = store(request,
-                  &(struct result){.status = STR("FAILURE"),
-                                   .result_json = outcome->result_json,
-                                   .traceback = outcome->traceback,
-                                   .date_done_wall = context->now_wall},
-                  ret);
-    return finish(request, r, ret);
+    return finish(request, store_failure(request, outcome, context, ret), ret);
 }
 
 static usec_t
@@ -313,13 +321,7 @@ static int refuse_body(const struct request *request,
         bury(request, STR("undecodable"), outcome->detail, ret);
     else
         ret->end = END_FAILED; /* the broker has it no more */
-    int r = store(request,
-                  &(struct result){.status = STR("FAILURE"),
-                                   .result_json = outcome->result_json,
-                                   .traceback = outcome->traceback,
-                                   .date_done_wall = context->now_wall},
-                  ret);
-    return finish(request, r, ret);
+    return finish(request, store_failure(request, outcome, context, ret), ret);
 }
 
 int settle_outcome(const struct request *request,
