@@ -286,6 +286,21 @@ int done_op_new(struct broker *broker, broker_done_fn *cb, void *data, struct do
     return 0;
 }
 
+int done_op_new_for_claim(struct broker *broker,
+                          const struct broker_claim *claim,
+                          broker_done_fn *cb,
+                          void *data,
+                          struct broker_queue **ret_queue,
+                          struct done_op **ret_op)
+{
+    int status = broker_claim_queue(broker, claim, ret_queue);
+    if (!status)
+        status = done_op_new(broker, cb, data, ret_op);
+    if (!status)
+        (*ret_op)->zero_means = BROKER_E_LOST;
+    return status;
+}
+
 int done_op_send(struct done_op *op,
                  struct redis_connection *connection,
                  usec_t deadline_mono,

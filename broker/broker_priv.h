@@ -81,6 +81,13 @@ struct done_op {
 /* -ECANCELED when the broker is closing. */
 int done_op_new(struct broker *broker, broker_done_fn *cb, void *data, struct done_op **ret_op)
     MUST_CHECK;
+/* The same for a script on one claim, which answers 0 when the claim is lost. */
+int done_op_new_for_claim(struct broker *broker,
+                          const struct broker_claim *claim,
+                          broker_done_fn *cb,
+                          void *data,
+                          struct broker_queue **ret_queue,
+                          struct done_op **ret_op) MUST_CHECK;
 /* Sends it, or frees it and hands up `status`, that of formatting, when it is not 0. */
 int done_op_send(struct done_op *op,
                  struct redis_connection *connection,

@@ -17,12 +17,9 @@ int broker_park(struct broker *broker,
 {
     struct broker_queue *queue;
     struct done_op *op;
-    int status = broker_claim_queue(broker, claim, &queue);
-    if (!status)
-        status = done_op_new(broker, cb, data, &op);
+    int status = done_op_new_for_claim(broker, claim, cb, data, &queue, &op);
     if (status)
         return status;
-    op->zero_means = BROKER_E_LOST;
     return done_op_send(op, broker->main, deadline_mono,
                         redis_command_park(&op->request, &queue->keys, claim, due_wall));
 }
