@@ -200,7 +200,7 @@ static void ping_subscriber(struct broker *broker)
     if (broker->is_pinging || done_op_new(broker, NULL, broker, &op))
         return;
     op->request.on_reply = on_pinged;
-    int status = redis_command_ping(&op->request);
+    int status = redis_ping(&op->request);
     broker->is_pinging =
         done_op_send(op, broker->subscriber, clock_mono() + ANSWER_WITHIN, status) == 0;
 }

@@ -334,5 +334,5 @@ int broker_ping(struct broker *broker, usec_t deadline_mono, broker_done_fn *cb,
     if (status)
         return status;
     op->request.repeatable = true;
-    return done_op_send(op, broker->main, deadline_mono, redis_command_ping(&op->request));
+    return done_op_send(op, broker->main, deadline_mono, redis_ping(&op->request));
 }

@@ -1,11 +1,9 @@
 /*
- * Scripts are sent by their SHA-1; redis_pipeline.c sees to it that the server knows them.
+ * Scripts are sent by their SHA-1; redis/pipeline.c sees to it that the server knows them.
  */
 #include "broker/redis_command.h"
 
-#include "broker/redis_write.h"
-
-enum { HELLO_BYTES_MAX = 8192 }; /* a URL's parts are shorter */
+#include "redis/write.h"
 
 enum {
     SCRIPT_ack,
@@ -37,15 +35,6 @@ begin_script(struct redis_request *request, int script, size_t keys, size_t args
     write_arg(&buf, scripts[script].sha);
     write_u64(&buf, keys);
     return buf;
-}
-
-static int finish(struct redis_request *request, struct buf *buf)
-{
-    int status = buf_status(buf);
-    if (!status)
-        request->bytes = buf_take(buf, &request->len);
-    buf_deinit(buf);
-    return status;
 }
 
 static void
@@ -85,100 +74,6 @@ static uint64_t seconds_up(usec_t time)
     return time / USEC_PER_SEC + (time % USEC_PER_SEC != 0);
 }
 
-/* --- the connection --------------------------------------------------------------------------- */
-
-int redis_command_hello(const struct url *url,
-                        bool wants_id,
-                        struct buf *buf,
-                        enum redis_hello *ret_steps,
-                        unsigned *ret_count)
-{
-    unsigned count = 0;
-    struct buf hello = BUF_INIT(HELLO_BYTES_MAX);
-    if (url->user || url->password) {
-        write_next(&hello, url->user ? 3 : 2);
-        write_arg(&hello, STR("AUTH"));
-        if (url->user)
-            write_arg(&hello, str_of(url->user));
-        write_arg(&hello, url->password ? str_of(url->password) : STR(""));
-        ret_steps[count++] = REDIS_HELLO_AUTH;
-    }
-    if (url->db) {
-        write_next(&hello, 2);
-        write_arg(&hello, STR("SELECT"));
-        write_u64(&hello, url->db);
-        ret_steps[count++] = REDIS_HELLO_SELECT;
-    }
-    if (wants_id) {
-        write_next(&hello, 2);
-        write_arg(&hello, STR("CLIENT"));
-        write_arg(&hello, STR("ID"));
-        ret_steps[count++] = REDIS_HELLO_ID;
-    }
-    write_next(&hello, 1);
-    write_arg(&hello, STR("PING"));
-    ret_steps[count++] = REDIS_HELLO_PING;
-    *buf = hello;
-    *ret_count = count;
-    return buf_status(&hello);
-}
-
-static bool is_denied(struct str words)
-{
-    return str_starts(words, STR("NOPERM"));
-}
-
-bool redis_hello_may_fail(enum redis_hello step, struct str words)
-{
-    bool is_extra = step == REDIS_HELLO_ID || step == REDIS_HELLO_PING;
-    return is_extra && is_denied(words);
-}
-
-int redis_error_code(struct str words)
-{
-    static const char *const refusals[] = {"NOAUTH", "WRONGPASS", "NOPERM", "DENIED"};
-    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
-        if (str_starts(words, str_of(refusals[i])))
-            return CEL_E_AUTH;
-    }
-    return CEL_E_SERVER;
-}
-
-int redis_hello_refusal(enum redis_hello step, struct str words)
-{
-    static const char *const passing[] = {"ERR max number of clients", "LOADING", "BUSY",
-                                          "MASTERDOWN"};
-    for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
-        if (str_starts(words, str_of(passing[i])))
-            return 0;
-    }
-    if (step == REDIS_HELLO_AUTH)
-        return CEL_E_AUTH;
-    int code = redis_error_code(words);
-    return step == REDIS_HELLO_SELECT || code == CEL_E_AUTH ? code : 0;
-}
-
-bool redis_reply_is_push(const struct redis_reply *reply)
-{
-    return str_equal(reply_text(reply_item(reply, 0)), STR("message"));
-}
-
-int redis_command_load(struct redis_request *request, const struct redis_script *script)
-{
-    struct buf buf = write_begin(3, script->text.len + 32);
-    write_arg(&buf, STR("SCRIPT"));
-    write_arg(&buf, STR("LOAD"));
-    write_arg(&buf, script->text);
-    return finish(request, &buf);
-}
-
-int redis_command_ping(struct redis_request *request)
-{
-    struct buf buf = write_begin(1, 8);
-    write_arg(&buf, STR("PING"));
-    return finish(request, &buf);
-}
-
 /* --- messages --------------------------------------------------------------------------------- */
 
 int redis_command_push(struct redis_request *request,
@@ -194,7 +89,7 @@ int redis_command_push(struct redis_request *request,
     add_list(&buf, space, messages);
     for (size_t i = 0; i < count; i++)
         write_arg(&buf, messages[i].bytes);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_declare(struct redis_request *request,
@@ -209,7 +104,7 @@ int redis_command_declare(struct redis_request *request,
     start = write_open(&buf);
     key_add_binding_member(&buf, queue);
     write_close(&buf, start);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_fire(struct redis_request *request,
@@ -227,7 +122,7 @@ int redis_command_fire(struct redis_request *request,
     add_list(&buf, space, message);
     write_u64(&buf, mark_ttl < USEC_PER_MSEC ? 1 : ms_up(mark_ttl));
     write_arg(&buf, message->bytes);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_claim(struct redis_request *request,
@@ -250,7 +145,7 @@ int redis_command_claim(struct redis_request *request,
         write_u64(&buf, unanswered[i].first);
         write_u64(&buf, unanswered[i].count);
     }
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_wait(struct redis_request *request,
@@ -265,7 +160,7 @@ int redis_command_wait(struct redis_request *request,
     write_arg(&buf, STR("RIGHT"));
     write_arg(&buf, STR("LEFT"));
     write_u64(&buf, seconds_up(server_wait));
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_unblock(struct redis_request *request, int64_t client_id)
@@ -274,7 +169,7 @@ int redis_command_unblock(struct redis_request *request, int64_t client_id)
     write_arg(&buf, STR("CLIENT"));
     write_arg(&buf, STR("UNBLOCK"));
     write_u64(&buf, (uint64_t)client_id);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_unstage(struct redis_request *request, const struct queue_keys *keys)
@@ -283,7 +178,7 @@ int redis_command_unstage(struct redis_request *request, const struct queue_keys
         begin_script(request, SCRIPT_unstage, 2 * STEP_COUNT, 0, 8 * keys->in_flight.len);
     add_lists(&buf, keys->lists);
     add_lists(&buf, keys->staging);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 /* --- what becomes of a claim ------------------------------------------------------------------ */
@@ -382,7 +277,7 @@ int redis_command_complete(struct redis_request *request,
         add_retry(&buf, keys, c);
     if (c->dead)
         add_burial(&buf, c->dead, dead_max);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_holds(struct redis_request *request,
@@ -393,7 +288,7 @@ int redis_command_holds(struct redis_request *request,
     write_arg(&buf, STR("HEXISTS"));
     write_arg(&buf, keys->in_flight);
     add_tag(&buf, claim);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_ack(struct redis_request *request,
@@ -405,7 +300,7 @@ int redis_command_ack(struct redis_request *request,
     write_arg(&buf, keys->in_flight);
     for (size_t i = 0; i < count; i++)
         add_tag(&buf, &claims[i]);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_give_back(struct redis_request *request,
@@ -416,7 +311,7 @@ int redis_command_give_back(struct redis_request *request,
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->lists[claim->step / STEP_WIDTH]);
     add_tag(&buf, claim);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_park(struct redis_request *request,
@@ -432,7 +327,7 @@ int redis_command_park(struct redis_request *request,
     size_t start = write_open(&buf);
     add_delayed_head(&buf, keys, claim);
     write_close(&buf, start);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_promote(struct redis_request *request,
@@ -446,7 +341,7 @@ int redis_command_promote(struct redis_request *request,
     add_lists(&buf, keys->lists);
     write_u64(&buf, now_wall / USEC_PER_MSEC);
     write_u64(&buf, max);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 /* --- results ---------------------------------------------------------------------------------- */
@@ -462,7 +357,7 @@ int redis_command_store(struct redis_request *request,
     add_result(&buf, space, id);
     write_u64(&buf, seconds_up(ttl));
     write_arg(&buf, document);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 static int one_result(struct redis_request *request,
@@ -473,7 +368,7 @@ static int one_result(struct redis_request *request,
     struct buf buf = write_begin(2, space->prefix.len + id.len + 64);
     write_arg(&buf, command);
     add_result(&buf, space, id);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_get(struct redis_request *request, const struct key_space *space, struct str id)
@@ -534,7 +429,7 @@ int redis_command_scan(struct redis_request *request,
     write_close(&buf, start);
     write_arg(&buf, STR("COUNT"));
     write_arg(&buf, STR("1000"));
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_members(struct redis_request *request, struct str key)
@@ -542,7 +437,7 @@ int redis_command_members(struct redis_request *request, struct str key)
     struct buf buf = write_begin(2, key.len + 32);
     write_arg(&buf, STR("SMEMBERS"));
     write_arg(&buf, key);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_stats(struct redis_request *request,
@@ -563,7 +458,7 @@ int redis_command_stats(struct redis_request *request,
     for (size_t i = 0; i < staging_count; i++)
         write_arg(&buf, staging[i]);
     write_u64(&buf, in_flight_count);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }
 
 int redis_command_purge(struct redis_request *request, const struct queue_keys *keys, bool delayed)
@@ -573,5 +468,5 @@ int redis_command_purge(struct redis_request *request, const struct queue_keys *
     add_lists(&buf, keys->lists);
     if (delayed)
         write_arg(&buf, keys->delayed);
-    return finish(request, &buf);
+    return redis_request_finish(request, &buf);
 }

@@ -8,30 +8,8 @@
 #pragma once
 
 #include "broker/broker.h"
-#include "broker/redis_connection.h"
 #include "broker/redis_key.h"
-
-struct redis_script {
-    unsigned number; /* place in the table; less than 32 */
-    struct str sha, text;
-};
-
-/* --- the connection --------------------------------------------------------------------------- */
-
-int redis_command_hello(const struct url *url,
-                        bool wants_id,
-                        struct buf *buf,
-                        enum redis_hello *ret_steps,
-                        unsigned *ret_count) MUST_CHECK;
-/* True when the connection is good even though `step` was answered by these words. */
-bool redis_hello_may_fail(enum redis_hello step, struct str words);
-/* CEL_E_AUTH or CEL_E_SERVER when these words refuse the connection for good; 0 when it may be
- * better later. */
-int redis_hello_refusal(enum redis_hello step, struct str words);
-int redis_error_code(struct str words); /* CEL_E_AUTH or CEL_E_SERVER */
-bool redis_reply_is_push(const struct redis_reply *reply);
-int redis_command_load(struct redis_request *request, const struct redis_script *script) MUST_CHECK;
-int redis_command_ping(struct redis_request *request) MUST_CHECK;
+#include "redis/connection.h"
 
 /* --- messages --------------------------------------------------------------------------------- */
 

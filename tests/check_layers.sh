@@ -27,14 +27,15 @@ allow() {
 violations=$(
     allow core "celeriac"
     allow message "core celeriac"
-    allow broker "core"
+    allow redis "core"
+    allow broker "core redis"
     allow store "core message celeriac"
     allow client "core message broker celeriac"
     allow child "core message store celeriac"
-    allow worker "core message broker child"
+    allow worker "core redis message broker child"
     allow beat "core message broker celeriac"
     allow tasks "shop"
-    allow cli "core message broker store client child worker beat celeriac"
+    allow cli "core redis message broker store client child worker beat celeriac"
 )
 [ -z "$violations" ] || complain "$violations"
 
@@ -42,7 +43,7 @@ violations=$(
 door() {
     pattern=$1
     shift
-    for file in $(git ls-files 'core/*' 'message/*' 'broker/*' 'store/*' 'client/*' 'child/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
+    for file in $(git ls-files 'core/*' 'message/*' 'redis/*' 'broker/*' 'store/*' 'client/*' 'child/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
         grep -E '\.(c|h|cpp)$' | xargs grep -lE "^#include <($pattern)" || true); do
         case " $* " in
         *" $file "*) ;;
@@ -51,7 +52,7 @@ door() {
     done
 }
 door 'libpq|pg_config|postgresql' store/pg.c store/pg_priv.h store/pg_values.c
-door 'hiredis' broker/redis_reply.c
+door 'hiredis' redis/reply.c
 door 'rapidjson' core/json_reader.cpp
 door 'msgpack' core/msgpack.c child/frame.c
 door 'ini\.h' core/config.c
@@ -66,7 +67,7 @@ fi
 if git ls-files 'broker/*.[ch]' | xargs grep -nE '^#include "message/(body|call|result)\.h"'; then
     complain "broker/: a call is headers and bytes"
 fi
-if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|message|broker|store|client|child|worker|beat)/'; then
+if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|broker|store|client|child|worker|beat)/'; then
     complain "tasks/: public headers alone"
 fi
 exit $failed

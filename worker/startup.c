@@ -6,10 +6,10 @@
 
 #include <uv.h>
 
-#include "broker/url.h"
 #include "core/id.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "redis/url.h"
 
 enum { NODE_NAME_MAX = 512, HOSTNAME_SIZE = 256, INCARNATION_LEN = 8 };
 

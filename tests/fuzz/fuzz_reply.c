@@ -6,9 +6,9 @@
 #include <errno.h>
 
 #include "broker/redis_key.h"
-#include "broker/redis_reply.h"
 #include "celeriac/error.h"
 #include "core/mem.h"
+#include "redis/reply.h"
 #include "tests/fuzz/fuzz.h"
 
 static uint64_t digest(const struct redis_reply *reply, uint64_t sum)

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "broker/url.h"
 #include "core/mem.h"
+#include "redis/url.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_url(const struct url *url)

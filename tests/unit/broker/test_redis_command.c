@@ -73,81 +73,6 @@ static void a_completion_names_only_what_it_needs(void **state)
     queue_keys_deinit(&keys);
 }
 
-static void a_greeting_says_what_the_url_asks_for(void **state)
-{
-    static const struct {
-        const char *url;
-        bool wants_id;
-        const char *bytes;
-        unsigned steps;
-    } cases[] = {
-        {"redis://h", false, "*1\r\n$4\r\nPING\r\n", 1},
-        {"redis://:pw@h/2", false,
-         "*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n*1\r\n$4\r\nPING\r\n",
-         3},
-        {"redis://me:pw@h", true,
-         "*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$2\r\npw\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"
-         "*1\r\n$4\r\nPING\r\n",
-         3},
-        {"redis://me@h", false, "*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$0\r\n\r\n*1\r\n$4\r\nPING\r\n",
-         2},
-    };
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct url url;
-        struct buf bytes;
-        enum redis_hello steps[REDIS_HELLO_STEPS];
-        unsigned count;
-        assert_int_equal(url_parse(str_of(cases[i].url), &url, NULL), 0);
-        assert_int_equal(redis_command_hello(&url, cases[i].wants_id, &bytes, steps, &count), 0);
-        assert_string_equal(bytes.ptr, cases[i].bytes);
-        assert_int_equal(count, cases[i].steps);
-        assert_int_equal(steps[count - 1], REDIS_HELLO_PING);
-        buf_deinit(&bytes);
-        url_deinit(&url);
-    }
-}
-
-static void words_of_the_server_have_their_code(void **state)
-{
-    (void)state;
-    assert_int_equal(redis_error_code(STR("NOAUTH Authentication required.")), CEL_E_AUTH);
-    assert_int_equal(redis_error_code(STR("WRONGPASS invalid")), CEL_E_AUTH);
-    assert_int_equal(redis_error_code(STR("NOPERM this user")), CEL_E_AUTH);
-    assert_int_equal(redis_error_code(STR("DENIED Redis is running in protected mode")),
-                     CEL_E_AUTH);
-    assert_int_equal(redis_error_code(STR("OOM command not allowed")), CEL_E_SERVER);
-    assert_int_equal(redis_error_code(STR("")), CEL_E_SERVER);
-    assert_true(redis_hello_may_fail(REDIS_HELLO_PING, STR("NOPERM x")));
-    assert_false(redis_hello_may_fail(REDIS_HELLO_AUTH, STR("NOPERM x")));
-    assert_false(redis_hello_may_fail(REDIS_HELLO_PING, STR("LOADING x")));
-}
-
-static void refusals_are_told_from_passing_troubles(void **state)
-{
-    static const struct {
-        enum redis_hello step;
-        const char *words;
-        int code;
-    } cases[] = {
-        {REDIS_HELLO_AUTH, "WRONGPASS invalid username-password pair", CEL_E_AUTH},
-        {REDIS_HELLO_AUTH, "ERR Client sent AUTH, but no password is set", CEL_E_AUTH},
-        {REDIS_HELLO_AUTH, "ERR max number of clients reached", 0},
-        {REDIS_HELLO_SELECT, "ERR DB index is out of range", CEL_E_SERVER},
-        {REDIS_HELLO_SELECT, "NOAUTH Authentication required.", CEL_E_AUTH},
-        {REDIS_HELLO_PING, "NOAUTH Authentication required.", CEL_E_AUTH},
-        {REDIS_HELLO_PING, "LOADING Redis is loading the dataset in memory", 0},
-        {REDIS_HELLO_PING, "MASTERDOWN Link with MASTER is down", 0},
-        {REDIS_HELLO_PING, "ERR max number of clients reached", 0},
-        {REDIS_HELLO_PING, "ERR something else", 0},
-    };
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        if (redis_hello_refusal(cases[i].step, str_of(cases[i].words)) != cases[i].code)
-            fail_msg("%s", cases[i].words);
-    }
-}
-
 static void short_memory_is_told(void **state)
 {
     const struct broker_message message = {.queue = STR("q"), .bytes = STR("one")};
@@ -164,9 +89,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_is_spelled_as_redis_reads_it),
         cmocka_unit_test(a_completion_names_only_what_it_needs),
-        cmocka_unit_test(a_greeting_says_what_the_url_asks_for),
-        cmocka_unit_test(words_of_the_server_have_their_code),
-        cmocka_unit_test(refusals_are_told_from_passing_troubles),
         cmocka_unit_test(short_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

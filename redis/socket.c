@@ -1,4 +1,4 @@
-#include "broker/redis_socket.h"
+#include "redis/socket.h"
 
 #include <errno.h>
 

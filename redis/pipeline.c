@@ -2,16 +2,25 @@
  * A script is loaded in front of the first request on a socket that runs it. A server that has lost
  * it since (SCRIPT FLUSH) answers NOSCRIPT and has done nothing: the same bytes are sent again.
  */
-#include "broker/redis_pipeline.h"
+#include "redis/pipeline.h"
 
-#include "broker/redis_command.h"
 #include "core/mem.h"
+#include "redis/greeting.h"
 
 enum { WRITE_MAX = 64, SCRIPT_LOADS_MAX = 3 };
 
 static struct redis_request *request_of(const struct list_link *link)
 {
     return container_of(link, struct redis_request, link);
+}
+
+int redis_request_finish(struct redis_request *request, struct buf *buf)
+{
+    int status = buf_status(buf);
+    if (!status)
+        request->bytes = buf_take(buf, &request->len);
+    buf_deinit(buf);
+    return status;
 }
 
 void redis_request_deinit(struct redis_request *request)
@@ -53,7 +62,7 @@ static struct redis_request *load_script(struct redis_socket *socket,
     request->on_reply = on_load_reply;
     request->deadline_mono = user->deadline_mono;
     request->answer_mono = USEC_NEVER;
-    if (redis_command_load(request, user->script)) {
+    if (redis_load(request, user->script)) {
         mem_free(request);
         return NULL;
     }

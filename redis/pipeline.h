@@ -4,13 +4,18 @@
  */
 #pragma once
 
-#include "broker/redis_socket.h"
+#include "core/buf.h"
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/list.h"
+#include "redis/socket.h"
 
 struct redis_request;
-struct redis_script;
+
+struct redis_script {
+    unsigned number; /* of this script alone; less than 32 */
+    struct str sha, text;
+};
 
 /*
  * How a request ended; called once, never from inside redis_connection_send. `status` 0: `reply` is
@@ -39,6 +44,9 @@ struct redis_request {
     bool repeatable;     /* asking twice does no harm: sent again on a new connection */
     unsigned char loads; /* how often the server had lost the script */
 };
+/* Moves a whole command into a request that has none; `buf` is empty then. -ENOMEM, or CEL_E_LIMIT
+ * for what no server takes. */
+int redis_request_finish(struct redis_request *request, struct buf *buf) MUST_CHECK;
 void redis_request_deinit(struct redis_request *request);
 
 struct redis_pipeline {

@@ -8,7 +8,7 @@
 #include <netinet/in.h>
 #include <uv.h>
 
-#include "broker/redis_reply.h"
+#include "redis/reply.h"
 
 struct redis_socket;
 

@@ -4,7 +4,7 @@
  * taken from chunks of memory that are kept for the next, so a reply costs no allocation as a rule
  * and its release is one step. Text is copied: the reader moves its buffer while it works.
  */
-#include "broker/redis_reply.h"
+#include "redis/reply.h"
 
 #include <errno.h>
 

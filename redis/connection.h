@@ -1,6 +1,6 @@
 /*
  * One connection to a Redis server: a libuv stream, commands out, replies in, in order. It knows no
- * command but by its bytes (redis_command.h) and no key.
+ * command but those of its greeting, and no key.
  *
  * It connects when the first request comes and again whenever there is something to do. Requests
  * wait while it does, each until its own deadline. Everything asked for in one turn of the loop
@@ -18,11 +18,12 @@
  */
 #pragma once
 
-#include "broker/redis_pipeline.h"
-#include "broker/redis_resolve.h"
-#include "broker/turn.h"
-#include "broker/url.h"
 #include "core/buf.h"
+#include "redis/greeting.h"
+#include "redis/pipeline.h"
+#include "redis/resolve.h"
+#include "redis/turn.h"
+#include "redis/url.h"
 
 struct redis_connection;
 
@@ -37,10 +38,6 @@ enum redis_state {
     REDIS_BACKOFF,
     REDIS_CLOSING,
 };
-
-/* One step of the greeting; the states above show where each is answered. */
-enum redis_hello { REDIS_HELLO_AUTH, REDIS_HELLO_SELECT, REDIS_HELLO_ID, REDIS_HELLO_PING };
-enum { REDIS_HELLO_STEPS = 4 };
 
 struct redis_connection_options {
     struct turn *turn;

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "broker/redis_command.h"
-#include "broker/redis_pipeline.h"
+#include "redis/pipeline.h"
 
 struct asked {
     struct redis_request request;

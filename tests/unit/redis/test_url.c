@@ -5,8 +5,8 @@
 
 #include <cmocka.h>
 
-#include "broker/url.h"
 #include "core/mem.h"
+#include "redis/url.h"
 
 static void check_text(const char *actual, const char *expected, const char *url)
 {

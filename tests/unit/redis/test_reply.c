@@ -6,10 +6,10 @@
 
 #include <cmocka.h>
 
-#include "broker/redis_reply.h"
 #include "celeriac/error.h"
 #include "core/buf.h"
 #include "core/mem.h"
+#include "redis/reply.h"
 
 static struct reply_reader reader;
 

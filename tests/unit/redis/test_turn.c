@@ -4,7 +4,7 @@
 
 #include <cmocka.h>
 
-#include "broker/turn.h"
+#include "redis/turn.h"
 
 static uv_loop_t loop;
 static struct turn turn;

@@ -1,4 +1,4 @@
-#include "broker/turn.h"
+#include "redis/turn.h"
 
 static void on_check(uv_check_t *check);
 

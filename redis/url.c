@@ -1,4 +1,4 @@
-#include "broker/url.h"
+#include "redis/url.h"
 
 #include <errno.h>
 #include <stdio.h>

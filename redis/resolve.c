@@ -1,4 +1,4 @@
-#include "broker/redis_resolve.h"
+#include "redis/resolve.h"
 
 #include <errno.h>
 #include <netdb.h>

@@ -4,7 +4,7 @@
  * the nine of a completion 630 ns against 100, when the whole task costs the supervisor a few
  * microseconds.
  */
-#include "broker/redis_write.h"
+#include "redis/write.h"
 
 #define COMMAND_BYTES_MAX ((size_t)1024 * 1024 * 1024) /* Redis's client-query-buffer-limit */
 enum { HEAD_MAX = 24 };                                /* "$<digits>\r\n" */

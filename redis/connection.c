@@ -1,5 +1,5 @@
 /*
- * What ends a request before it is answered (redis_pipeline.h has the lists):
+ * What ends a request before it is answered (pipeline.h has the lists):
  *
  *     its deadline while it waits    told why there is no connection, or -ETIMEDOUT
  *     its deadline once it is sent   the whole connection is given up: nobody knows what is lost
@@ -14,12 +14,11 @@
  * Callbacks run from reading, or from the alarm, which goes off after the loop has polled; never
  * while the loop prepares to sleep. What fails while writing is therefore kept as `fault`.
  */
-#include "broker/redis_connection.h"
+#include "redis/connection.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-#include "broker/redis_command.h"
 #include "core/backoff.h"
 #include "core/mem.h"
 
@@ -441,8 +440,8 @@ int redis_connection_new(const struct redis_connection_options *options,
     if (!c->options.connect_timeout)
         c->options.connect_timeout =
             options->url->connect_timeout ? options->url->connect_timeout : CONNECT_TIMEOUT_DEFAULT;
-    int status = redis_command_hello(options->url, options->wants_id, &c->hello, c->hello_steps,
-                                     &c->hello_count);
+    int status =
+        redis_hello(options->url, options->wants_id, &c->hello, c->hello_steps, &c->hello_count);
     if (status) {
         buf_deinit(&c->hello);
         mem_free(c);
