@@ -264,6 +264,24 @@ static void measure(struct bench *bench)
     }
 }
 
+static void on_joined(void *data,
+                      int status,
+                      const struct broker_claim *held,
+                      size_t count,
+                      const struct cel_error *err)
+{
+    (void)held;
+    (void)count;
+    on_pushed(data, status, err);
+}
+
+static void join(struct bench *bench)
+{
+    if (broker_renew(bench->broker, QUEUE, 3600 * USEC_PER_SEC, true, soon(), on_joined, bench) ==
+        0)
+        uv_run(&bench->loop, UV_RUN_DEFAULT);
+}
+
 int main(int argc, char **argv)
 {
     static const char document[] =
@@ -288,6 +306,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "broker_loop: %s\n", err.text);
         return 1;
     }
+    join(&bench);
     measure(&bench);
     broker_close(bench.broker, NULL, NULL);
     uv_run(&bench.loop, UV_RUN_DEFAULT);

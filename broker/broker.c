@@ -115,7 +115,8 @@ int broker_new(uv_loop_t *loop,
     broker->loop = loop;
     broker->connect_timeout = options->connect_timeout;
     broker->result_ttl = options->result_ttl;
-    broker->dead_max = options->dead_max ? options->dead_max : DEAD_MAX_DEFAULT;
+    broker->dead_limits.count = options->dead_max ? options->dead_max : DEAD_MAX_DEFAULT;
+    broker->dead_limits.age = options->dead_max_age;
     broker->next_tag = 1;
     broker->answer_alarm.fn = on_answer_alarm;
     status = set_urls(broker, options, err);

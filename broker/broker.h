@@ -21,7 +21,7 @@
 struct broker;
 
 enum {
-    BROKER_E_LOST = 1, /* the claim is no longer ours; nothing was written */
+    BROKER_E_LOST = 1, /* the claim, or the node's lease, is no longer ours; nothing was written */
 };
 
 struct broker_options {
@@ -32,6 +32,7 @@ struct broker_options {
     usec_t connect_timeout; /* 0: 4 s */
     usec_t result_ttl;      /* 0: kept for ever; result_expires, normally one day */
     size_t dead_max;        /* quarantine entries kept a queue; 0: 10000 */
+    usec_t dead_max_age;    /* of them; 0: whatever their age */
 };
 
 typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
@@ -88,7 +89,7 @@ typedef void broker_claim_fn(void *data,
 /*
  * Claims up to `max` messages (256 at most) of `queue` in one step: staged ones first, then the
  * lists by priority. What a claim has taken that failed (CEL_E_UNCERTAIN, CEL_E_SERVER) is handed
- * out by a later one.
+ * out by a later one. Condition BROKER_E_LOST: this node has no lease on the queue.
  */
 int broker_claim(struct broker *broker,
                  struct str queue,
@@ -119,7 +120,11 @@ struct broker_dead {
     struct str reason;        /* "undecodable", "content type", "unregistered" ... */
     struct str detail;        /* a sentence, or absent */
     struct str task_id, task; /* or absent */
+    struct str evidence;      /* a JSON object: how it came to that; or absent */
 };
+
+/* What a call came to, for the counts of its queue. */
+enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
 
 /*
  * One step that ends a claim: all of it happens, or (BROKER_E_LOST, tag gone) nothing.
@@ -128,6 +133,7 @@ struct broker_dead {
  */
 struct broker_completion {
     struct broker_claim claim;
+    enum broker_ending ending;               /* does not matter with a retry or a burial */
     struct str result_id;                    /* absent: no document to store */
     struct str result_document;              /* stored unless a SUCCESS is there, and published */
     const struct broker_message *follow_ups; /* pushed */
@@ -143,7 +149,7 @@ int broker_complete(struct broker *broker,
                     broker_done_fn *cb,
                     void *data) MUST_CHECK;
 
-/* Acknowledges without anything else; gathered per loop turn, answered for each. Condition
+/* Acknowledges (BROKER_DONE) without anything else; gathered per loop turn, answered for each. Condition
  * BROKER_E_LOST. */
 int broker_ack(struct broker *broker,
                const struct broker_claim *claim,
@@ -174,6 +180,72 @@ int broker_promote(struct broker *broker,
                    usec_t deadline_mono,
                    broker_promote_fn *cb,
                    void *data) MUST_CHECK;
+
+/* --- the lease --------------------------------------------------------------------------------
+
+ * A node holds a lease on each queue that it claims from, by the clock of the server. Who finds one
+ * that is over gives the node up: from then on it can claim and renew nothing, and what it had goes
+ * back, tag by tag, so that its own late completion finds its claim gone.
+ */
+
+/* Makes (`is_new`) or renews this node's lease. `held` are the claims in flight under its name, but
+ * those that a claim without an answer may have made. Condition BROKER_E_LOST: it was given up. */
+typedef void broker_renew_fn(void *data,
+                             int status,
+                             const struct broker_claim *held,
+                             size_t count,
+                             const struct cel_error *err);
+int broker_renew(struct broker *broker,
+                 struct str queue,
+                 usec_t ttl,
+                 bool is_new,
+                 usec_t deadline_mono,
+                 broker_renew_fn *cb,
+                 void *data) MUST_CHECK;
+/* The messages of claims of ours on one queue, 64 at most; those that are gone are left out. */
+int broker_show(struct broker *broker,
+                const struct broker_claim *claims,
+                size_t count,
+                usec_t deadline_mono,
+                broker_claim_fn *cb,
+                void *data) MUST_CHECK;
+/* Ends it: what is left is rescued at once. */
+int broker_leave(struct broker *broker,
+                 struct str queue,
+                 usec_t deadline_mono,
+                 broker_done_fn *cb,
+                 void *data) MUST_CHECK;
+
+typedef void broker_nodes_fn(
+    void *data, int status, const struct str *nodes, size_t count, const struct cel_error *err);
+/* Nodes whose lease on `queue` is over, given up or not; a few of them. */
+int broker_dead_nodes(struct broker *broker,
+                      struct str queue,
+                      usec_t deadline_mono,
+                      broker_nodes_fn *cb,
+                      void *data) MUST_CHECK;
+/* Gives `node` up, puts back what is staged for it, and shows what it has in flight: at most 64, the
+ * newest first. Condition BROKER_E_LOST: its lease is not over. */
+int broker_take_over(struct broker *broker,
+                     struct str queue,
+                     struct str node,
+                     usec_t deadline_mono,
+                     broker_claim_fn *cb,
+                     void *data) MUST_CHECK;
+struct broker_rescued {
+    struct broker_claim claim;      /* of `node` */
+    struct str bytes;               /* the message to push; absent: as it is */
+    const struct broker_dead *dead; /* not NULL: to quarantine, as it is */
+};
+/* Moves them, those still there, to the serving end of their lists, the last one served first. */
+int broker_rescue(struct broker *broker,
+                  struct str queue,
+                  struct str node,
+                  const struct broker_rescued *rescued,
+                  size_t count,
+                  usec_t deadline_mono,
+                  broker_done_fn *cb,
+                  void *data) MUST_CHECK;
 
 /* --- results ---------------------------------------------------------------------------------- */
 
@@ -224,12 +296,28 @@ int broker_fire(struct broker *broker,
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
+/*
+ * What has happened on a queue, counted in the scripts that do it. At any moment
+ *     claimed - returned = in flight + delayed + dead + done + expired + revoked + dropped + cancelled
+ *     published + (what others pushed, less what they took) + returned - claimed - purged = waiting + staged
+ */
+struct broker_counts {
+    uint64_t published; /* by clients, beats and tasks of Celeriac */
+    uint64_t claimed, returned;
+    uint64_t done, expired, revoked;
+    uint64_t dropped;   /* out of quarantine: too many, too old, by hand */
+    uint64_t cancelled; /* while delayed */
+    uint64_t purged;    /* while waiting */
+};
+
 struct broker_queue_stats {
     struct str queue;
     uint64_t waiting;   /* over all priority lists */
-    uint64_t in_flight; /* of every node of ours, staged included */
+    uint64_t staged;    /* for a node that waits, about to be claimed */
+    uint64_t in_flight; /* of every node of ours */
     uint64_t delayed;
     uint64_t dead;
+    struct broker_counts counts;
     struct str
         oldest; /* the message served next, bytes, or absent (its age: the caller's business) */
 };

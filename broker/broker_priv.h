@@ -40,11 +40,12 @@ struct broker {
     struct key_space space; /* owned */
     bool has_results;       /* false: they are disabled */
     usec_t connect_timeout, result_ttl;
-    size_t dead_max;
+    struct dead_limits dead_limits;
     char *read_buffer; /* of all connections: what is read is taken in at once */
     struct redis_connection *main, *results, *subscriber;
     struct list queues;
     uint64_t next_tag;
+    uint64_t newest_revocation; /* as the last claim saw it */
     struct list awaits;
     bool is_pinging;      /* the subscriber, on behalf of all awaits */
     struct list answered; /* requests that are told without the server */
@@ -98,6 +99,16 @@ void on_ignored_reply(struct redis_request *request,
                       int status,
                       const struct redis_reply *reply,
                       const struct cel_error *err);
+
+/* The claims that stand as tag, message, tag, message ... in `reply` from item `first` on; at most
+ * `max`. Returns how many. */
+size_t claimed_read(const struct redis_reply *reply,
+                    size_t first,
+                    struct str queue,
+                    struct broker_claimed *ret,
+                    size_t max);
+/* Whether a claim without an answer may have made this one. */
+bool claim_is_unanswered(const struct broker_queue *queue, uint64_t tag);
 
 /* broker_close: what still waits is told -ECANCELED and freed. */
 void acks_flush(void *broker); /* in each turn, before main writes */

@@ -19,6 +19,7 @@ enum { CLAIM_MAX = 256 };
 
 struct claim_op {
     struct redis_request request;
+    struct broker *broker;
     struct broker_queue *queue;
     struct redis_tags tags;
     bool looked_at_staged;
@@ -39,6 +40,16 @@ static void remember(struct unanswered *unanswered, struct redis_tags tags)
     }
     unanswered->tags[unanswered->count] = tags;
     unanswered->until_mono[unanswered->count++] = clock_mono() + UNANSWERED_FOR;
+}
+
+bool claim_is_unanswered(const struct broker_queue *queue, uint64_t tag)
+{
+    for (size_t i = 0; i < queue->unanswered.count; i++) {
+        struct redis_tags tags = queue->unanswered.tags[i];
+        if (tag >= tags.first && tag - tags.first < tags.count)
+            return true;
+    }
+    return false;
 }
 
 /* How many tags at the front of `tags` were handed out now: they are not asked for again. */
@@ -69,20 +80,35 @@ static void settle_unanswered(struct broker_queue *queue, const struct claim_op 
     queue->unanswered = left;
 }
 
-static size_t read_claimed(struct claim_op *op, const struct redis_reply *reply)
+size_t claimed_read(const struct redis_reply *reply,
+                    size_t first,
+                    struct str queue,
+                    struct broker_claimed *ret,
+                    size_t max)
 {
     size_t count = 0;
-    for (size_t i = 0; i + 1 < reply_count(reply) && count < op->tags.count; i += 2) {
-        struct broker_claimed *claimed = &op->claimed[count];
+    for (size_t i = first; i + 1 < reply_count(reply) && count < max; i += 2) {
+        struct broker_claimed *claimed = &ret[count];
         struct str bytes = reply_text(reply_item(reply, i + 1));
         if (!bytes.ptr || key_tag_parse(reply_text(reply_item(reply, i)), &claimed->claim.tag,
                                         &claimed->claim.step))
             continue; /* no tag of ours */
-        claimed->claim.queue = op->queue->keys.name;
+        claimed->claim.queue = queue;
         claimed->bytes = bytes;
         count++;
     }
     return count;
+}
+
+static int read_reply(struct claim_op *op, const struct redis_reply *reply, size_t *ret_count)
+{
+    uint64_t number;
+    if (reply->type == REDIS_INTEGER)
+        return BROKER_E_LOST;
+    if (str_parse_u64(reply_text(reply_item(reply, 0)), &number) == 0)
+        op->broker->newest_revocation = number;
+    *ret_count = claimed_read(reply, 1, op->queue->keys.name, op->claimed, op->tags.count);
+    return 0;
 }
 
 static void on_claimed(struct redis_request *request,
@@ -93,15 +119,16 @@ static void on_claimed(struct redis_request *request,
     struct claim_op *op = container_of(request, struct claim_op, request);
     struct broker_queue *queue = op->queue;
     size_t count = 0;
+    if (!status)
+        status = read_reply(op, reply, &count);
     if (!status) {
-        count = read_claimed(op, reply);
         settle_unanswered(queue, op, count);
     } else {
         queue->maybe_staged |= op->looked_at_staged;
         if (status == CEL_E_UNCERTAIN || status == CEL_E_SERVER)
             remember(&queue->unanswered, op->tags);
     }
-    op->cb(op->data, status, count ? op->claimed : NULL, count, err);
+    op->cb(op->data, status, count ? op->claimed : NULL, count, status < 0 ? err : NULL);
     redis_request_deinit(request);
     mem_free(op);
 }
@@ -138,13 +165,15 @@ int broker_claim(struct broker *broker,
         return -ENOMEM;
     op->request.on_reply = on_claimed;
     op->request.deadline_mono = deadline_mono;
+    op->broker = broker;
     op->queue = queue;
     op->tags = (struct redis_tags){.first = broker->next_tag, .count = max};
     op->looked_at_staged = should_look_at_staged(queue);
     op->cb = cb;
     op->data = data;
-    status = redis_command_claim(&op->request, &queue->keys, op->tags, op->looked_at_staged,
-                                 queue->unanswered.tags, queue->unanswered.count);
+    status =
+        redis_command_claim(&op->request, &broker->space, &queue->keys, op->tags,
+                            op->looked_at_staged, queue->unanswered.tags, queue->unanswered.count);
     if (status) {
         queue->maybe_staged |= op->looked_at_staged;
         mem_free(op);

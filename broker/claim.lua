@@ -1,11 +1,14 @@
 -- Moves waiting messages into the hash of those in flight, under tags "<n>.<step>".
--- KEYS[1] in flight  KEYS[2..5] lists of steps 0 3 6 9  KEYS[6..9] what is staged of each, or not given
--- ARGV[1] room  ARGV[2] n of the first tag
--- ARGV[3..] first n and room of claims whose answer never came: what they took is handed out again
--- Returns tag, message, tag, message ...
+-- KEYS[1] in flight  KEYS[2] nodes  KEYS[3] counts  KEYS[4] number of the newest revocation
+-- KEYS[5..8] lists of steps 0 3 6 9  KEYS[9..12] what is staged of each, or not given
+-- ARGV[1] node  ARGV[2] room  ARGV[3] n of the first tag
+-- ARGV[4..] first n and room of claims whose answer never came: what they took is handed out again
+-- Returns 0 when the node has no lease; else the newest revocation, then tag, message, tag ...
+local lease = redis.call('ZSCORE', KEYS[2], ARGV[1])
+if not lease or tonumber(lease) < 0 then return 0 end
 local steps = {'0', '3', '6', '9'}
-local room, n, bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
-local out = {}
+local room, n, bytes, taken = tonumber(ARGV[2]), tonumber(ARGV[3]), 0, 0
+local out = {redis.call('GET', KEYS[4]) or '0'}
 local refused -- by a list that is none; told when there is nothing else to tell
 
 local function hand_out(tag, message)
@@ -55,12 +58,14 @@ local function take(key, step)
       for i = #messages, 1, -1 do redis.call('RPUSH', key, messages[i]) end
       error(set.err)
     end
+    taken = taken + #messages
     if #messages < want then return end
   end
 end
 
-for i = 3, #ARGV, 2 do recover(tonumber(ARGV[i]), tonumber(ARGV[i + 1])) end
-for i = 6, #KEYS do take(KEYS[i], steps[i - 5]) end
-for i = 2, 5 do take(KEYS[i], steps[i - 1]) end
-if refused and #out == 0 then return refused end
+for i = 4, #ARGV, 2 do recover(tonumber(ARGV[i]), tonumber(ARGV[i + 1])) end
+for i = 9, #KEYS do take(KEYS[i], steps[i - 8]) end
+for i = 5, 8 do take(KEYS[i], steps[i - 4]) end
+if refused and #out == 1 then return refused end
+if taken > 0 then redis.call('HINCRBY', KEYS[3], 'claimed', taken) end
 return out

@@ -81,7 +81,7 @@ static int format(struct complete_op *op,
         step.result_id = STR_NONE;
     return status ? status
                   : redis_command_complete(&op->complete, &broker->space, &queue->keys, &step,
-                                           broker->result_ttl, broker->dead_max);
+                                           broker->result_ttl, &broker->dead_limits);
 }
 
 static int check_completion(struct broker *broker,

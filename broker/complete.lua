@@ -1,48 +1,69 @@
 -- Ends a claim: everything here happens, or, when the tag is gone, nothing.
--- KEYS[1] in flight  KEYS[2] result (not looked at without a document)  KEYS[3..] one for each action
+-- KEYS[1] in flight  KEYS[2] counts  KEYS[3] result (not looked at without a document)
+-- KEYS[4..] two for a push: the list and the counts of its queue; one for each other action
 -- ARGV[1] tag, '' when it was acknowledged before (then there is nothing to bury)
 -- ARGV[2] seconds that the result lives, 0 for ever  ARGV[3] document or ''
--- ARGV[4..] actions: push MESSAGE | park DUE MEMBER | bury MAX REASON DETAIL ID TASK TIME
+-- ARGV[4] what the call came to, as a field of the counts; '' when it goes on or is buried
+-- ARGV[5..] actions: push MESSAGE | again MESSAGE | park DUE MEMBER
+--                    | bury MAX AGE REASON DETAIL ID TASK TIME EVIDENCE
 -- Returns 1, or 0 when the claim is not ours any more.
-if #ARGV > 3 then
-  local message = ARGV[1] == '' or redis.call('HGET', KEYS[1], ARGV[1])
+local was_acked = ARGV[1] == ''
+if #ARGV > 4 then
+  local message = was_acked or redis.call('HGET', KEYS[1], ARGV[1])
   if not message then return 0 end
   -- A key of another type refuses its action. Nothing can be taken back here, so look at all first.
-  local types, sizes = {push = 'list', park = 'zset', bury = 'stream'}, {push = 2, park = 3, bury = 7}
-  local a, k = 4, 3
+  local types = {push = 'list', again = 'list', park = 'zset', bury = 'stream'}
+  local sizes, keys = {push = 2, again = 2, park = 3, bury = 9}, {push = 2, again = 1, park = 1, bury = 1}
+  local a, k = 5, 4
   while a <= #ARGV do
     local is = redis.call('TYPE', KEYS[k]).ok
     if is ~= 'none' and is ~= types[ARGV[a]] then
       return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. types[ARGV[a]]}
     end
-    a, k = a + sizes[ARGV[a]], k + 1
+    a, k = a + sizes[ARGV[a]], k + keys[ARGV[a]]
   end
-  a, k = 4, 3
+  a, k = 5, 4
   while a <= #ARGV do
     local action = ARGV[a]
     if action == 'push' then
       redis.call('LPUSH', KEYS[k], ARGV[a + 1])
+      redis.call('HINCRBY', KEYS[k + 1], 'published', 1)
+    elseif action == 'again' then
+      redis.call('LPUSH', KEYS[k], ARGV[a + 1])
+      redis.call('HINCRBY', KEYS[2], was_acked and 'published' or 'returned', 1)
     elseif action == 'park' then
       redis.call('ZADD', KEYS[k], ARGV[a + 1], ARGV[a + 2])
+      if was_acked then
+        redis.call('HINCRBY', KEYS[2], 'published', 1)
+        redis.call('HINCRBY', KEYS[2], 'claimed', 1)
+      end
     else
-      redis.call('XADD', KEYS[k], 'MAXLEN', '~', ARGV[a + 1], '*', 'message', message,
-        'reason', ARGV[a + 2], 'detail', ARGV[a + 3], 'task_id', ARGV[a + 4], 'task', ARGV[a + 5],
-        'time', ARGV[a + 6])
+      redis.call('XADD', KEYS[k], '*', 'message', message, 'reason', ARGV[a + 3], 'detail', ARGV[a + 4],
+        'task_id', ARGV[a + 5], 'task', ARGV[a + 6], 'time', ARGV[a + 7], 'evidence', ARGV[a + 8])
+      local dropped = redis.call('XTRIM', KEYS[k], 'MAXLEN', '~', ARGV[a + 1])
+      if ARGV[a + 2] ~= '0' then
+        local oldest = redis.call('TIME')[1] * 1000 - ARGV[a + 2]
+        dropped = dropped + redis.call('XTRIM', KEYS[k], 'MINID', '~', string.format('%.0f', oldest))
+      end
+      if dropped > 0 then redis.call('HINCRBY', KEYS[2], 'dropped', dropped) end
     end
-    a, k = a + sizes[action], k + 1
+    a, k = a + sizes[action], k + keys[action]
   end
 end
-if ARGV[1] ~= '' and redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+if not was_acked then
+  if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+  if ARGV[4] ~= '' then redis.call('HINCRBY', KEYS[2], ARGV[4], 1) end
+end
 if ARGV[3] == '' then return 1 end
 -- One SET that gives the old value costs less than a look and a SET. It is refused for a value of
 -- another type, which then has to go; a SUCCESS that it covered is put back.
 local lives = ARGV[2] == '0' and {} or {'EX', ARGV[2]}
-local old = redis.pcall('SET', KEYS[2], ARGV[3], 'GET', unpack(lives))
+local old = redis.pcall('SET', KEYS[3], ARGV[3], 'GET', unpack(lives))
 if type(old) == 'table' then
-  redis.call('SET', KEYS[2], ARGV[3], unpack(lives))
+  redis.call('SET', KEYS[3], ARGV[3], unpack(lives))
 elseif old and old:find('^%s*{%s*"status"%s*:%s*"SUCCESS"') then
-  redis.call('SET', KEYS[2], old, 'KEEPTTL')
+  redis.call('SET', KEYS[3], old, 'KEEPTTL')
   return 1
 end
-redis.call('PUBLISH', KEYS[2], ARGV[3])
+redis.call('PUBLISH', KEYS[3], ARGV[3])
 return 1

@@ -1,7 +1,8 @@
 -- Pushes a message unless the slot was fired before.
--- KEYS[1] mark of the slot  KEYS[2] list  ARGV[1] ms that the mark lives  ARGV[2] message
+-- KEYS[1] mark of the slot  KEYS[2] list  KEYS[3] counts  ARGV[1] ms that the mark lives  ARGV[2] message
 -- Returns 1, or 0 when it was.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+redis.call('HINCRBY', KEYS[3], 'published', 1)
 return 1

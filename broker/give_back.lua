@@ -1,8 +1,9 @@
 -- From in flight back to the serving end of its list.
--- KEYS[1] in flight  KEYS[2] list  ARGV[1] tag
+-- KEYS[1] in flight  KEYS[2] counts  KEYS[3] list  ARGV[1] tag
 -- Returns 1, or 0 when the claim is not ours any more.
 local message = redis.call('HGET', KEYS[1], ARGV[1])
 if not message then return 0 end
-redis.call('RPUSH', KEYS[2], message)
+redis.call('RPUSH', KEYS[3], message)
 redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HINCRBY', KEYS[2], 'returned', 1)
 return 1

@@ -1,5 +1,6 @@
 -- Moves what is due from the delayed set to the serving end of its list, the earliest served first.
--- KEYS[1] delayed  KEYS[2..5] lists of steps 0 3 6 9  ARGV[1] now, ms  ARGV[2] at most so many
+-- KEYS[1] delayed  KEYS[2..5] lists of steps 0 3 6 9  KEYS[6] counts
+-- ARGV[1] now, ms  ARGV[2] at most so many
 -- A member is "<node>/<n>.<step>\n" and the message; what is not like that counts as step 0.
 -- Returns how many were moved, and when the next is due (ms; 0: none is left).
 local lists = {['0'] = KEYS[2], ['3'] = KEYS[3], ['6'] = KEYS[4], ['9'] = KEYS[5]}
@@ -17,6 +18,9 @@ for i = 1, #due do
   looked[to[i]] = is
 end
 for i = #due, 1, -1 do redis.call('RPUSH', to[i], due[i]:sub(from[i])) end
-if #due > 0 then redis.call('ZREMRANGEBYRANK', KEYS[1], 0, #due - 1) end
+if #due > 0 then
+  redis.call('ZREMRANGEBYRANK', KEYS[1], 0, #due - 1)
+  redis.call('HINCRBY', KEYS[6], 'returned', #due)
+end
 local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {#due, next[2] and math.ceil(tonumber(next[2])) or 0}

@@ -1,9 +1,10 @@
 -- Deletes what waits.
--- KEYS[1..4] lists of steps 0 3 6 9  KEYS[5] delayed, or not given
+-- KEYS[1] counts  KEYS[2..5] lists of steps 0 3 6 9  KEYS[6] delayed, or not given
 -- Returns how many messages there were.
-local count = 0
-for i = 1, #KEYS do
-  count = count + redis.call(i == 5 and 'ZCARD' or 'LLEN', KEYS[i])
-end
-redis.call('UNLINK', unpack(KEYS))
-return count
+local waiting, delayed = 0, 0
+for i = 2, 5 do waiting = waiting + redis.call('LLEN', KEYS[i]) end
+if KEYS[6] then delayed = redis.call('ZCARD', KEYS[6]) end
+redis.call('UNLINK', unpack(KEYS, 2))
+if waiting > 0 then redis.call('HINCRBY', KEYS[1], 'purged', waiting) end
+if delayed > 0 then redis.call('HINCRBY', KEYS[1], 'cancelled', delayed) end
+return waiting + delayed

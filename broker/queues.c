@@ -165,17 +165,42 @@ static uint64_t number(const struct redis_reply *reply, size_t index)
     return value > 0 ? (uint64_t)value : 0;
 }
 
+/* Name, number, name, number ... */
+static void take_counts(struct broker_counts *counts, const struct redis_reply *reply)
+{
+    const struct {
+        struct str name;
+        uint64_t *count;
+    } places[] = {
+        {STR("published"), &counts->published}, {STR("claimed"), &counts->claimed},
+        {STR("returned"), &counts->returned},   {STR("done"), &counts->done},
+        {STR("expired"), &counts->expired},     {STR("revoked"), &counts->revoked},
+        {STR("dropped"), &counts->dropped},     {STR("cancelled"), &counts->cancelled},
+        {STR("purged"), &counts->purged},
+    };
+    for (size_t i = 0; i + 1 < reply_count(reply); i += 2) {
+        struct str name = reply_text(reply_item(reply, i));
+        for (size_t at = 0; at < ARRAY_SIZE(places); at++) {
+            if (str_equal(name, places[at].name) &&
+                str_parse_u64(reply_text(reply_item(reply, i + 1)), places[at].count))
+                *places[at].count = 0;
+        }
+    }
+}
+
 static int take_stats(struct look_op *op, const struct redis_reply *reply)
 {
     struct broker_queue_stats *stats = &op->stats[op->at];
-    struct str oldest = reply_text(reply_item(reply, 4));
+    struct str oldest = reply_text(reply_item(reply, 5));
     *stats = (struct broker_queue_stats){
         .queue = op->looks[op->at].name,
         .waiting = number(reply, 0),
-        .in_flight = number(reply, 1),
-        .delayed = number(reply, 2),
-        .dead = number(reply, 3),
+        .staged = number(reply, 1),
+        .in_flight = number(reply, 2),
+        .delayed = number(reply, 3),
+        .dead = number(reply, 4),
     };
+    take_counts(&stats->counts, reply_item(reply, 6));
     if (!oldest.ptr)
         return 0;
     char *copy = mem_dup(oldest.ptr, oldest.len);

@@ -9,13 +9,18 @@ enum {
     SCRIPT_ack,
     SCRIPT_claim,
     SCRIPT_complete,
+    SCRIPT_dead_nodes,
     SCRIPT_fire,
     SCRIPT_give_back,
+    SCRIPT_leave,
     SCRIPT_park,
     SCRIPT_promote,
     SCRIPT_purge,
+    SCRIPT_renew,
+    SCRIPT_rescue,
     SCRIPT_stats,
     SCRIPT_store,
+    SCRIPT_take_over,
     SCRIPT_unstage,
 };
 #define EMBEDDED_SCRIPT(name, sha1, lua)                                                           \
@@ -49,6 +54,13 @@ static void add_result(struct buf *buf, const struct key_space *space, struct st
 {
     size_t start = write_open(buf);
     key_add_result(buf, space, id);
+    write_close(buf, start);
+}
+
+static void add_counts(struct buf *buf, const struct key_space *space, struct str queue)
+{
+    size_t start = write_open(buf);
+    key_add_counts(buf, space, queue);
     write_close(buf, start);
 }
 
@@ -114,18 +126,20 @@ int redis_command_fire(struct redis_request *request,
                        usec_t mark_ttl,
                        const struct broker_message *message)
 {
-    struct buf buf = begin_script(request, SCRIPT_fire, 2, 2,
+    struct buf buf = begin_script(request, SCRIPT_fire, 3, 2,
                                   entry.len + message->queue.len + message->bytes.len + 128);
     size_t start = write_open(&buf);
     key_add_fired(&buf, space, entry, slot_wall);
     write_close(&buf, start);
     add_list(&buf, space, message);
+    add_counts(&buf, space, message->queue);
     write_u64(&buf, mark_ttl < USEC_PER_MSEC ? 1 : ms_up(mark_ttl));
     write_arg(&buf, message->bytes);
     return redis_request_finish(request, &buf);
 }
 
 int redis_command_claim(struct redis_request *request,
+                        const struct key_space *space,
                         const struct queue_keys *keys,
                         struct redis_tags tags,
                         bool look_at_staged,
@@ -133,12 +147,18 @@ int redis_command_claim(struct redis_request *request,
                         size_t unanswered_count)
 {
     struct buf buf =
-        begin_script(request, SCRIPT_claim, 5 + (look_at_staged ? STEP_COUNT : 0u),
-                     2 + 2 * unanswered_count, 12 * (keys->in_flight.len + keys->name.len));
+        begin_script(request, SCRIPT_claim, 8 + (look_at_staged ? STEP_COUNT : 0u),
+                     3 + 2 * unanswered_count, 14 * (keys->in_flight.len + keys->name.len));
     write_arg(&buf, keys->in_flight);
+    write_arg(&buf, keys->nodes);
+    write_arg(&buf, keys->counts);
+    size_t start = write_open(&buf);
+    key_add_revoked_number(&buf, space);
+    write_close(&buf, start);
     add_lists(&buf, keys->lists);
     if (look_at_staged)
         add_lists(&buf, keys->staging);
+    write_arg(&buf, keys->node);
     write_u64(&buf, tags.count);
     write_u64(&buf, tags.first);
     for (size_t i = 0; i < unanswered_count; i++) {
@@ -198,10 +218,11 @@ static size_t complete_payload(const struct broker_completion *c, const struct q
     size_t payload =
         256 + keys->in_flight.len * 3 + c->result_id.len + c->result_document.len + c->retry.len;
     for (size_t i = 0; i < c->follow_up_count; i++)
-        payload += c->follow_ups[i].queue.len + c->follow_ups[i].bytes.len + 48;
+        payload +=
+            2 * c->follow_ups[i].queue.len + keys->counts.len + c->follow_ups[i].bytes.len + 48;
     if (c->dead)
         payload += keys->dead.len + c->dead->reason.len + c->dead->detail.len +
-                   c->dead->task_id.len + c->dead->task.len;
+                   c->dead->task_id.len + c->dead->task.len + c->dead->evidence.len + 64;
     return payload;
 }
 
@@ -211,12 +232,15 @@ static void add_complete_keys(struct buf *buf,
                               const struct broker_completion *c)
 {
     write_arg(buf, keys->in_flight);
+    write_arg(buf, keys->counts);
     if (c->result_id.ptr)
         add_result(buf, space, c->result_id);
     else
         write_arg(buf, keys->in_flight); /* a place that the script leaves alone */
-    for (size_t i = 0; i < c->follow_up_count; i++)
+    for (size_t i = 0; i < c->follow_up_count; i++) {
         add_list(buf, space, &c->follow_ups[i]);
+        add_counts(buf, space, c->follow_ups[i].queue);
+    }
     if (c->retry.ptr)
         write_arg(buf, c->retry_due_wall ? keys->delayed : keys->lists[c->claim.step / STEP_WIDTH]);
     if (c->dead)
@@ -227,7 +251,7 @@ static void
 add_retry(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
 {
     if (!c->retry_due_wall) {
-        write_arg(buf, STR("push"));
+        write_arg(buf, STR("again"));
         write_arg(buf, c->retry);
         return;
     }
@@ -239,15 +263,34 @@ add_retry(struct buf *buf, const struct queue_keys *keys, const struct broker_co
     write_close(buf, start);
 }
 
-static void add_burial(struct buf *buf, const struct broker_dead *dead, size_t dead_max)
+static void add_dead(struct buf *buf, const struct broker_dead *dead)
 {
-    write_arg(buf, STR("bury"));
-    write_u64(buf, dead_max);
     write_arg(buf, dead->reason);
     write_arg(buf, dead->detail);
     write_arg(buf, dead->task_id);
     write_arg(buf, dead->task);
     write_u64(buf, clock_wall() / USEC_PER_MSEC);
+    write_arg(buf, dead->evidence);
+}
+
+static void
+add_burial(struct buf *buf, const struct broker_dead *dead, const struct dead_limits *limits)
+{
+    write_arg(buf, STR("bury"));
+    write_u64(buf, limits->count);
+    write_u64(buf, limits->age / USEC_PER_MSEC);
+    add_dead(buf, dead);
+}
+
+/* The field of the counts; a call that goes on or is buried stands somewhere else. */
+static struct str ending_of(const struct broker_completion *c)
+{
+    static const struct str names[] = {
+        [BROKER_DONE] = STR("done"),
+        [BROKER_EXPIRED] = STR("expired"),
+        [BROKER_REVOKED] = STR("revoked"),
+    };
+    return c->retry.ptr || c->dead ? STR("") : names[c->ending];
 }
 
 int redis_command_complete(struct redis_request *request,
@@ -255,11 +298,11 @@ int redis_command_complete(struct redis_request *request,
                            const struct queue_keys *keys,
                            const struct broker_completion *c,
                            usec_t result_ttl,
-                           size_t dead_max)
+                           const struct dead_limits *limits)
 {
     size_t retry_args = !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
-    size_t keys_count = 2 + c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0);
-    size_t args_count = 3 + 2 * c->follow_up_count + retry_args + (c->dead ? 7 : 0);
+    size_t keys_count = 3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0);
+    size_t args_count = 4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0);
     struct buf buf =
         begin_script(request, SCRIPT_complete, keys_count, args_count, complete_payload(c, keys));
     add_complete_keys(&buf, space, keys, c);
@@ -269,6 +312,7 @@ int redis_command_complete(struct redis_request *request,
         write_arg(&buf, STR(""));
     write_u64(&buf, seconds_up(result_ttl));
     write_arg(&buf, c->result_id.ptr ? c->result_document : STR_NONE);
+    write_arg(&buf, ending_of(c));
     for (size_t i = 0; i < c->follow_up_count; i++) {
         write_arg(&buf, STR("push"));
         write_arg(&buf, c->follow_ups[i].bytes);
@@ -276,7 +320,7 @@ int redis_command_complete(struct redis_request *request,
     if (retry_args)
         add_retry(&buf, keys, c);
     if (c->dead)
-        add_burial(&buf, c->dead, dead_max);
+        add_burial(&buf, c->dead, limits);
     return redis_request_finish(request, &buf);
 }
 
@@ -296,8 +340,10 @@ int redis_command_ack(struct redis_request *request,
                       const struct broker_claim *claims,
                       size_t count)
 {
-    struct buf buf = begin_script(request, SCRIPT_ack, 1, count, keys->in_flight.len + count * 16);
+    struct buf buf =
+        begin_script(request, SCRIPT_ack, 2, count, 2 * keys->in_flight.len + count * 16);
     write_arg(&buf, keys->in_flight);
+    write_arg(&buf, keys->counts);
     for (size_t i = 0; i < count; i++)
         add_tag(&buf, &claims[i]);
     return redis_request_finish(request, &buf);
@@ -307,8 +353,9 @@ int redis_command_give_back(struct redis_request *request,
                             const struct queue_keys *keys,
                             const struct broker_claim *claim)
 {
-    struct buf buf = begin_script(request, SCRIPT_give_back, 2, 1, 3 * keys->in_flight.len);
+    struct buf buf = begin_script(request, SCRIPT_give_back, 3, 1, 4 * keys->in_flight.len);
     write_arg(&buf, keys->in_flight);
+    write_arg(&buf, keys->counts);
     write_arg(&buf, keys->lists[claim->step / STEP_WIDTH]);
     add_tag(&buf, claim);
     return redis_request_finish(request, &buf);
@@ -335,12 +382,109 @@ int redis_command_promote(struct redis_request *request,
                           usec_t now_wall,
                           unsigned max)
 {
-    struct buf buf = begin_script(request, SCRIPT_promote, 1 + STEP_COUNT, 2,
-                                  keys->delayed.len + 5 * keys->lists[STEP_COUNT - 1].len + 64);
+    struct buf buf = begin_script(request, SCRIPT_promote, 2 + STEP_COUNT, 2,
+                                  2 * keys->delayed.len + 5 * keys->lists[STEP_COUNT - 1].len + 64);
     write_arg(&buf, keys->delayed);
     add_lists(&buf, keys->lists);
+    write_arg(&buf, keys->counts);
     write_u64(&buf, now_wall / USEC_PER_MSEC);
     write_u64(&buf, max);
+    return redis_request_finish(request, &buf);
+}
+
+/* --- the lease -------------------------------------------------------------------------------- */
+
+int redis_command_renew(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        usec_t ttl,
+                        bool is_new)
+{
+    struct buf buf = begin_script(request, SCRIPT_renew, 2, 3, 4 * keys->in_flight.len);
+    write_arg(&buf, keys->nodes);
+    write_arg(&buf, keys->in_flight);
+    write_arg(&buf, keys->node);
+    write_u64(&buf, ms_up(ttl));
+    write_arg(&buf, is_new ? STR("1") : STR("0"));
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_show(struct redis_request *request,
+                       const struct queue_keys *keys,
+                       const struct broker_claim *claims,
+                       size_t count)
+{
+    struct buf buf = write_begin(2 + count, keys->in_flight.len + count * 16 + 32);
+    write_arg(&buf, STR("HMGET"));
+    write_arg(&buf, keys->in_flight);
+    for (size_t i = 0; i < count; i++)
+        add_tag(&buf, &claims[i]);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_leave(struct redis_request *request, const struct queue_keys *keys)
+{
+    struct buf buf = begin_script(request, SCRIPT_leave, 1, 1, 2 * keys->in_flight.len);
+    write_arg(&buf, keys->nodes);
+    write_arg(&buf, keys->node);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_dead_nodes(struct redis_request *request,
+                             const struct queue_keys *keys,
+                             unsigned max)
+{
+    struct buf buf = begin_script(request, SCRIPT_dead_nodes, 1, 1, 2 * keys->nodes.len);
+    write_arg(&buf, keys->nodes);
+    write_u64(&buf, max);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_take_over(struct redis_request *request,
+                            const struct queue_keys *theirs,
+                            size_t max,
+                            usec_t remembered)
+{
+    struct buf buf =
+        begin_script(request, SCRIPT_take_over, 2 + 2 * STEP_COUNT, 3, 12 * theirs->in_flight.len);
+    write_arg(&buf, theirs->nodes);
+    write_arg(&buf, theirs->in_flight);
+    add_lists(&buf, theirs->lists);
+    add_lists(&buf, theirs->staging);
+    write_arg(&buf, theirs->node);
+    write_u64(&buf, max);
+    write_u64(&buf, ms_up(remembered));
+    return redis_request_finish(request, &buf);
+}
+
+static void add_rescued(struct buf *buf, const struct broker_rescued *rescued)
+{
+    write_arg(buf, rescued->dead ? STR("bury") : STR("push"));
+    add_tag(buf, &rescued->claim);
+    if (rescued->dead) {
+        add_dead(buf, rescued->dead);
+        return;
+    }
+    write_u64(buf, 1 + rescued->claim.step / STEP_WIDTH);
+    write_arg(buf, rescued->bytes);
+}
+
+int redis_command_rescue(struct redis_request *request,
+                         const struct queue_keys *theirs,
+                         const struct broker_rescued *rescued,
+                         size_t count)
+{
+    size_t args = 0, payload = 8 * theirs->in_flight.len;
+    for (size_t i = 0; i < count; i++) {
+        args += rescued[i].dead ? 8 : 4;
+        payload += 128 + rescued[i].bytes.len;
+    }
+    struct buf buf = begin_script(request, SCRIPT_rescue, 3 + STEP_COUNT, args, payload);
+    write_arg(&buf, theirs->in_flight);
+    write_arg(&buf, theirs->counts);
+    write_arg(&buf, theirs->dead);
+    add_lists(&buf, theirs->lists);
+    for (size_t i = 0; i < count; i++)
+        add_rescued(&buf, &rescued[i]);
     return redis_request_finish(request, &buf);
 }
 
@@ -448,11 +592,12 @@ int redis_command_stats(struct redis_request *request,
                         size_t staging_count)
 {
     size_t count = in_flight_count + staging_count;
-    struct buf buf = begin_script(request, SCRIPT_stats, 6 + count, 1,
+    struct buf buf = begin_script(request, SCRIPT_stats, 7 + count, 1,
                                   (8 + 2 * count) * (keys->in_flight.len + 16));
     add_lists(&buf, keys->lists);
     write_arg(&buf, keys->delayed);
     write_arg(&buf, keys->dead);
+    write_arg(&buf, keys->counts);
     for (size_t i = 0; i < in_flight_count; i++)
         write_arg(&buf, in_flight[i]);
     for (size_t i = 0; i < staging_count; i++)
@@ -463,8 +608,9 @@ int redis_command_stats(struct redis_request *request,
 
 int redis_command_purge(struct redis_request *request, const struct queue_keys *keys, bool delayed)
 {
-    struct buf buf = begin_script(request, SCRIPT_purge, STEP_COUNT + (delayed ? 1u : 0u), 0,
-                                  6 * keys->in_flight.len);
+    struct buf buf = begin_script(request, SCRIPT_purge, 1 + STEP_COUNT + (delayed ? 1u : 0u), 0,
+                                  7 * keys->in_flight.len);
+    write_arg(&buf, keys->counts);
     add_lists(&buf, keys->lists);
     if (delayed)
         write_arg(&buf, keys->delayed);

@@ -32,8 +32,9 @@ struct redis_tags {
     uint64_t first;
     size_t count;
 };
-/* Replies tag, message, tag, message ... */
+/* Replies 0, or the number of the newest revocation, tag, message, tag, message ... */
 int redis_command_claim(struct redis_request *request,
+                        const struct key_space *space,
                         const struct queue_keys *keys,
                         struct redis_tags tags,
                         bool look_at_staged,
@@ -47,13 +48,18 @@ int redis_command_wait(struct redis_request *request,
 int redis_command_unblock(struct redis_request *request, int64_t client_id) MUST_CHECK;
 int redis_command_unstage(struct redis_request *request, const struct queue_keys *keys) MUST_CHECK;
 
+/* What is kept in quarantine. */
+struct dead_limits {
+    size_t count;
+    usec_t age; /* 0: whatever the age */
+};
 /* `result_ttl` 0: for ever. `completion->result_id` absent: no result. */
 int redis_command_complete(struct redis_request *request,
                            const struct key_space *space,
                            const struct queue_keys *keys,
                            const struct broker_completion *completion,
                            usec_t result_ttl,
-                           size_t dead_max) MUST_CHECK;
+                           const struct dead_limits *limits) MUST_CHECK;
 int redis_command_holds(struct redis_request *request,
                         const struct queue_keys *keys,
                         const struct broker_claim *claim) MUST_CHECK;
@@ -74,6 +80,33 @@ int redis_command_promote(struct redis_request *request,
                           const struct queue_keys *keys,
                           usec_t now_wall,
                           unsigned max) MUST_CHECK;
+
+/* --- the lease -------------------------------------------------------------------------------- */
+
+/* Replies 0, or the tags in flight. */
+int redis_command_renew(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        usec_t ttl,
+                        bool is_new) MUST_CHECK;
+/* Replies messages and nils. */
+int redis_command_show(struct redis_request *request,
+                       const struct queue_keys *keys,
+                       const struct broker_claim *claims,
+                       size_t count) MUST_CHECK;
+int redis_command_leave(struct redis_request *request, const struct queue_keys *keys) MUST_CHECK;
+/* Replies names. */
+int redis_command_dead_nodes(struct redis_request *request,
+                             const struct queue_keys *keys,
+                             unsigned max) MUST_CHECK;
+/* `theirs` are the keys of the queue for that node. Replies 0, or a number, tag, message ... */
+int redis_command_take_over(struct redis_request *request,
+                            const struct queue_keys *theirs,
+                            size_t max,
+                            usec_t remembered) MUST_CHECK;
+int redis_command_rescue(struct redis_request *request,
+                         const struct queue_keys *theirs,
+                         const struct broker_rescued *rescued,
+                         size_t count) MUST_CHECK;
 
 /* --- results ---------------------------------------------------------------------------------- */
 

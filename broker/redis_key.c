@@ -9,7 +9,10 @@
 #define STAGING   "celeriac:staging:{"
 #define DELAYED   "celeriac:delayed:{"
 #define DEAD      "celeriac:dead:{"
+#define NODES     "celeriac:nodes:{"
+#define COUNTS    "celeriac:counts:{"
 #define FIRED     "celeriac:beat:"
+#define REVOKED   "celeriac:revoked:number"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
 #define RESULT    "celery-task-meta-"
@@ -90,6 +93,17 @@ static void add_of_queue(struct buf *buf,
     buf_add_c(buf, tail);
 }
 
+void key_add_counts(struct buf *buf, const struct key_space *space, struct str queue)
+{
+    add_of_queue(buf, space, COUNTS, queue, "}");
+}
+
+void key_add_revoked_number(struct buf *buf, const struct key_space *space)
+{
+    buf_add_str(buf, space->prefix);
+    buf_add_c(buf, REVOKED);
+}
+
 /* Closes the key that was begun at `*at`; its place in the memory is known when all are written. */
 static struct str end_key(const struct buf *buf, size_t *at)
 {
@@ -125,6 +139,10 @@ int queue_keys_init(struct queue_keys *keys, const struct key_space *space, stru
     keys->delayed = end_key(&buf, &at);
     add_of_queue(&buf, space, DEAD, queue, "}");
     keys->dead = end_key(&buf, &at);
+    add_of_queue(&buf, space, NODES, queue, "}");
+    keys->nodes = end_key(&buf, &at);
+    add_of_queue(&buf, space, COUNTS, queue, "}");
+    keys->counts = end_key(&buf, &at);
     keys->memory = buf_take(&buf, NULL);
     buf_deinit(&buf);
     if (!keys->memory)
@@ -138,6 +156,8 @@ int queue_keys_init(struct queue_keys *keys, const struct key_space *space, stru
     place_key(&keys->in_flight, &place);
     place_key(&keys->delayed, &place);
     place_key(&keys->dead, &place);
+    place_key(&keys->nodes, &place);
+    place_key(&keys->counts, &place);
     keys->node = space->node;
     return 0;
 }
@@ -223,6 +243,7 @@ enum key_kind key_parse(struct str key, const struct key_space *space, struct st
         {{STAGING, sizeof(STAGING) - 1}, KEY_STAGING, true},
         {{DELAYED, sizeof(DELAYED) - 1}, KEY_DELAYED, false},
         {{DEAD, sizeof(DEAD) - 1}, KEY_DEAD, false},
+        {{COUNTS, sizeof(COUNTS) - 1}, KEY_COUNTS, false},
     };
     if (!str_starts(key, space->prefix))
         return KEY_OTHER;

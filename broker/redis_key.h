@@ -23,7 +23,7 @@ struct key_space {
 struct queue_keys {
     struct str name, node;
     struct str lists[STEP_COUNT], staging[STEP_COUNT];
-    struct str in_flight, delayed, dead;
+    struct str in_flight, delayed, dead, nodes, counts;
     char *memory; /* that all of them are in */
 };
 int queue_keys_init(struct queue_keys *keys,
@@ -33,6 +33,8 @@ void queue_keys_deinit(struct queue_keys *keys);
 
 /* These append one key; failures stick in `buf`. */
 void key_add_list(struct buf *buf, const struct key_space *space, struct str queue, unsigned step);
+void key_add_counts(struct buf *buf, const struct key_space *space, struct str queue);
+void key_add_revoked_number(struct buf *buf, const struct key_space *space);
 void key_add_binding(struct buf *buf, const struct key_space *space, struct str exchange);
 void key_add_result(struct buf *buf, const struct key_space *space, struct str id);
 void key_add_fired(struct buf *buf,
@@ -49,7 +51,15 @@ enum { TAG_SIZE = 32 };
 struct str key_tag(char buffer[TAG_SIZE], uint64_t n, unsigned step);
 int key_tag_parse(struct str text, uint64_t *ret_n, unsigned *ret_step) MUST_CHECK; /* -EINVAL */
 
-enum key_kind { KEY_OTHER, KEY_IN_FLIGHT, KEY_STAGING, KEY_DELAYED, KEY_DEAD, KEY_BINDING };
+enum key_kind {
+    KEY_OTHER,
+    KEY_IN_FLIGHT,
+    KEY_STAGING,
+    KEY_DELAYED,
+    KEY_DEAD,
+    KEY_COUNTS,
+    KEY_BINDING
+};
 /* Patterns for SCAN. */
 void key_add_pattern_ours(struct buf *buf, const struct key_space *space);
 void key_add_pattern_bindings(struct buf *buf, const struct key_space *space);

@@ -85,7 +85,7 @@ static void add_row(struct table *table, const struct broker_queue_stats *stats)
 {
     table_add_text(table, stats->queue, TINT_PLAIN);
     table_add_u64(table, stats->waiting, TINT_PLAIN);
-    table_add_u64(table, stats->in_flight, TINT_PLAIN);
+    table_add_u64(table, stats->staged + stats->in_flight, TINT_PLAIN);
     table_add_u64(table, stats->delayed, TINT_PLAIN);
     table_add_u64(table, stats->dead, stats->dead ? TINT_BAD : TINT_PLAIN);
     table_add_duration(table, age_of(stats->oldest));

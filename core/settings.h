@@ -49,6 +49,9 @@ struct settings {
     usec_t warm_shutdown_limit;  /* after that a warm shutdown turns cold; 0: never */
     usec_t database_max_age;     /* 600 s */
     int64_t dead_max;            /* quarantine entries kept a queue: 10000 */
+    usec_t dead_max_age;         /* 0: whatever their age */
+    usec_t lease;                /* --lease; 15 s */
+    int64_t max_deliveries;      /* 10; 0: any number */
 
     /* [beat] */
     usec_t beat_max_interval; /* --max-interval; 5 min */

@@ -15,7 +15,7 @@
 struct decoder {
     struct fields fields;
     struct envelope envelope;
-    struct optional_integer group_index, retries, nesting;
+    struct optional_integer group_index, retries, nesting, deliveries, crashes;
     struct optional_integer priority, info_priority;
     struct str body_encoding;
     bool header_redelivered, info_redelivered;
@@ -92,6 +92,8 @@ static const struct field header_fields[] = {
     {STR("replaced_task_nesting"), field_integer, IN_DECODER(nesting)},
     {STR("compression"), field_text, IN_ENVELOPE(compression)},
     {STR("redelivered"), field_flag, IN_DECODER(header_redelivered)},
+    {STR("celeriac_deliveries"), field_integer, IN_DECODER(deliveries)},
+    {STR("celeriac_crashes"), field_integer, IN_DECODER(crashes)},
 };
 
 static int read_headers(struct fields *fields, void *unused)
@@ -100,6 +102,7 @@ static int read_headers(struct fields *fields, void *unused)
     (void)unused;
     memset(&decoder->envelope, 0, offsetof(struct envelope, content_type));
     decoder->group_index = decoder->retries = decoder->nesting = (struct optional_integer){0};
+    decoder->deliveries = decoder->crashes = (struct optional_integer){0};
     decoder->header_redelivered = false;
     if (scan_peek(&fields->scan) != '{')
         return scan_skip(&fields->scan);
@@ -182,12 +185,19 @@ static int check_name(struct str text, const char *name, size_t max, struct cel_
     return 0;
 }
 
+static int64_t count_of(struct optional_integer given)
+{
+    return given.value > 0 ? given.value : 0;
+}
+
 static int finish_headers(struct decoder *decoder, struct cel_error *err)
 {
     struct envelope *envelope = &decoder->envelope;
     envelope->has_group_index = decoder->group_index.is_there;
     envelope->group_index = decoder->group_index.value;
-    envelope->retries = decoder->retries.value > 0 ? decoder->retries.value : 0;
+    envelope->retries = count_of(decoder->retries);
+    envelope->deliveries = count_of(decoder->deliveries);
+    envelope->crashes = count_of(decoder->crashes);
     envelope->replaced_task_nesting = decoder->nesting.value;
     int r = check_name(envelope->task, "task", TASK_NAME_MAX, err);
     if (r == 0)

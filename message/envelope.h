@@ -30,7 +30,9 @@ struct envelope {
     int64_t retries;               /* 0 when absent or negative */
     usec_t soft_limit, hard_limit; /* 0: not given */
     bool ignore_result;
-    bool redelivered; /* in headers or delivery_info */
+    bool redelivered;   /* in headers or delivery_info */
+    int64_t deliveries; /* celeriac_deliveries: so many workers were lost that held it */
+    int64_t crashes;    /* celeriac_crashes: so many processes died of it */
     int64_t replaced_task_nesting;
     struct str compression;   /* absent: not compressed */
     struct str other_headers; /* the remaining members as JSON text: "a": 1, "b": {...} */

@@ -97,6 +97,10 @@ static void add_headers(struct buf *buf, const struct envelope *envelope)
         add_text(buf, STR(", \"compression\": "), envelope->compression);
     if (envelope->redelivered)
         buf_add_str(buf, STR(", \"redelivered\": true"));
+    if (envelope->deliveries)
+        add_integer(buf, STR(", \"celeriac_deliveries\": "), envelope->deliveries);
+    if (envelope->crashes)
+        add_integer(buf, STR(", \"celeriac_crashes\": "), envelope->crashes);
     add_others(buf, envelope->other_headers);
 }
 

@@ -29,11 +29,12 @@ violations=$(
     allow message "core celeriac"
     allow redis "core"
     allow broker "core redis"
+    allow keeper "core message broker"
     allow store "core message celeriac"
     allow client "core message broker celeriac"
     allow child "core message store celeriac"
-    allow worker "core redis message broker child"
-    allow beat "core message broker celeriac"
+    allow worker "core redis message broker keeper child"
+    allow beat "core message broker keeper celeriac"
     allow tasks "shop"
     allow cli "core redis message broker store client child worker beat celeriac"
 )
@@ -43,7 +44,7 @@ violations=$(
 door() {
     pattern=$1
     shift
-    for file in $(git ls-files 'core/*' 'message/*' 'redis/*' 'broker/*' 'store/*' 'client/*' 'child/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
+    for file in $(git ls-files 'core/*' 'message/*' 'redis/*' 'broker/*' 'keeper/*' 'store/*' 'client/*' 'child/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
         grep -E '\.(c|h|cpp)$' | xargs grep -lE "^#include <($pattern)" || true); do
         case " $* " in
         *" $file "*) ;;
@@ -67,7 +68,7 @@ fi
 if git ls-files 'broker/*.[ch]' | xargs grep -nE '^#include "message/(body|call|result)\.h"'; then
     complain "broker/: a call is headers and bytes"
 fi
-if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|broker|store|client|child|worker|beat)/'; then
+if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|broker|keeper|store|client|child|worker|beat)/'; then
     complain "tasks/: public headers alone"
 fi
 exit $failed

@@ -37,6 +37,11 @@ void completions_init(struct completions *completions,
     uv_timer_init(loop, &completions->timer);
 }
 
+void completions_stop(struct completions *completions)
+{
+    uv_timer_stop(&completions->timer);
+}
+
 void completions_deinit(struct completions *completions)
 {
     uv_close((uv_handle_t *)&completions->timer, NULL);

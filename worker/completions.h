@@ -31,6 +31,8 @@ void completions_init(struct completions *completions,
                       struct requests *requests,
                       completions_told_fn *told,
                       void *data);
+/* Nothing is told again. */
+void completions_stop(struct completions *completions);
 void completions_deinit(struct completions *completions);
 /* Tells what request->settlement says; the request is SETTLING. */
 void completions_tell(struct completions *completions, struct request *request);

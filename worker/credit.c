@@ -144,6 +144,12 @@ static void on_claimed(void *data,
     struct credit *credit = data;
     struct credit_queue *queue = credit->claiming;
     bool dry = status == 0 && count < credit->claiming_max;
+    if (credit->abandoned)
+        return;
+    if (status == BROKER_E_LOST) {
+        credit->events->on_lost(credit->data);
+        return;
+    }
     if (status < 0)
         on_claim_failed(credit, err);
     else
@@ -195,6 +201,8 @@ static void on_unstaged(void *data, int status, const struct cel_error *err)
 {
     struct credit_queue *queue = data;
     (void)err;
+    if (queue->credit->abandoned)
+        return;
     queue->state = CREDIT_ASK;
     if (status == 0 || status == -ECANCELED || queue->credit->stopping)
         queue->staged = false; /* what a failure leaves staged is claimed first next time */
@@ -217,6 +225,8 @@ static void on_wait_over(void *data, int status, const struct cel_error *err)
     struct credit_queue *queue = data;
     struct credit *credit = queue->credit;
     (void)err;
+    if (credit->abandoned)
+        return;
     bool cancelled = queue->cancelled;
     queue->state = CREDIT_ASK;
     queue->cancelled = false;
@@ -356,6 +366,13 @@ void credit_probe(struct credit *credit, usec_t since_mono)
     struct credit_queue *queue = &credit->queues[credit->next];
     credit->next = (credit->next + 1) % credit->count;
     claim(credit, queue, view.idle);
+}
+
+void credit_abandon(struct credit *credit)
+{
+    credit->abandoned = credit->stopping = credit->stopped = true;
+    uv_timer_stop(&credit->pause);
+    uv_timer_stop(&credit->hold);
 }
 
 void credit_stop(struct credit *credit)

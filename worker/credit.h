@@ -44,6 +44,7 @@ struct credit_events {
     void (*give_back)(void *data);
     void (*on_first_claim)(void *data); /* the first claim was answered */
     void (*on_stopped)(void *data);     /* after credit_stop: nothing is under way or staged */
+    void (*on_lost)(void *data);        /* this node has no lease any more */
 };
 
 struct credit;
@@ -64,7 +65,7 @@ struct credit {
     struct credit_meter meter;
     struct credit_queue *claiming; /* NULL: no claim is under way */
     size_t claiming_max;
-    bool started, stopping, stopped, answered;
+    bool started, stopping, stopped, answered, abandoned;
     unsigned failures;    /* of claims, in a row */
     usec_t attempt_mono;  /* of the last claim */
     usec_t progress_mono; /* when a child was last free */
@@ -91,3 +92,5 @@ void credit_note_run(struct credit *credit, usec_t run_time);
 void credit_probe(struct credit *credit, usec_t since_mono);
 /* Ends waits and claims and puts staged messages back. */
 void credit_stop(struct credit *credit);
+/* Asks for nothing any more and tells nothing; what is under way ends with the broker. */
+void credit_abandon(struct credit *credit);

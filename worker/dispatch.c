@@ -42,6 +42,8 @@ static void on_told(void *data, struct request *request, int status)
     struct dispatch *dispatch = data;
     const struct settlement *settlement = &request->settlement;
     CLEANUP(buf_deinit) struct buf key = BUF_INIT(1024);
+    if (dispatch->abandoned)
+        return;
     if (status == 0) {
         dispatch->ends[settlement->end]++;
         if (settlement->verb == SETTLE_PARK)
@@ -186,6 +188,8 @@ static void on_looked(void *data, int status, struct str document, const struct 
     struct request *request = data;
     struct dispatch *dispatch = dispatch_of(request);
     (void)err;
+    if (dispatch->abandoned)
+        return;
     if (status < 0) {
         give_back(dispatch, request);
     } else if (is_success(document)) {
@@ -241,6 +245,8 @@ static void on_returned(void *data, int status, const struct cel_error *err)
 void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *claimed)
 {
     struct cel_error err = {0};
+    if (dispatch->abandoned)
+        return;
     struct request *request = request_new(&dispatch->requests, &claimed->claim, claimed->bytes);
     if (!request) {
         CLEANUP(buf_deinit) struct buf key = BUF_INIT(1024);
@@ -313,7 +319,8 @@ static bool run(struct dispatch *dispatch, struct request *request)
 void dispatch_pump(struct dispatch *dispatch)
 {
     struct list *ready = in_state(dispatch, REQUEST_READY);
-    while (!dispatch->paused && ready->head && pool_idle(dispatch->pool) > 0) {
+    while (!dispatch->paused && !dispatch->abandoned && ready->head &&
+           pool_idle(dispatch->pool) > 0) {
         struct request *request = request_of(ready->head);
         if (request->envelope.expires_wall && request_is_expired(&request->envelope, clock_wall()))
             settle_fate(dispatch, request, FATE_EXPIRED);
@@ -324,15 +331,15 @@ void dispatch_pump(struct dispatch *dispatch)
 
 void dispatch_written(struct dispatch *dispatch, struct request *request)
 {
-    (void)dispatch;
-    request_set_state(request, REQUEST_RUNNING);
+    if (!dispatch->abandoned)
+        request_set_state(request, REQUEST_RUNNING);
 }
 
 void dispatch_progress(struct dispatch *dispatch,
                        struct request *request,
                        const struct frame_progress *progress)
 {
-    if (request_ignores_result(request))
+    if (request_ignores_result(request) || dispatch->abandoned)
         return;
     CLEANUP(buf_deinit) struct buf document = BUF_INIT(2 * FRAME_BYTES_MAX);
     if (settle_progress_document(request, progress, &document) == 0)
@@ -355,6 +362,8 @@ usec_t dispatch_outcome(struct dispatch *dispatch,
 {
     struct occasion occasion;
     usec_t took = clock_mono() - request->started_mono;
+    if (dispatch->abandoned)
+        return took;
     dispatch_pump(dispatch); /* first, so that the child is at work meanwhile */
     int r = settle_outcome(request, outcome, now_for(dispatch, outcome->kind, &occasion),
                            &request->settlement);
@@ -366,6 +375,8 @@ usec_t dispatch_outcome(struct dispatch *dispatch,
 
 void dispatch_recall(struct dispatch *dispatch, struct request *request)
 {
+    if (dispatch->abandoned)
+        return;
     make_ready(dispatch, request);
     dispatch_pump(dispatch);
 }
@@ -373,6 +384,8 @@ void dispatch_recall(struct dispatch *dispatch, struct request *request)
 void dispatch_death(struct dispatch *dispatch, struct request *request, const struct death *death)
 {
     struct occasion occasion;
+    if (dispatch->abandoned)
+        return;
     int r = settle_death(request, death, now(dispatch, &occasion), &request->settlement);
     check_settled(request, r);
     log_end(request, clock_mono() - request->started_mono);
@@ -410,6 +423,30 @@ void dispatch_drain(struct dispatch *dispatch)
 {
     dispatch->draining = true;
     dispatch_give_back(dispatch);
+}
+
+void dispatch_abandon(struct dispatch *dispatch)
+{
+    dispatch->abandoned = true;
+    completions_stop(&dispatch->completions);
+    for (int state = REQUEST_CLAIMED; state <= REQUEST_SETTLING; state++) {
+        struct list *list = in_state(dispatch, (enum request_state)state);
+        while (list->head)
+            request_set_state(request_of(list->head), REQUEST_ABANDONED);
+    }
+}
+
+bool dispatch_knows(const struct dispatch *dispatch, const struct broker_claim *claim)
+{
+    for (int state = REQUEST_CLAIMED; state <= REQUEST_SETTLING; state++) {
+        const struct list_link *link = dispatch->requests.lists[state].head;
+        for (; link; link = link->next) {
+            const struct request *request = container_of(link, const struct request, link);
+            if (request->claim.tag == claim->tag)
+                return true;
+        }
+    }
+    return false;
 }
 
 void dispatch_init(struct dispatch *dispatch,

@@ -30,6 +30,7 @@ struct dispatch {
     struct completions completions;
     bool paused;   /* nothing is given to children any more */
     bool draining; /* what is ready is given back */
+    bool abandoned;
     uint64_t received, lost;
     uint64_t ends[REQUEST_ENDS];
 };
@@ -56,6 +57,11 @@ void dispatch_give_back(struct dispatch *dispatch);
 void dispatch_pause(struct dispatch *dispatch);
 /* When no claim is under way any more, so that the order is kept: gives back all that is held. */
 void dispatch_drain(struct dispatch *dispatch);
+
+/* The lease was lost: what is here belongs to others, and nothing is told or given out any more. */
+void dispatch_abandon(struct dispatch *dispatch);
+/* Whether a request is here for that claim. */
+bool dispatch_knows(const struct dispatch *dispatch, const struct broker_claim *claim);
 
 /* What the pool tells. dispatch_outcome returns how long the child had it. */
 void dispatch_written(struct dispatch *dispatch, struct request *request);

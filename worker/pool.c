@@ -303,6 +303,23 @@ void pool_stop(struct pool *pool, bool cold)
     tell_when_empty(pool);
 }
 
+static void kill_now(struct pool *pool, struct slot *slot)
+{
+    (void)pool;
+    slot->retired = true;
+    slot_kill(slot, DEATH_SHUTDOWN);
+}
+
+void pool_kill(struct pool *pool)
+{
+    pool->stopping = true;
+    for (int state = SLOT_STOPPING; state >= SLOT_STARTING; state--)
+        for_each(pool, (enum slot_state)state, kill_now);
+    for_each(pool, SLOT_EXITED, free_slot);
+    for_each(pool, SLOT_DISABLED, free_slot);
+    tell_when_empty(pool);
+}
+
 void pool_deinit(struct pool *pool)
 {
     ASSERT(count_processes(pool) == 0);

@@ -8,19 +8,19 @@
 /* Memory of finished requests that is kept: so many objects, each with buffers of so many bytes. */
 enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
 
-static const char *const state_names[REQUEST_STATES] = {"CLAIMED", "READY",    "PIPED",
-                                                        "RUNNING", "SETTLING", "DONE"};
+static const char *const state_names[REQUEST_STATES] = {"CLAIMED",  "READY",     "PIPED", "RUNNING",
+                                                        "SETTLING", "ABANDONED", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {"succeeded", "failed",  "retried",
                                                     "ignored",   "skipped", "expired",
                                                     "buried",    "parked",  "given back"};
 
 #define TO(state) (1U << REQUEST_##state)
 static const unsigned transitions[REQUEST_STATES] = {
-    [REQUEST_CLAIMED] = TO(READY) | TO(SETTLING),
-    [REQUEST_READY] = TO(PIPED) | TO(SETTLING),
-    [REQUEST_PIPED] = TO(RUNNING) | TO(READY),
-    [REQUEST_RUNNING] = TO(SETTLING),
-    [REQUEST_SETTLING] = TO(DONE),
+    [REQUEST_CLAIMED] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_READY] = TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_PIPED] = TO(RUNNING) | TO(READY) | TO(ABANDONED),
+    [REQUEST_RUNNING] = TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_SETTLING] = TO(DONE) | TO(ABANDONED),
     [REQUEST_DONE] = TO(CLAIMED),
 };
 #undef TO

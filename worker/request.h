@@ -12,6 +12,8 @@
  *                                                              |
  *                                                              +--the broker knows--> DONE
  *
+ *   any --lease lost--> ABANDONED: others have it, nothing is told; it goes with the table
+ *
  * The policy before a run is request_decide(), a pure function; the one after it is settle.h.
  */
 #pragma once
@@ -22,12 +24,13 @@
 #include "message/envelope.h"
 
 enum request_state {
-    REQUEST_CLAIMED,  /* in the supervisor, headers being looked at */
-    REQUEST_READY,    /* waits for a free child */
-    REQUEST_PIPED,    /* given to a child, its frame not yet wholly written */
-    REQUEST_RUNNING,  /* a child has it */
-    REQUEST_SETTLING, /* the broker is being told */
-    REQUEST_DONE,     /* free */
+    REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */
+    REQUEST_READY,     /* waits for a free child */
+    REQUEST_PIPED,     /* given to a child, its frame not yet wholly written */
+    REQUEST_RUNNING,   /* a child has it */
+    REQUEST_SETTLING,  /* the broker is being told */
+    REQUEST_ABANDONED, /* the lease was lost */
+    REQUEST_DONE,      /* free */
 };
 enum { REQUEST_STATES = REQUEST_DONE + 1 };
 

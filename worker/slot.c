@@ -304,6 +304,14 @@ void slot_stop(struct slot *slot, enum death_cause cause)
     slot_begin_stop(slot, cause, idle ? 0 : SIGTERM);
 }
 
+void slot_kill(struct slot *slot, enum death_cause cause)
+{
+    if (slot->state < SLOT_STARTING || slot->state > SLOT_STOPPING)
+        return;
+    slot->asked = true;
+    slot_begin_stop(slot, cause, SIGKILL);
+}
+
 void slot_retire(struct slot *slot)
 {
     slot->retired = true;

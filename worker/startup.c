@@ -60,18 +60,24 @@ int startup_node_name(const char *pattern,
     return *ret_name ? 0 : error_no_memory(err);
 }
 
-static int name_node(struct startup *startup, struct cel_error *err)
+void startup_rename(struct startup *startup)
 {
-    char hostname[HOSTNAME_SIZE], random[UUID_SIZE];
-    process_hostname(hostname, sizeof(hostname));
-    int r = startup_node_name(startup->settings.node_name, hostname, &startup->name, err);
-    if (r < 0)
-        return r;
+    char random[UUID_SIZE];
     size_t size = strlen(startup->name) + 1 + INCARNATION_LEN + 1;
     uuid_new(random);
+    mem_free(startup->node);
     startup->node = xalloc(size);
     snprintf(startup->node, size, "%s:%.*s", startup->name, INCARNATION_LEN, random);
-    return 0;
+}
+
+static int name_node(struct startup *startup, struct cel_error *err)
+{
+    char hostname[HOSTNAME_SIZE];
+    process_hostname(hostname, sizeof(hostname));
+    int r = startup_node_name(startup->settings.node_name, hostname, &startup->name, err);
+    if (r == 0)
+        startup_rename(startup);
+    return r;
 }
 
 /* The parts of a comma-separated list, each once; views into `text`. */

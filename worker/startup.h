@@ -25,6 +25,8 @@ struct startup {
  */
 int startup_load(struct startup *startup, int argc, char **argv) MUST_CHECK;
 void startup_deinit(struct startup *startup);
+/* A new incarnation. */
+void startup_rename(struct startup *startup);
 
 /* Replaces %h, %n, %d by the host's name, its first part, the rest, and %% by %; adds "@%h" where
  * there is no "@". The caller frees it. CEL_E_CONFIG for any other %. */

@@ -1,3 +1,15 @@
+/*
+ * The daemon's life.
+ *
+ *   CONNECTING --PING answered--> JOINING --leases held--> STARTING --first hello--> RUNNING
+ *        |                            |                        |                         |
+ *        +---- Redis refuses ---------+--- a signal -----------+-------------------------+
+ *                                                                                        v
+ *                      CLOSING <--leases ended-- LEAVING <--nothing left to tell-- DRAINING
+ *                         ^
+ *   any --lease lost--> ABANDONING: children killed, nothing told; then all of it once more under a new
+ *                       incarnation, unless it was to stop
+ */
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -8,9 +20,10 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "keeper/promoter.h"
 #include "worker/credit.h"
 #include "worker/dispatch.h"
-#include "worker/promoter.h"
+#include "worker/presence.h"
 #include "worker/startup.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
@@ -29,10 +42,22 @@ struct worker {
     struct dispatch dispatch;
     struct credit credit;
     struct promoter promoter;
+    struct rescuer rescuer;
+    struct presence presence;
     uv_signal_t signals[ARRAY_SIZE(signals)];
     uv_timer_t status, watchdog, stop_limit;
-    enum { CONNECTING, STARTING, RUNNING, DRAINING, CLOSING } phase;
+    enum {
+        CONNECTING,
+        JOINING,
+        STARTING,
+        RUNNING,
+        DRAINING,
+        LEAVING,
+        ABANDONING,
+        CLOSING,
+    } phase;
     bool cold, children_gone;
+    bool again; /* run once more, under a new incarnation */
     usec_t started_mono;
     enum exit_status exit;
 };
@@ -117,12 +142,22 @@ static void report(const struct worker *worker)
         F_U64("expired", dispatch->ends[END_EXPIRED]), F_U64("buried", dispatch->ends[END_BURIED]),
         F_U64("parked", dispatch->ends[END_PARKED]),
         F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
-        F_U64("promoted", worker->promoter.promoted),
+        F_U64("promoted", worker->promoter.promoted), F_U64("rescued", worker->rescuer.rescued),
         F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));
     pool_report(&worker->pool);
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
+
+/* Between two incarnations nobody listens: what comes then must wait, not end the process. */
+static void hold_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+        sigaddset(&set, signals[i]);
+    sigprocmask(how, &set, NULL);
+}
 
 static void on_broker_closed(void *data)
 {
@@ -130,7 +165,11 @@ static void on_broker_closed(void *data)
     dispatch_deinit(&worker->dispatch);
     credit_deinit(&worker->credit);
     promoter_deinit(&worker->promoter);
+    rescuer_deinit(&worker->rescuer);
+    presence_deinit(&worker->presence);
     pool_deinit(&worker->pool);
+    if (worker->again)
+        hold_signals(SIG_BLOCK);
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
         uv_close((uv_handle_t *)&worker->signals[i], NULL);
     uv_close((uv_handle_t *)&worker->status, NULL);
@@ -147,16 +186,46 @@ static void close_all(struct worker *worker)
 
 static void check_stopped(struct worker *worker)
 {
-    if (worker->phase == DRAINING && worker->children_gone && worker->credit.stopped &&
-        requests_live(&worker->dispatch.requests) == 0)
+    if (worker->phase == ABANDONING && worker->children_gone) {
         close_all(worker);
+    } else if (worker->phase == DRAINING && worker->children_gone && worker->credit.stopped &&
+               requests_live(&worker->dispatch.requests) == 0) {
+        worker->phase = LEAVING;
+        presence_leave(&worker->presence);
+    }
+}
+
+static void on_left(void *data)
+{
+    struct worker *worker = data;
+    if (worker->phase == LEAVING)
+        close_all(worker);
+}
+
+/* Somebody else has our tasks now, or will: whatever still runs here must not end as if it were ours.
+ */
+static void abandon(struct worker *worker)
+{
+    if (worker->phase >= ABANDONING)
+        return;
+    log_error("The lease was lost: this node was given up by others; its children are killed",
+              F_C("node", worker->startup.node), F_U64("running", pool_busy(&worker->pool)),
+              F_C("then", worker->phase < DRAINING ? "it starts anew" : "it stops"));
+    worker->again = worker->phase < DRAINING;
+    worker->phase = ABANDONING;
+    presence_stop(&worker->presence);
+    rescuer_stop(&worker->rescuer);
+    promoter_stop(&worker->promoter);
+    credit_abandon(&worker->credit);
+    dispatch_abandon(&worker->dispatch);
+    pool_kill(&worker->pool);
 }
 
 static void on_stop_limit(uv_timer_t *timer)
 {
     struct worker *worker = container_of(timer, struct worker, stop_limit);
     if (worker->phase != DRAINING)
-        return;
+        return; /* the lease is being ended, which has a deadline of its own */
     if (!worker->cold) {
         log_warning("Running tasks did not end in time");
         stop(worker, true);
@@ -187,6 +256,7 @@ static void stop_warm(struct worker *worker)
     worker->phase = DRAINING;
     process_notify_stopping();
     promoter_stop(&worker->promoter);
+    rescuer_stop(&worker->rescuer);
     if (limit > 0)
         uv_timer_start(&worker->stop_limit, on_stop_limit, limit / USEC_PER_MSEC, 0);
     dispatch_pause(&worker->dispatch);
@@ -196,7 +266,8 @@ static void stop_warm(struct worker *worker)
 
 static void stop(struct worker *worker, bool cold)
 {
-    if (worker->phase == CLOSING)
+    worker->again = false;
+    if (worker->phase >= LEAVING)
         return;
     if (worker->phase != DRAINING)
         stop_warm(worker);
@@ -225,6 +296,7 @@ static void on_code(void *data, bool reloaded)
     }
     worker->phase = RUNNING;
     promoter_start(&worker->promoter);
+    rescuer_start(&worker->rescuer);
     credit_start(&worker->credit);
 }
 
@@ -340,12 +412,18 @@ static void on_credit_stopped(void *data)
     check_stopped(worker);
 }
 
+static void on_lost(void *data)
+{
+    abandon(data);
+}
+
 static const struct credit_events credit_events = {
     .look = look,
     .on_claimed = on_claimed,
     .give_back = give_back,
     .on_first_claim = on_first_claim,
     .on_stopped = on_credit_stopped,
+    .on_lost = on_lost,
 };
 
 static void on_parked(void *data, struct str queue, usec_t due_wall)
@@ -406,6 +484,7 @@ static void watch_signals(struct worker *worker)
         if (uv_signal_start(&worker->signals[i], on_signal, signals[i]) < 0)
             log_warning("A signal cannot be watched", F_C("name", sigabbrev_np(signals[i])));
     }
+    hold_signals(SIG_UNBLOCK);
     signal(SIGPIPE, SIG_IGN); /* libuv wants it so: a closed connection is an error of write() */
 }
 
@@ -439,10 +518,32 @@ static void on_first_answer(void *data, int status, const struct cel_error *err)
         fail(worker, process_exit_status(status));
         return;
     }
-    worker->phase = STARTING;
+    worker->phase = JOINING;
     declare_queues(worker);
+    presence_start(&worker->presence);
+}
+
+static void on_held(void *data)
+{
+    struct worker *worker = data;
+    if (worker->phase != JOINING)
+        return;
+    worker->phase = STARTING;
     pool_start(&worker->pool);
 }
+
+static bool is_known(void *data, const struct broker_claim *claim)
+{
+    const struct worker *worker = data;
+    return dispatch_knows(&worker->dispatch, claim);
+}
+
+static const struct presence_events presence_events = {
+    .on_held = on_held,
+    .on_lost = on_lost,
+    .is_known = is_known,
+    .on_left = on_left,
+};
 
 static int open_broker(struct worker *worker, struct cel_error *err)
 {
@@ -454,8 +555,25 @@ static int open_broker(struct worker *worker, struct cel_error *err)
         .node = str_of(worker->startup.node),
         .result_ttl = settings->result_expires,
         .dead_max = (size_t)settings->dead_max,
+        .dead_max_age = settings->dead_max_age,
     };
     return broker_new(&worker->loop, &options, &worker->broker, err);
+}
+
+static void open_keepers(struct worker *worker)
+{
+    const struct startup *startup = &worker->startup;
+    const struct rescuer_options options = {.lease = startup->settings.lease,
+                                            .max_deliveries = startup->settings.max_deliveries};
+    promoter_init(&worker->promoter, &worker->loop, worker->broker);
+    rescuer_init(&worker->rescuer, &worker->loop, worker->broker, &options);
+    presence_init(&worker->presence, &worker->loop, worker->broker, &worker->rescuer,
+                  str_of(startup->node), startup->settings.lease, &presence_events, worker);
+    presence_set_queues(&worker->presence, startup->queues, startup->queue_count);
+    for (size_t i = 0; i < startup->queue_count; i++) {
+        promoter_add(&worker->promoter, startup->queues[i]);
+        rescuer_add(&worker->rescuer, startup->queues[i]);
+    }
 }
 
 static int open_parts(struct worker *worker)
@@ -476,8 +594,7 @@ static int open_parts(struct worker *worker)
                   &dispatch_options, &dispatch_events, worker);
     credit_init(&worker->credit, &worker->loop, worker->broker, startup->queues,
                 startup->queue_count, &credit_events, worker);
-    promoter_init(&worker->promoter, &worker->loop, worker->broker, startup->queues,
-                  startup->queue_count);
+    open_keepers(worker);
     return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);
 }
 
@@ -502,9 +619,12 @@ static void start(struct worker *worker)
     }
 }
 
+/* One incarnation, from the first connection to the last handle. */
 static void run(struct worker *worker)
 {
     struct cel_error err = {0};
+    const struct startup startup = worker->startup;
+    *worker = (struct worker){.startup = startup};
     int r = uv_loop_init(&worker->loop);
     ASSERT(r == 0);
     r = open_broker(worker, &err);
@@ -525,6 +645,10 @@ int worker_main(int argc, char **argv)
     int status = startup_load(&worker->startup, argc, argv);
     if (status == 0) {
         run(worker);
+        while (worker->again) {
+            startup_rename(&worker->startup);
+            run(worker);
+        }
         status = (int)worker->exit;
         if (worker->broker)
             log_info("Worker stopped", F_C("node", worker->startup.name));

@@ -46,6 +46,7 @@ int rig_setup(void **state)
     uv_timer_init(&rig->loop, &rig->patience);
     struct broker_options options = rig_options(rig);
     rig_new_broker(rig, &options);
+    join(rig, QUEUE);
     return 0;
 }
 
@@ -195,11 +196,39 @@ void push_text(struct rig *rig, struct str queue, unsigned step, const char *tex
     assert_int_equal(outcome.status, 0);
 }
 
+static void on_renewed(void *data,
+                       int status,
+                       const struct broker_claim *held,
+                       size_t count,
+                       const struct cel_error *err)
+{
+    (void)held;
+    (void)count;
+    note(data, status, err);
+}
+
+void join(struct rig *rig, struct str queue)
+{
+    struct outcome outcome = {0};
+    assert_int_equal(broker_renew(rig->broker, queue, 3600 * USEC_PER_SEC, true, in_seconds(5),
+                                  on_renewed, &outcome),
+                     0);
+    rig_run(rig, &outcome);
+    if (outcome.status)
+        fail_msg("join: %d %s", outcome.status, outcome.err.text);
+}
+
 void claim_into(struct rig *rig, struct str queue, size_t max, struct outcome *outcome)
 {
-    *outcome = (struct outcome){0};
-    assert_int_equal(broker_claim(rig->broker, queue, max, in_seconds(5), on_claim, outcome), 0);
-    rig_run(rig, outcome);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        *outcome = (struct outcome){0};
+        assert_int_equal(broker_claim(rig->broker, queue, max, in_seconds(5), on_claim, outcome),
+                         0);
+        rig_run(rig, outcome);
+        if (outcome->status != BROKER_E_LOST)
+            break;
+        join(rig, queue);
+    }
     if (outcome->status)
         fail_msg("claim: %d %s", outcome->status, outcome->err.text);
 }
@@ -240,6 +269,20 @@ int64_t server_number(struct rig *rig, const char *format, ...)
     if (reply[0] != ':')
         fail_msg("no number: %s", reply);
     return strtoll(reply + 1, NULL, 10);
+}
+
+static int64_t keys_like(struct rig *rig, const char *pattern)
+{
+    const char *reply = server_says(rig, "KEYS %s", pattern);
+    if (reply[0] != '*')
+        fail_msg("no list: %s", reply);
+    return strtoll(reply + 1, NULL, 10);
+}
+
+int64_t keys_of_messages(struct rig *rig)
+{
+    return server_number(rig, "DBSIZE") - keys_like(rig, "*celeriac:nodes:*") -
+           keys_like(rig, "*celeriac:counts:*");
 }
 
 void wait_for_number(struct rig *rig, int64_t number, const char *command)

@@ -81,6 +81,9 @@ void on_stats(void *data,
 
 /* Calls that must succeed. */
 void push_text(struct rig *rig, struct str queue, unsigned step, const char *text);
+/* Takes a lease on `queue`, which claims need. */
+void join(struct rig *rig, struct str queue);
+/* Claims, after joining when that is needed. */
 void claim_into(struct rig *rig, struct str queue, size_t max, struct outcome *outcome);
 
 /* One command to the server from beside: words are split at spaces, "%s" words may be given. The
@@ -89,5 +92,7 @@ const char *server_says(struct rig *rig, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 int64_t server_number(struct rig *rig, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* How many keys there are, but those of leases and counts. */
+int64_t keys_of_messages(struct rig *rig);
 /* Runs the loop until the command replies `number`. */
 void wait_for_number(struct rig *rig, int64_t number, const char *command);

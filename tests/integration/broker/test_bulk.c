@@ -40,7 +40,8 @@ static void a_hundred_thousand_messages_arrive_in_order(void **state)
                 0);
         }
     }
-    wait_for_number(rig, 0, "DBSIZE");
+    wait_for_number(rig, 0, "HLEN celeriac:inflight:{celery}:node@host:1");
+    assert_int_equal(server_number(rig, "LLEN celery"), 0);
 }
 
 static void mixed_queues_keep_their_order(void **state)

@@ -214,6 +214,7 @@ static void a_missing_password_is_told_at_once(void **state)
     struct rig *rig = *state;
     struct outcome outcome;
     server_says(rig, "CONFIG SET requirepass secret");
+    reopen(rig, rig->server.url);
     int status = push(rig, 20, &outcome);
     char url[256];
     snprintf(url, sizeof(url), "unix://:secret@%s", rig->server.socket);

@@ -54,22 +54,27 @@ static void a_completion_names_only_what_it_needs(void **state)
     struct redis_request request = {.bytes = NULL};
     struct queue_keys keys;
     struct broker_completion completion = {.claim = {.queue = STR("q"), .tag = 7, .step = 3}};
+    const struct dead_limits limits = {.count = 5};
     const struct broker_message follow_up = {.queue = STR("next"), .bytes = STR("n")};
     (void)state;
     assert_int_equal(queue_keys_init(&keys, &space, STR("q")), 0);
 #define IN_FLIGHT "celeriac:inflight:{q}:n:1 "
-    assert_int_equal(redis_command_complete(&request, &space, &keys, &completion, 0, 5), 0);
-    assert_string_equal(words_of(&request), "EVALSHA SHA 2 " IN_FLIGHT IN_FLIGHT "7.3 0  ");
+#define COUNTS    "celeriac:counts:{q} "
+    assert_int_equal(redis_command_complete(&request, &space, &keys, &completion, 0, &limits), 0);
+    assert_string_equal(words_of(&request),
+                        "EVALSHA SHA 3 " IN_FLIGHT COUNTS IN_FLIGHT "7.3 0  done ");
     completion.result_id = STR("id");
     completion.result_document = STR("{}");
     completion.follow_ups = &follow_up;
     completion.follow_up_count = 1;
     completion.retry = STR("again");
     completion.retry_due_wall = 1500;
-    assert_int_equal(redis_command_complete(&request, &space, &keys, &completion, 2500000, 5), 0);
+    assert_int_equal(redis_command_complete(&request, &space, &keys, &completion, 2500000, &limits),
+                     0);
     assert_string_equal(words_of(&request),
-                        "EVALSHA SHA 4 " IN_FLIGHT "celery-task-meta-id next celeriac:delayed:{q} "
-                        "7.3 3 {} push n park 2 n:1/7.3\nagain ");
+                        "EVALSHA SHA 6 " IN_FLIGHT COUNTS
+                        "celery-task-meta-id next celeriac:counts:{next} celeriac:delayed:{q} "
+                        "7.3 3 {}  push n park 2 n:1/7.3\nagain ");
     queue_keys_deinit(&keys);
 }
 

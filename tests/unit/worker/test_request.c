@@ -204,11 +204,11 @@ static void every_other_arrow_is_refused(void **state)
     const enum request_state way[] = {REQUEST_READY, REQUEST_PIPED, REQUEST_RUNNING,
                                       REQUEST_SETTLING};
     const unsigned allowed[] = {
-        1U << REQUEST_READY | 1U << REQUEST_SETTLING, /* from CLAIMED */
-        1U << REQUEST_PIPED | 1U << REQUEST_SETTLING,
-        1U << REQUEST_RUNNING | 1U << REQUEST_READY,
-        1U << REQUEST_SETTLING,
-        1U << REQUEST_DONE,
+        1U << REQUEST_READY | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED, /* from CLAIMED */
+        1U << REQUEST_PIPED | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_RUNNING | 1U << REQUEST_READY | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_DONE | 1U << REQUEST_ABANDONED,
     };
     for (size_t steps = 0; steps < ARRAY_SIZE(allowed); steps++) {
         for (size_t to = 0; to < REQUEST_STATES; to++)

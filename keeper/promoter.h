@@ -7,11 +7,13 @@
 #include <uv.h>
 
 #include "broker/broker.h"
+#include "core/list.h"
 
 #define PROMOTER_LOOK_USEC USEC_PER_SEC
 
 struct promoter;
 struct promoter_queue {
+    struct list_link link;
     struct promoter *promoter;
     struct str name;
     usec_t look_wall; /* when to look next */
@@ -20,19 +22,16 @@ struct promoter_queue {
 
 struct promoter {
     struct broker *broker;
-    struct promoter_queue *queues;
-    size_t count;
+    struct list queues;
     uv_timer_t timer;
     bool stopped;
     uint64_t promoted;
 };
 
-/* `queues` are borrowed for the life of the promoter. */
-void promoter_init(struct promoter *promoter,
-                   uv_loop_t *loop,
-                   struct broker *broker,
-                   const struct str *queues,
-                   size_t count);
+void promoter_init(struct promoter *promoter, uv_loop_t *loop, struct broker *broker);
+/* Looks after `queue` too, unless it does; the name is borrowed for the life of the promoter. */
+void promoter_add(struct promoter *promoter, struct str queue);
+/* After the broker was closed. */
 void promoter_deinit(struct promoter *promoter);
 void promoter_start(struct promoter *promoter);
 void promoter_stop(struct promoter *promoter);

@@ -1,4 +1,4 @@
-#include "worker/promoter.h"
+#include "keeper/promoter.h"
 
 #include "core/mem.h"
 
@@ -6,14 +6,19 @@
 
 static void on_timer(uv_timer_t *timer);
 
+static struct promoter_queue *queue_of(struct list_link *link)
+{
+    return container_of(link, struct promoter_queue, link);
+}
+
 /* Sets the timer to the queue that is to be looked at first. */
 static void arm(struct promoter *promoter)
 {
     usec_t now = clock_wall(), first = now + PROMOTER_LOOK_USEC;
     if (promoter->stopped)
         return;
-    for (size_t i = 0; i < promoter->count; i++) {
-        const struct promoter_queue *queue = &promoter->queues[i];
+    for (struct list_link *link = promoter->queues.head; link; link = link->next) {
+        const struct promoter_queue *queue = queue_of(link);
         if (!queue->under_way && queue->look_wall < first)
             first = queue->look_wall;
     }
@@ -52,8 +57,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct promoter *promoter = container_of(timer, struct promoter, timer);
     usec_t now = clock_wall();
-    for (size_t i = 0; i < promoter->count; i++) {
-        struct promoter_queue *queue = &promoter->queues[i];
+    for (struct list_link *link = promoter->queues.head; link; link = link->next) {
+        struct promoter_queue *queue = queue_of(link);
         /* A clock that was set back must not make us wait. */
         if (queue->look_wall > now + PROMOTER_LOOK_USEC)
             queue->look_wall = now;
@@ -63,23 +68,29 @@ static void on_timer(uv_timer_t *timer)
     arm(promoter);
 }
 
-void promoter_init(struct promoter *promoter,
-                   uv_loop_t *loop,
-                   struct broker *broker,
-                   const struct str *queues,
-                   size_t count)
+void promoter_init(struct promoter *promoter, uv_loop_t *loop, struct broker *broker)
 {
-    *promoter = (struct promoter){.broker = broker, .count = count, .stopped = true};
-    promoter->queues = xgrow(NULL, count, sizeof(*promoter->queues));
-    for (size_t i = 0; i < count; i++)
-        promoter->queues[i] = (struct promoter_queue){.promoter = promoter, .name = queues[i]};
+    *promoter = (struct promoter){.broker = broker, .stopped = true};
     uv_timer_init(loop, &promoter->timer);
+}
+
+void promoter_add(struct promoter *promoter, struct str name)
+{
+    for (struct list_link *link = promoter->queues.head; link; link = link->next) {
+        if (str_equal(queue_of(link)->name, name))
+            return;
+    }
+    struct promoter_queue *queue = xnew(struct promoter_queue);
+    queue->promoter = promoter;
+    queue->name = name;
+    list_append(&promoter->queues, &queue->link);
+    arm(promoter);
 }
 
 void promoter_deinit(struct promoter *promoter)
 {
-    mem_free(promoter->queues);
-    promoter->queues = NULL;
+    for (struct list_link *link; (link = list_pop(&promoter->queues));)
+        mem_free(queue_of(link));
     uv_close((uv_handle_t *)&promoter->timer, NULL);
 }
 
@@ -97,8 +108,8 @@ void promoter_stop(struct promoter *promoter)
 
 void promoter_note(struct promoter *promoter, struct str name, usec_t due_wall)
 {
-    for (size_t i = 0; i < promoter->count; i++) {
-        struct promoter_queue *queue = &promoter->queues[i];
+    for (struct list_link *link = promoter->queues.head; link; link = link->next) {
+        struct promoter_queue *queue = queue_of(link);
         if (str_equal(queue->name, name) && due_wall < queue->look_wall) {
             queue->look_wall = due_wall;
             arm(promoter);

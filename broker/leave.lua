@@ -1,0 +1,4 @@
+-- Ends the lease of a node that stops: what it leaves behind, if anything, is rescued at once.
+-- KEYS[1] nodes  ARGV[1] node
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) then redis.call('ZADD', KEYS[1], 0, ARGV[1]) end
+return 1

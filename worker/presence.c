@@ -1,0 +1,175 @@
+#include "worker/presence.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#define LEAVE_DEADLINE_USEC USEC_PER_SEC
+enum { RENEWALS_A_LEASE = 3, CLAIMS_MAX = 64 };
+
+static usec_t renew_pause(const struct presence *presence)
+{
+    return presence->lease / RENEWALS_A_LEASE;
+}
+
+/* --- claims that nobody knows ----------------------------------------------------------------- */
+
+static void on_shown(void *data,
+                     int status,
+                     const struct broker_claimed *claimed,
+                     size_t count,
+                     const struct cel_error *err)
+{
+    struct presence_queue *queue = data;
+    struct presence *presence = queue->presence;
+    (void)err;
+    if (status != 0 || count == 0 || presence->state != PRESENCE_ON)
+        return;
+    log_warning("Claims that nobody works on go back", F_STR("queue", queue->name),
+                F_U64("tasks", count));
+    rescuer_put_back(presence->rescuer, queue->name, presence->node, claimed, count);
+}
+
+static void
+look_for_unknown(struct presence_queue *queue, const struct broker_claim *held, size_t count)
+{
+    struct presence *presence = queue->presence;
+    struct broker_claim unknown[CLAIMS_MAX];
+    size_t found = 0;
+    for (size_t i = 0; i < count && found < CLAIMS_MAX; i++) {
+        if (!presence->events->is_known(presence->data, &held[i]))
+            unknown[found++] = held[i];
+    }
+    if (found > 0 && broker_show(presence->broker, unknown, found, clock_mono() + renew_pause(presence),
+                                 on_shown, queue) < 0)
+        log_warning("Claims that nobody works on stay in flight", F_U64("tasks", found));
+}
+
+/* --- renewing --------------------------------------------------------------------------------- */
+
+static void lose(struct presence *presence)
+{
+    presence_stop(presence);
+    presence->events->on_lost(presence->data);
+}
+
+static void note_held(struct presence *presence)
+{
+    for (size_t i = 0; i < presence->count; i++) {
+        if (!presence->queues[i].is_held)
+            return;
+    }
+    presence->is_complete = true;
+    presence->events->on_held(presence->data);
+}
+
+static void on_renewed(void *data,
+                       int status,
+                       const struct broker_claim *held,
+                       size_t count,
+                       const struct cel_error *err)
+{
+    struct presence_queue *queue = data;
+    struct presence *presence = queue->presence;
+    (void)err; /* others say that Redis is away */
+    queue->under_way = false;
+    if (presence->state != PRESENCE_ON || status < 0)
+        return;
+    if (status == BROKER_E_LOST) {
+        lose(presence);
+        return;
+    }
+    queue->is_held = true;
+    look_for_unknown(queue, held, count);
+    if (!presence->is_complete)
+        note_held(presence);
+}
+
+static void renew(struct presence_queue *queue)
+{
+    struct presence *presence = queue->presence;
+    queue->under_way = broker_renew(presence->broker, queue->name, presence->lease, !queue->is_held,
+                                    clock_mono() + renew_pause(presence), on_renewed, queue) == 0;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct presence *presence = container_of(timer, struct presence, timer);
+    for (size_t i = 0; i < presence->count; i++) {
+        if (!presence->queues[i].under_way)
+            renew(&presence->queues[i]);
+    }
+}
+
+/* --- leaving ---------------------------------------------------------------------------------- */
+
+static void on_left(void *data, int status, const struct cel_error *err)
+{
+    struct presence *presence = data;
+    (void)status; /* a lease that could not be ended runs out */
+    (void)err;
+    if (--presence->under_way > 0 || presence->state != PRESENCE_LEAVING)
+        return;
+    presence->state = PRESENCE_GONE;
+    presence->events->on_left(presence->data);
+}
+
+void presence_leave(struct presence *presence)
+{
+    bool was_on = presence->state == PRESENCE_ON;
+    uv_timer_stop(&presence->timer);
+    presence->state = PRESENCE_LEAVING;
+    presence->under_way = 1; /* this function */
+    for (size_t i = 0; was_on && i < presence->count; i++)
+        presence->under_way +=
+            broker_leave(presence->broker, presence->queues[i].name,
+                         clock_mono() + LEAVE_DEADLINE_USEC, on_left, presence) == 0;
+    on_left(presence, 0, NULL);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+void presence_init(struct presence *presence,
+                   uv_loop_t *loop,
+                   struct broker *broker,
+                   struct rescuer *rescuer,
+                   struct str node,
+                   usec_t lease,
+                   const struct presence_events *events,
+                   void *data)
+{
+    *presence = (struct presence){.broker = broker,
+                                  .rescuer = rescuer,
+                                  .node = node,
+                                  .lease = lease,
+                                  .events = events,
+                                  .data = data};
+    uv_timer_init(loop, &presence->timer);
+}
+
+void presence_set_queues(struct presence *presence, const struct str *queues, size_t count)
+{
+    presence->count = count;
+    presence->queues = xgrow(NULL, count, sizeof(*presence->queues));
+    for (size_t i = 0; i < count; i++)
+        presence->queues[i] = (struct presence_queue){.presence = presence, .name = queues[i]};
+}
+
+void presence_start(struct presence *presence)
+{
+    uint64_t ms = renew_pause(presence) / USEC_PER_MSEC;
+    presence->state = PRESENCE_ON;
+    uv_timer_start(&presence->timer, on_timer, 0, ms);
+}
+
+void presence_stop(struct presence *presence)
+{
+    uv_timer_stop(&presence->timer);
+    presence->state = PRESENCE_OFF;
+}
+
+void presence_deinit(struct presence *presence)
+{
+    mem_free(presence->queues);
+    presence->queues = NULL;
+    uv_close((uv_handle_t *)&presence->timer, NULL);
+}

@@ -1,0 +1,57 @@
+/*
+ * This node's lease on its queues: made at the start, renewed three times in its life, ended at the
+ * stop. Each renewal also shows what Redis holds in flight for us; a claim there that nobody here
+ * knows (its acknowledgement was lost in a failover, say) goes back to its queue.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "keeper/rescuer.h"
+
+struct presence_events {
+    void (*on_held)(void *data); /* every queue has its lease, for the first time */
+    void (*on_lost)(void *data); /* somebody gave this node up; comes once */
+    /* Whether somebody here works on that claim. */
+    bool (*is_known)(void *data, const struct broker_claim *claim);
+    void (*on_left)(void *data); /* after presence_leave */
+};
+
+struct presence;
+struct presence_queue {
+    struct presence *presence;
+    struct str name;
+    bool is_held, under_way;
+};
+
+struct presence {
+    struct broker *broker;
+    struct rescuer *rescuer; /* puts back what nobody knows */
+    struct str node;
+    usec_t lease;
+    const struct presence_events *events;
+    void *data;
+    struct presence_queue *queues;
+    size_t count, under_way;
+    uv_timer_t timer;
+    enum { PRESENCE_OFF, PRESENCE_ON, PRESENCE_LEAVING, PRESENCE_GONE } state;
+    bool is_complete;
+};
+
+/* Names are borrowed for the life of the presence. */
+void presence_init(struct presence *presence,
+                   uv_loop_t *loop,
+                   struct broker *broker,
+                   struct rescuer *rescuer,
+                   struct str node,
+                   usec_t lease,
+                   const struct presence_events *events,
+                   void *data);
+void presence_set_queues(struct presence *presence, const struct str *queues, size_t count);
+void presence_start(struct presence *presence);
+/* Ends the leases; on_left when Redis knows, or after a moment without it. */
+void presence_leave(struct presence *presence);
+/* Nothing is told any more. */
+void presence_stop(struct presence *presence);
+/* After the broker was closed. */
+void presence_deinit(struct presence *presence);
