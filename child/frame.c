@@ -28,7 +28,7 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 9, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 12 };
+enum { SETUP_FIELDS = 9, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 13 };
 enum { RUN_FIELDS = 4, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 9, SEND_FIELDS = 3 };
 
 static int append(void *data, const char *bytes, size_t len)
@@ -142,6 +142,7 @@ static void put_task(struct writer *w, const struct frame_task *task)
     put_bool(w, task->once);
     put_u64(w, task->soft_limit);
     put_u64(w, task->hard_limit);
+    put_i64(w, task->max_crashes);
 }
 
 void frame_add_hello(struct buf *buf, const struct frame_hello *hello)
@@ -386,6 +387,7 @@ static void get_task(struct cursor *c, struct frame_task *task)
     task->once = get_bool(c);
     task->soft_limit = get_u64(c);
     task->hard_limit = get_u64(c);
+    task->max_crashes = get_i64(c);
 }
 
 static void get_hello(struct cursor *c, struct frame_hello *hello)

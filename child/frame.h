@@ -17,7 +17,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 
-enum { FRAME_VERSION = 1, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
+enum { FRAME_VERSION = 2, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
 #define FRAME_BYTES_MAX ((size_t)96 * 1024 * 1024)
 /* From the supervisor to a child whose task is over its soft time limit. */
 #define CHILD_SOFT_LIMIT_SIGNAL SIGUSR1
@@ -45,6 +45,7 @@ struct frame_task { /* one registered task, defaults filled in */
     usec_t retry_delay, retry_delay_max;
     bool retry_backoff, ignore_result, acks_early, track_started, once;
     usec_t soft_limit, hard_limit; /* 0: the worker's */
+    int64_t max_crashes;
 };
 struct frame_hello {
     int64_t version;

@@ -9,7 +9,7 @@
 #include "core/mem.h"
 #include "message/envelope.h"
 
-enum { DEFAULT_MAX_RETRIES = 3 };
+enum { DEFAULT_MAX_RETRIES = 3, DEFAULT_MAX_CRASHES = 2 };
 #define DEFAULT_RETRY_DELAY_MS   INT64_C(180000)
 #define DEFAULT_BACKOFF_FIRST_MS INT64_C(1000)
 #define DEFAULT_RETRY_MAX_MS     INT64_C(600000)
@@ -69,6 +69,8 @@ static int check_def(const struct cel_task_def *def, struct cel_error *err)
         return refuse_task(def, err, ".run is missing");
     if (def->max_retries < CEL_ENDLESS_RETRIES)
         return refuse_task(def, err, ".max_retries is no count");
+    if (def->max_crashes < 0)
+        return refuse_task(def, err, ".max_crashes is no count");
     if (!is_duration(def->retry_delay_ms) || !is_duration(def->retry_delay_max_ms))
         return refuse_task(def, err, "a retry delay is negative or longer than a year");
     if (!is_duration(def->soft_time_limit_ms) || !is_duration(def->hard_time_limit_ms))
@@ -108,6 +110,7 @@ static struct frame_task rules_of(const struct cel_task_def *def, const char *de
         .once = def->once,
         .soft_limit = usec_or(def->soft_time_limit_ms, 0),
         .hard_limit = usec_or(def->hard_time_limit_ms, 0),
+        .max_crashes = def->max_crashes ? def->max_crashes : DEFAULT_MAX_CRASHES,
     };
 }
 

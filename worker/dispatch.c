@@ -125,9 +125,11 @@ static void log_end(const struct request *request, usec_t runtime)
         [END_IGNORED] = {LOG_LEVEL_INFO, "Task ignored"},
         [END_SKIPPED] = {LOG_LEVEL_INFO, "Task has its result already, skipped"},
         [END_EXPIRED] = {LOG_LEVEL_INFO, "Task expired, discarded"},
+        [END_REVOKED] = {LOG_LEVEL_INFO, "Task revoked, discarded"},
         [END_BURIED] = {LOG_LEVEL_ERROR, "Task put into quarantine"},
         [END_PARKED] = {LOG_LEVEL_DEBUG, "Task parked until its time"},
         [END_GIVEN_BACK] = {LOG_LEVEL_DEBUG, "Task given back"},
+        [END_REDELIVERED] = {LOG_LEVEL_WARNING, "Task's process died, delivered again"},
     };
     const struct settlement *settlement = &request->settlement;
     enum log_level level = words[settlement->end].level;
@@ -339,7 +341,13 @@ void dispatch_progress(struct dispatch *dispatch,
                        struct request *request,
                        const struct frame_progress *progress)
 {
-    if (request_ignores_result(request) || dispatch->abandoned)
+    if (dispatch->abandoned)
+        return;
+    buf_clear(&request->progress);
+    buf_add_str(&request->progress, progress->meta_json);
+    if (buf_status(&request->progress) < 0)
+        buf_clear(&request->progress); /* too long to be kept */
+    if (request_ignores_result(request))
         return;
     CLEANUP(buf_deinit) struct buf document = BUF_INIT(2 * FRAME_BYTES_MAX);
     if (settle_progress_document(request, progress, &document) == 0)

@@ -39,8 +39,8 @@ look_for_unknown(struct presence_queue *queue, const struct broker_claim *held, 
         if (!presence->events->is_known(presence->data, &held[i]))
             unknown[found++] = held[i];
     }
-    if (found > 0 && broker_show(presence->broker, unknown, found, clock_mono() + renew_pause(presence),
-                                 on_shown, queue) < 0)
+    if (found > 0 && broker_show(presence->broker, unknown, found,
+                                 clock_mono() + renew_pause(presence), on_shown, queue) < 0)
         log_warning("Claims that nobody works on stay in flight", F_U64("tasks", found));
 }
 

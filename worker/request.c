@@ -7,12 +7,14 @@
 
 /* Memory of finished requests that is kept: so many objects, each with buffers of so many bytes. */
 enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
+/* What a quarantine entry shows of a task's last progress. */
+enum { PROGRESS_KEPT_MAX = 64 * 1024 };
 
 static const char *const state_names[REQUEST_STATES] = {"CLAIMED",  "READY",     "PIPED", "RUNNING",
                                                         "SETTLING", "ABANDONED", "DONE"};
-static const char *const end_names[REQUEST_ENDS] = {"succeeded", "failed",  "retried",
-                                                    "ignored",   "skipped", "expired",
-                                                    "buried",    "parked",  "given back"};
+static const char *const end_names[REQUEST_ENDS] = {
+    "succeeded", "failed", "retried", "ignored",    "skipped",    "expired",
+    "revoked",   "buried", "parked",  "given back", "redelivered"};
 
 #define TO(state) (1U << REQUEST_##state)
 static const unsigned transitions[REQUEST_STATES] = {
@@ -42,6 +44,8 @@ static void request_free(struct request *request)
     buf_deinit(&request->settlement.document);
     buf_deinit(&request->settlement.retry);
     buf_deinit(&request->settlement.sends);
+    buf_deinit(&request->settlement.evidence);
+    buf_deinit(&request->progress);
     mem_free(request->settlement.follow_ups);
     mem_free(request);
 }
@@ -81,6 +85,8 @@ static void forget(struct request *request)
     clear_buf(&settlement->document);
     clear_buf(&settlement->retry);
     clear_buf(&settlement->sends);
+    clear_buf(&settlement->evidence);
+    clear_buf(&request->progress);
     mem_free(settlement->follow_ups);
     settlement->follow_ups = NULL;
 }
@@ -98,6 +104,8 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
         buf_init(&request->settlement.document, 2 * FRAME_BYTES_MAX);
         buf_init(&request->settlement.retry, 4 * ENVELOPE_BYTES_MAX);
         buf_init(&request->settlement.sends, 2 * FRAME_BYTES_MAX);
+        buf_init(&request->settlement.evidence, 2 * PROGRESS_KEPT_MAX);
+        buf_init(&request->progress, PROGRESS_KEPT_MAX);
     }
     request->table = requests;
     request->claim = *claim;

@@ -42,11 +42,13 @@ enum request_end {
     END_IGNORED,
     END_SKIPPED, /* `once`, and its result is there already */
     END_EXPIRED,
+    END_REVOKED,
     END_BURIED,
     END_PARKED,
     END_GIVEN_BACK,
+    END_REDELIVERED, /* its process died: once more */
 };
-enum { REQUEST_ENDS = END_GIVEN_BACK + 1 };
+enum { REQUEST_ENDS = END_REDELIVERED + 1 };
 
 enum settle_verb { SETTLE_COMPLETE, SETTLE_ACK, SETTLE_GIVE_BACK, SETTLE_PARK };
 
@@ -59,7 +61,8 @@ struct settlement {
     usec_t due_wall;                   /* PARK */
     struct broker_message *follow_ups; /* owned, with its texts in `sends` */
     struct buf document, retry, sends;
-    char detail[256]; /* text of `dead` */
+    struct buf evidence; /* of `dead` */
+    char detail[256];    /* text of `dead` */
     bool under_way;
     bool uncertain;    /* an earlier attempt may have been carried out */
     unsigned refusals; /* of Redis, so far */
@@ -86,6 +89,7 @@ struct request {
     usec_t soft_limit, hard_limit; /* in force; 0: none */
     usec_t ready_mono, started_mono;
     enum request_ack ack;
+    struct buf progress; /* what the task told last of itself, JSON */
     struct settlement settlement;
 };
 
@@ -121,6 +125,7 @@ enum request_fate {
     FATE_LOOK_FIRST, /* run unless its result is SUCCESS already */
     FATE_PARK,       /* until its eta */
     FATE_EXPIRED,
+    FATE_REVOKED,
     FATE_UNREGISTERED,
     FATE_REFUSED, /* content type */
 };

@@ -18,6 +18,7 @@ static void begin(const struct request *request, enum request_end end, struct se
     buf_clear(&ret->document);
     buf_clear(&ret->retry);
     buf_clear(&ret->sends);
+    buf_clear(&ret->evidence);
     mem_free(ret->follow_ups);
     ret->follow_ups = NULL;
     ret->verb = SETTLE_COMPLETE;
@@ -49,7 +50,7 @@ static int finish(const struct request *request, int status, struct settlement *
     if (ret->retry.len > 0)
         completion->retry = buf_str(&ret->retry);
     if (!completion->result_id.ptr && !completion->retry.ptr && !completion->dead &&
-        completion->follow_up_count == 0)
+        completion->follow_up_count == 0 && completion->ending == BROKER_DONE)
         ret->verb = SETTLE_ACK;
     return 0;
 }
@@ -357,16 +358,53 @@ void death_describe(const struct death *death, char *buffer, size_t size)
         snprintf(buffer, size, "signal %d (%d)", death->term_signal, death->term_signal);
 }
 
+/* How the process ended that the quarantine entry tells of. */
+static void add_evidence(const struct request *request,
+                         const struct death *death,
+                         int64_t crashes,
+                         const struct settle_context *context,
+                         struct buf *buf)
+{
+    buf_addf(buf, "{\"signal\": %d, \"exit_status\": %lld, \"peak_rss\": %llu, \"pid\": %lld, ",
+             death->term_signal, (long long)death->exit_status, (unsigned long long)death->peak_rss,
+             (long long)death->pid);
+    buf_addf(buf, "\"crashes\": %lld, \"deliveries\": %lld, \"node\": ", (long long)crashes,
+             (long long)request->envelope.deliveries);
+    json_add_text(buf, context->node);
+    buf_add_c(buf, ", \"progress\": ");
+    buf_add_str(buf, request->progress.len > 0 ? buf_str(&request->progress) : STR("null"));
+    buf_add_char(buf, '}');
+}
+
+/* The same message once more, counted. */
+static int redeliver(const struct request *request, int64_t crashes, struct settlement *ret)
+{
+    struct envelope again = request->envelope;
+    again.crashes = crashes;
+    again.redelivered = true;
+    begin(request, END_REDELIVERED, ret);
+    return finish(request, envelope_encode(&ret->retry, &again), ret);
+}
+
 static int lose(const struct request *request,
                 const struct death *death,
                 const struct settle_context *context,
                 struct settlement *ret)
 {
     char how[64], text[160];
+    int64_t crashes = request->envelope.crashes + 1;
+    bool is_ours = request->ack == ACK_LATE; /* else the broker has it no more */
+    if (is_ours && death->cause == DEATH_CRASH && crashes < request->task.max_crashes)
+        return redeliver(request, crashes, ret);
     death_describe(death, how, sizeof(how));
     snprintf(text, sizeof(text), "Worker exited prematurely: %s Job: %llu.", how,
              (unsigned long long)request->seq);
-    begin(request, END_FAILED, ret);
+    begin(request, is_ours ? END_BURIED : END_FAILED, ret);
+    if (is_ours) {
+        bury(request, STR("crash"), str_of(text), ret);
+        add_evidence(request, death, crashes, context, &ret->evidence);
+        ret->dead.evidence = buf_str(&ret->evidence);
+    }
     int r = store_failure_text(request, STR("WorkerLostError"), str_of(text),
                                STR("billiard.exceptions"), context->now_wall, ret);
     return finish(request, r, ret);
@@ -394,6 +432,21 @@ static int run_out_of_time(const struct request *request,
     return finish(request, r, ret);
 }
 
+/* REVOKED, in Celery's words. */
+static int end_revoked(const struct request *request,
+                       struct str why,
+                       const struct settle_context *context,
+                       struct settlement *ret)
+{
+    bool is_late = str_equal(why, STR("expired"));
+    CLEANUP(buf_deinit) struct buf exception = BUF_INIT(4096);
+    result_add_exception_text(&exception, STR("TaskRevokedError"), why, STR("celery.exceptions"));
+    begin(request, is_late ? END_EXPIRED : END_REVOKED, ret);
+    ret->completion.ending = is_late ? BROKER_EXPIRED : BROKER_REVOKED;
+    return finish(
+        request, store_exception(request, STR("REVOKED"), &exception, context->now_wall, ret), ret);
+}
+
 int settle_death(const struct request *request,
                  const struct death *death,
                  const struct settle_context *context,
@@ -405,21 +458,12 @@ int settle_death(const struct request *request,
         settle_give_back(request, ret);
         return 0;
     }
+    if (death->cause == DEATH_REVOKED)
+        return end_revoked(request, STR("terminated"), context, ret);
     return lose(request, death, context, ret);
 }
 
 /* --- calls that are not run ------------------------------------------------------------------- */
-
-static int
-expire(const struct request *request, const struct settle_context *context, struct settlement *ret)
-{
-    CLEANUP(buf_deinit) struct buf exception = BUF_INIT(4096);
-    result_add_exception_text(&exception, STR("TaskRevokedError"), STR("expired"),
-                              STR("celery.exceptions"));
-    begin(request, END_EXPIRED, ret);
-    return finish(
-        request, store_exception(request, STR("REVOKED"), &exception, context->now_wall, ret), ret);
-}
 
 static int bury_unregistered(const struct request *request,
                              const struct settle_context *context,
@@ -460,7 +504,9 @@ int settle_unrun(const struct request *request,
 {
     switch (fate) {
     case FATE_EXPIRED:
-        return expire(request, context, ret);
+        return end_revoked(request, STR("expired"), context, ret);
+    case FATE_REVOKED:
+        return end_revoked(request, STR("revoked"), context, ret);
     case FATE_UNREGISTERED:
         return bury_unregistered(request, context, ret);
     case FATE_REFUSED:

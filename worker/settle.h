@@ -10,10 +10,12 @@
  *                                retries used up: FAILURE with the exception that was given
  *           FAILURE              FAILURE
  *           REFUSED              FAILURE, message to quarantine
- *   child died                   FAILURE WorkerLostError
+ *   child died                   delivered again, counted; the last time that its task allows:
+ *                                FAILURE WorkerLostError, message to quarantine
  *   hard time limit              FAILURE TimeLimitExceeded
  *   killed by a cold stop        given back, the attempt not counted (acknowledged early:
  *                                WorkerLostError)
+ *   killed by a revocation       REVOKED "terminated"
  *
  * Nothing is stored for a call that ignores its result. What Celery does: docs/protocol.md.
  */
@@ -33,11 +35,14 @@ enum death_cause {
     DEATH_CRASH,      /* ended by itself or by a stranger */
     DEATH_HARD_LIMIT, /* killed for its hard time limit */
     DEATH_SHUTDOWN,   /* killed by a cold stop */
+    DEATH_REVOKED,    /* killed because its task was revoked */
 };
 struct death {
     enum death_cause cause;
     int64_t exit_status; /* when term_signal is 0 */
     int term_signal;
+    int64_t pid;
+    uint64_t peak_rss; /* bytes; 0: not known */
 };
 
 /*
@@ -52,7 +57,7 @@ int settle_death(const struct request *request,
                  const struct death *death,
                  const struct settle_context *context,
                  struct settlement *ret);
-/* For a call that is not run: PARK, EXPIRED, UNREGISTERED, REFUSED. */
+/* For a call that is not run: PARK, EXPIRED, REVOKED, UNREGISTERED, REFUSED. */
 int settle_unrun(const struct request *request,
                  enum request_fate fate,
                  const struct settle_context *context,

@@ -135,8 +135,11 @@ struct request *slot_take_request(struct slot *slot)
 
 static void report_death(struct slot *slot)
 {
-    struct death death = {
-        .cause = slot->cause, .exit_status = slot->exit_status, .term_signal = slot->term_signal};
+    struct death death = {.cause = slot->cause,
+                          .exit_status = slot->exit_status,
+                          .term_signal = slot->term_signal,
+                          .pid = slot->pid,
+                          .peak_rss = slot->peak_rss};
     if (death.cause == DEATH_HARD_LIMIT && death.term_signal != SIGKILL)
         death.cause = DEATH_CRASH; /* it died of something else first */
     if (!slot->request)

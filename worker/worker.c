@@ -139,8 +139,10 @@ static void report(const struct worker *worker)
         F_U64("untold", dispatch->requests.lists[REQUEST_SETTLING].count),
         F_U64("succeeded", dispatch->ends[END_SUCCEEDED]),
         F_U64("failed", dispatch->ends[END_FAILED]), F_U64("retried", dispatch->ends[END_RETRIED]),
-        F_U64("expired", dispatch->ends[END_EXPIRED]), F_U64("buried", dispatch->ends[END_BURIED]),
-        F_U64("parked", dispatch->ends[END_PARKED]),
+        F_U64("expired", dispatch->ends[END_EXPIRED]),
+        F_U64("revoked", dispatch->ends[END_REVOKED]),
+        F_U64("redelivered", dispatch->ends[END_REDELIVERED]),
+        F_U64("buried", dispatch->ends[END_BURIED]), F_U64("parked", dispatch->ends[END_PARKED]),
         F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
         F_U64("promoted", worker->promoter.promoted), F_U64("rescued", worker->rescuer.rescued),
         F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));

@@ -81,7 +81,10 @@ struct cel_task_def {
     int64_t soft_time_limit_ms; /* default: the worker's */
     int64_t hard_time_limit_ms;
     enum cel_transaction transaction;
-    bool once; /* not run again when its result is already SUCCESS (a redelivery) */
+    int max_crashes; /* default 2: so many processes may die of one call (signal, exit, memory);
+                        with the last one it goes to quarantine, and ends as FAILURE
+                        WorkerLostError. 1: the first death is the last */
+    bool once;       /* not run again when its result is already SUCCESS (a redelivery) */
 };
 
 struct cel_setting_def {

@@ -448,6 +448,7 @@ CEL_TASKS(
      .retry_delay_max_ms = 200},
     {.name = "tests.return_code", .run = return_code, .params = "code"},
     {.name = "tests.crash", .run = crash, .params = "how=\"segv\""},
+    {.name = "tests.crash_once", .run = crash, .params = "how=\"segv\"", .max_crashes = 1},
     {.name = "tests.sleep", .run = sleep_ms, .params = "ms=1000"},
     {.name = "tests.sleep_early", .run = sleep_ms, .params = "ms=1000", .acks = CEL_ACKS_EARLY},
     {.name = "tests.sleep_tracked", .run = sleep_ms, .params = "ms=1000", .track_started = true},

@@ -1,4 +1,5 @@
 """Children that crash, loop, exceed their time or are killed: one task and one process, no more."""
+import json
 import os
 import re
 import signal
@@ -37,14 +38,36 @@ class Crash(WorkerTest):
                 self.assertEqual((kind, module), LOST)
                 self.assertRegex(text[0], rf"^Worker exited prematurely: {words} Job: \d+\.$")
                 self.get(sibling)
-                wait_until(lambda: len(self.obituaries(worker)) == count, 5, "one obituary more")
+                wait_until(lambda: len(self.obituaries(worker)) == 2 * count, 5, "two obituaries more")
                 line = self.obituaries(worker)[-1]
                 self.assertRegex(line, f'level=error .*how="{words}" status=\\d+ signal=\\d+ task_id={id} '
                                        r"task=tests.crash tasks=\d+ peak_rss=[1-9]\d{6,} lived=\d")
         self.expect_whole_pool(worker, 2)
         self.wait_idle()
-        self.assertEqual(len(self.obituaries(worker)), len(ways))
+        self.assertEqual(len(self.obituaries(worker)), 2 * len(ways))
         self.assertEqual(self.get(self.send("tests.add", 1, 1)), 2)
+
+    def test_a_crash_loop_is_set_aside_with_its_evidence(self):
+        worker = self.worker("-c", "1")
+        id = self.send("tests.crash", "segv")
+        self.assertEqual(self.failure(id)[:2], LOST)
+        self.wait_idle()
+        self.assertEqual(worker.text().count("Task's process died, delivered again"), 1)
+        [dead] = self.dead()
+        self.assertEqual((dead[b"reason"], dead[b"task"], dead[b"task_id"]), (b"crash", b"tests.crash", id.encode()))
+        evidence = json.loads(dead[b"evidence"])
+        self.assertEqual((evidence["signal"], evidence["crashes"], evidence["progress"]), (11, 2, None))
+        self.assertGreater(evidence["peak_rss"], 10**6)
+        headers = json.loads(dead[b"message"])["headers"]
+        self.assertEqual((headers["redelivered"], headers["celeriac_crashes"]), (True, 1))
+
+    def test_a_task_may_want_its_first_death_to_be_the_last(self):
+        worker = self.worker("-c", "1")
+        id = self.send("tests.crash_once", "kill")
+        self.assertEqual(self.failure(id)[:2], LOST)
+        self.wait_idle()
+        self.assertEqual(len(self.obituaries(worker)), 1)
+        self.assertEqual(len(self.dead()), 1)
 
     def test_an_idle_child_is_replaced(self):
         worker = self.worker("-c", "2")

@@ -41,5 +41,6 @@ struct frame_task task_rules(void)
                                .queue = STR("celery"),
                                .max_retries = 3,
                                .retry_delay = 180 * USEC_PER_SEC,
-                               .retry_delay_max = 600 * USEC_PER_SEC};
+                               .retry_delay_max = 600 * USEC_PER_SEC,
+                               .max_crashes = 2};
 }

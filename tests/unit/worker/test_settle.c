@@ -343,10 +343,12 @@ static void an_absurd_countdown_is_cut(void **state)
 
 static void expect_lost(struct death death, const char *text)
 {
-    struct request *request = request_of("", task_rules());
+    struct request *request = request_of(", \"celeriac_crashes\": 1", task_rules());
     assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
     completion_of(request);
-    assert_int_equal(request->settlement.end, END_FAILED);
+    assert_int_equal(request->settlement.end, END_BURIED);
+    assert_string_equal(request->settlement.dead.reason.ptr, "crash");
+    assert_string_equal(request->settlement.dead.detail.ptr, text);
     expect_exception("FAILURE", "WorkerLostError", "billiard.exceptions");
     assert_string_equal(first_message(), text);
 }
@@ -360,6 +362,60 @@ static void a_crash_is_reported_as_celery_does(void **state)
                 "Worker exited prematurely: signal 9 (SIGKILL) Job: 5.");
     expect_lost((struct death){.exit_status = 0}, "Worker exited prematurely: exitcode 0 Job: 5.");
     expect_lost((struct death){.exit_status = 3}, "Worker exited prematurely: exitcode 3 Job: 5.");
+}
+
+static void the_first_crash_is_delivered_again(void **state)
+{
+    (void)state;
+    const struct death death = {.term_signal = SIGSEGV};
+    struct request *request = request_of(", \"x\": {\"y\": [1]}", task_rules());
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    const struct broker_completion *completion = &request->settlement.completion;
+    assert_int_equal(request->settlement.end, END_REDELIVERED);
+    assert_null(completion->result_id.ptr);
+    assert_null(completion->dead);
+    assert_int_equal(completion->retry_due_wall, 0);
+    struct envelope again;
+    assert_int_equal(envelope_decode(completion->retry, &again, NULL), 0);
+    assert_int_equal(again.crashes, 1);
+    assert_true(again.redelivered);
+    assert_int_equal(again.retries, request->envelope.retries);
+    assert_memory_equal(again.other_headers.ptr, "\"x\": {\"y\": [1]}", again.other_headers.len);
+    envelope_deinit(&again);
+    /* a task may want the first death to be the last */
+    struct frame_task rules = task_rules();
+    rules.max_crashes = 1;
+    request = request_of("", rules);
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    assert_int_equal(request->settlement.end, END_BURIED);
+    completion_of(request);
+}
+
+static void what_is_buried_tells_how_it_died(void **state)
+{
+    (void)state;
+    const struct death death = {.term_signal = SIGKILL, .pid = 77, .peak_rss = 4096};
+    struct request *request = request_of(", \"celeriac_crashes\": 1", task_rules());
+    buf_add_c(&request->progress, "{\"step\": 3}");
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    assert_string_equal(request->settlement.dead.evidence.ptr,
+                        "{\"signal\": 9, \"exit_status\": 0, \"peak_rss\": 4096, \"pid\": 77, "
+                        "\"crashes\": 2, \"deliveries\": 0, \"node\": \"w@h\", "
+                        "\"progress\": {\"step\": 3}}");
+    completion_of(request);
+}
+
+static void a_revoked_task_ends_as_celery_s(void **state)
+{
+    (void)state;
+    const struct death death = {.cause = DEATH_REVOKED, .term_signal = SIGTERM};
+    struct request *request = request_of("", task_rules());
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    assert_int_equal(request->settlement.end, END_REVOKED);
+    assert_int_equal(request->settlement.completion.ending, BROKER_REVOKED);
+    completion_of(request);
+    expect_exception("REVOKED", "TaskRevokedError", "celery.exceptions");
+    assert_string_equal(first_message(), "terminated");
 }
 
 static void the_hard_limit_names_its_seconds(void **state)
@@ -416,7 +472,9 @@ static void an_expired_call_is_revoked(void **state)
     assert_string_equal(first_message(), "expired");
     assert_text(cel_value_get(document, "date_done"), "2023-11-14T22:13:20+00:00");
     request = unrun(message_with(", \"ignore_result\": true"), FATE_EXPIRED);
-    assert_int_equal(request->settlement.verb, SETTLE_ACK);
+    assert_int_equal(request->settlement.verb, SETTLE_COMPLETE); /* the counts tell it from a run */
+    assert_int_equal(request->settlement.completion.ending, BROKER_EXPIRED);
+    assert_null(request->settlement.completion.result_id.ptr);
 }
 
 static void an_unregistered_name_is_kept_in_quarantine(void **state)
@@ -562,6 +620,9 @@ int main(void)
         test(used_up_retries_without_a_reason_say_so_in_celerys_words),
         test(endless_retries_go_on),
         test(an_absurd_countdown_is_cut),
+        test(the_first_crash_is_delivered_again),
+        test(what_is_buried_tells_how_it_died),
+        test(a_revoked_task_ends_as_celery_s),
         test(a_crash_is_reported_as_celery_does),
         test(the_hard_limit_names_its_seconds),
         test(a_cold_stop_gives_back),
