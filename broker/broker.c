@@ -209,6 +209,10 @@ void broker_close(struct broker *broker, broker_closed_fn *cb, void *data)
         broker->open++;
         redis_connection_close(broker->subscriber, on_connection_closed, broker);
     }
+    if (broker->revocations) {
+        broker->open++;
+        redis_connection_close(broker->revocations, on_connection_closed, broker);
+    }
     for (struct list_link *link = broker->queues.head; link; link = link->next) {
         struct broker_queue *queue = container_of(link, struct broker_queue, link);
         if (queue->wait)

@@ -247,6 +247,45 @@ int broker_rescue(struct broker *broker,
                   broker_done_fn *cb,
                   void *data) MUST_CHECK;
 
+/* --- revocations ------------------------------------------------------------------------------ */
+
+/* One task, or all with that value of a stamp (Celery's stamped headers). */
+struct broker_revocation {
+    uint64_t number;         /* written by the server: 1, 2 ... */
+    struct str id;           /* of a task, or empty */
+    struct str stamp, value; /* or empty */
+    struct str signal;       /* "TERM": a running one is ended by it; empty: it may run on */
+    usec_t at_wall;
+};
+/* Adds them, 256 at most; each is remembered for `kept`. What is revoked twice is revoked. */
+int broker_revoke(struct broker *broker,
+                  const struct broker_revocation *revocations,
+                  size_t count,
+                  usec_t kept,
+                  usec_t deadline_mono,
+                  broker_done_fn *cb,
+                  void *data) MUST_CHECK;
+/* The number of the newest one when the last claim was made: who knows those up to it knows all that
+ * came before what was claimed. */
+uint64_t broker_newest_revocation(const struct broker *broker);
+typedef void broker_revocations_fn(void *data,
+                                   int status,
+                                   const struct broker_revocation *revocations,
+                                   size_t count,
+                                   bool has_more, /* ask again, after the last of these */
+                                   const struct cel_error *err);
+/* Those with a number above `after`, oldest first. */
+int broker_revocations(struct broker *broker,
+                       uint64_t after,
+                       usec_t deadline_mono,
+                       broker_revocations_fn *cb,
+                       void *data) MUST_CHECK;
+/* The same; waits some seconds for the first to come when there are none. */
+int broker_await_revocations(struct broker *broker,
+                             uint64_t after,
+                             broker_revocations_fn *cb,
+                             void *data) MUST_CHECK;
+
 /* --- results ---------------------------------------------------------------------------------- */
 
 /* Stores and publishes a document (STARTED, PROGRESS), unless a SUCCESS is there. */

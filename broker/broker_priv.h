@@ -5,6 +5,7 @@
  *   main         all commands that do not block
  *   results      results, when they live elsewhere; else the same as main
  *   subscriber   who waits for a result listens here; made when first needed
+ *   revocations  who waits for the next one; made when first needed
  *   waits        one connection for each list that is waited on, in their queue's wait
  */
 #pragma once
@@ -42,7 +43,7 @@ struct broker {
     usec_t connect_timeout, result_ttl;
     struct dead_limits dead_limits;
     char *read_buffer; /* of all connections: what is read is taken in at once */
-    struct redis_connection *main, *results, *subscriber;
+    struct redis_connection *main, *results, *subscriber, *revocations;
     struct list queues;
     uint64_t next_tag;
     uint64_t newest_revocation; /* as the last claim saw it */

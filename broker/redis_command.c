@@ -18,6 +18,7 @@ enum {
     SCRIPT_purge,
     SCRIPT_renew,
     SCRIPT_rescue,
+    SCRIPT_revoke,
     SCRIPT_stats,
     SCRIPT_store,
     SCRIPT_take_over,
@@ -61,6 +62,20 @@ static void add_counts(struct buf *buf, const struct key_space *space, struct st
 {
     size_t start = write_open(buf);
     key_add_counts(buf, space, queue);
+    write_close(buf, start);
+}
+
+static void add_revoked(struct buf *buf, const struct key_space *space)
+{
+    size_t start = write_open(buf);
+    key_add_revoked(buf, space);
+    write_close(buf, start);
+}
+
+static void add_revoked_number(struct buf *buf, const struct key_space *space)
+{
+    size_t start = write_open(buf);
+    key_add_revoked_number(buf, space);
     write_close(buf, start);
 }
 
@@ -152,9 +167,7 @@ int redis_command_claim(struct redis_request *request,
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->nodes);
     write_arg(&buf, keys->counts);
-    size_t start = write_open(&buf);
-    key_add_revoked_number(&buf, space);
-    write_close(&buf, start);
+    add_revoked_number(&buf, space);
     add_lists(&buf, keys->lists);
     if (look_at_staged)
         add_lists(&buf, keys->staging);
@@ -485,6 +498,53 @@ int redis_command_rescue(struct redis_request *request,
     add_lists(&buf, theirs->lists);
     for (size_t i = 0; i < count; i++)
         add_rescued(&buf, &rescued[i]);
+    return redis_request_finish(request, &buf);
+}
+
+/* --- revocations ------------------------------------------------------------------------------ */
+
+int redis_command_revoke(struct redis_request *request,
+                         const struct key_space *space,
+                         const struct broker_revocation *revocations,
+                         size_t count,
+                         usec_t kept)
+{
+    size_t payload = 2 * space->prefix.len + 128;
+    for (size_t i = 0; i < count; i++)
+        payload += revocations[i].id.len + revocations[i].stamp.len + revocations[i].value.len + 32;
+    struct buf buf = begin_script(request, SCRIPT_revoke, 2, 1 + 4 * count, payload);
+    add_revoked(&buf, space);
+    add_revoked_number(&buf, space);
+    write_u64(&buf, ms_up(kept));
+    for (size_t i = 0; i < count; i++) {
+        write_arg(&buf, revocations[i].id);
+        write_arg(&buf, revocations[i].stamp);
+        write_arg(&buf, revocations[i].value);
+        write_arg(&buf, revocations[i].signal);
+    }
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_revocations(struct redis_request *request,
+                              const struct key_space *space,
+                              uint64_t after,
+                              unsigned max,
+                              usec_t server_wait)
+{
+    struct buf buf = write_begin(6 + (server_wait ? 2 : 0), space->prefix.len + 128);
+    write_arg(&buf, STR("XREAD"));
+    write_arg(&buf, STR("COUNT"));
+    write_u64(&buf, max);
+    if (server_wait) {
+        write_arg(&buf, STR("BLOCK"));
+        write_u64(&buf, ms_up(server_wait));
+    }
+    write_arg(&buf, STR("STREAMS"));
+    add_revoked(&buf, space);
+    size_t start = write_open(&buf);
+    buf_add_u64(&buf, after);
+    buf_add_c(&buf, "-0");
+    write_close(&buf, start);
     return redis_request_finish(request, &buf);
 }
 

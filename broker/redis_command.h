@@ -108,6 +108,20 @@ int redis_command_rescue(struct redis_request *request,
                          const struct broker_rescued *rescued,
                          size_t count) MUST_CHECK;
 
+/* --- revocations ------------------------------------------------------------------------------ */
+
+int redis_command_revoke(struct redis_request *request,
+                         const struct key_space *space,
+                         const struct broker_revocation *revocations,
+                         size_t count,
+                         usec_t kept) MUST_CHECK;
+/* Replies as XREAD; `server_wait` 0: at once. */
+int redis_command_revocations(struct redis_request *request,
+                              const struct key_space *space,
+                              uint64_t after,
+                              unsigned max,
+                              usec_t server_wait) MUST_CHECK;
+
 /* --- results ---------------------------------------------------------------------------------- */
 
 int redis_command_store(struct redis_request *request,

@@ -12,7 +12,7 @@
 #define NODES     "celeriac:nodes:{"
 #define COUNTS    "celeriac:counts:{"
 #define FIRED     "celeriac:beat:"
-#define REVOKED   "celeriac:revoked:number"
+#define REVOKED   "celeriac:revoked"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
 #define RESULT    "celery-task-meta-"
@@ -98,10 +98,16 @@ void key_add_counts(struct buf *buf, const struct key_space *space, struct str q
     add_of_queue(buf, space, COUNTS, queue, "}");
 }
 
-void key_add_revoked_number(struct buf *buf, const struct key_space *space)
+void key_add_revoked(struct buf *buf, const struct key_space *space)
 {
     buf_add_str(buf, space->prefix);
     buf_add_c(buf, REVOKED);
+}
+
+void key_add_revoked_number(struct buf *buf, const struct key_space *space)
+{
+    buf_add_str(buf, space->prefix);
+    buf_add_c(buf, REVOKED ":number");
 }
 
 /* Closes the key that was begun at `*at`; its place in the memory is known when all are written. */

@@ -45,5 +45,12 @@ int client_wait(struct cel_client *client,
                 struct client_wait *wait,
                 int started,
                 struct cel_error *err) MUST_CHECK;
+/* Any number of revocations. */
+int client_revoke(struct cel_client *client,
+                  const struct broker_revocation *revocations,
+                  size_t count,
+                  usec_t kept,
+                  struct cel_error *err) MUST_CHECK;
+bool client_knows_signal(const char *name); /* "TERM", "SIGTERM" */
 /* A broker_done_fn whose data is a client_wait. */
 void on_client_done(void *data, int status, const struct cel_error *err);

@@ -3,7 +3,7 @@
 #include "core/mem.h"
 
 #define FIELD(name) .offset = offsetof(struct settings, name)
-#define ASKS_REDIS  (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE)
+#define ASKS_REDIS  (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_REVOKE)
 #define DAEMONS     (VERB_WORKER | VERB_BEAT)
 
 const struct option settings_options[] = {
@@ -22,6 +22,10 @@ const struct option settings_options[] = {
      .help = "Redis that holds the results; empty: the broker; disabled: no results"},
     {FIELD(result_expires), .section = "celeriac", .key = "result_expires", .type = OPTION_DURATION,
      .otherwise = "1d", .help = "How long a result is kept; 0: for ever"},
+    {FIELD(revoke_expires), .section = "celeriac", .key = "revoke_expires", .type = OPTION_DURATION,
+     .otherwise = "1d", .min = (int64_t)USEC_PER_SEC, .max = 3650 * 86400 * (int64_t)USEC_PER_SEC,
+     .flag = "expires", .argument = "TIME", .verbs = VERB_REVOKE,
+     .help = "How long a revocation is remembered"},
     {FIELD(key_prefix), .section = "celeriac", .key = "key_prefix", .type = OPTION_STRING,
      .otherwise = "", .help = "Stands before every Redis key, as Celery's global_keyprefix"},
     {FIELD(default_queue), .section = "celeriac", .key = "default_queue", .type = OPTION_STRING,

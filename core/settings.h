@@ -17,7 +17,8 @@ enum {
     VERB_PURGE = 1 << 5,
     VERB_MIGRATE = 1 << 6,
     VERB_DEMO = 1 << 7,
-    VERB_ALL = (1 << 8) - 1,
+    VERB_REVOKE = 1 << 8,
+    VERB_ALL = (1 << 9) - 1,
 };
 
 /* Times and sizes are zero where that switches something off; no string is NULL. */
@@ -29,6 +30,7 @@ struct settings {
     char *result_backend;  /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend;
                               empty: the broker; "disabled" */
     usec_t result_expires; /* 1d; 0: never */
+    usec_t revoke_expires; /* how long a revocation is remembered; 1d */
     char *key_prefix;      /* global_keyprefix */
     char *default_queue;   /* "celery" */
     char *log_level;       /* CELERIAC_LOG_LEVEL, -l --loglevel; info */

@@ -206,6 +206,7 @@ static void on_looked(void *data, int status, struct str document, const struct 
 
 static void look_first(struct dispatch *dispatch, struct request *request)
 {
+    request->is_looked_at = true;
     usec_t deadline = clock_mono() + LOOK_DEADLINE_USEC;
     if (broker_get_result(dispatch->broker, request->envelope.id, deadline, on_looked, request) < 0)
         give_back(dispatch, request);
@@ -224,6 +225,8 @@ static void admit(struct dispatch *dispatch, struct request *request)
     const struct frame_task *task =
         registry_find(&dispatch->pool->registry, request->envelope.task);
     enum request_fate fate = request_decide(&request->envelope, task, clock_wall());
+    if (task && revocations_find(dispatch->revocations, &request->envelope))
+        fate = FATE_REVOKED;
     if (task) {
         request_set_rules(request, task, dispatch->options.soft_limit,
                           dispatch->options.hard_limit);
@@ -244,9 +247,22 @@ static void on_returned(void *data, int status, const struct cel_error *err)
     (void)err;
 }
 
-void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *claimed)
+static void look_at(struct dispatch *dispatch, struct request *request)
 {
     struct cel_error err = {0};
+    if (dispatch->paused) {
+        make_ready(dispatch, request);
+    } else if (request_read(request, &err) < 0) {
+        settle_undecodable(request, str_of(err.text), &request->settlement);
+        log_end(request, 0);
+        tell(dispatch, request);
+    } else {
+        admit(dispatch, request);
+    }
+}
+
+void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *claimed)
+{
     if (dispatch->abandoned)
         return;
     struct request *request = request_new(&dispatch->requests, &claimed->claim, claimed->bytes);
@@ -260,14 +276,35 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
         return;
     }
     dispatch->received++;
-    if (dispatch->paused) {
-        make_ready(dispatch, request);
-    } else if (request_read(request, &err) < 0) {
-        settle_undecodable(request, str_of(err.text), &request->settlement);
-        log_end(request, 0);
-        tell(dispatch, request);
-    } else {
-        admit(dispatch, request);
+    if (revocations_are_current(dispatch->revocations))
+        look_at(dispatch, request);
+    else
+        revocations_refresh(dispatch->revocations);
+}
+
+void dispatch_resume(struct dispatch *dispatch)
+{
+    struct list_link *link = in_state(dispatch, REQUEST_CLAIMED)->head;
+    while (link && !dispatch->abandoned) {
+        struct request *request = request_of(link);
+        link = link->next;
+        if (!request->is_looked_at)
+            look_at(dispatch, request);
+    }
+    dispatch_pump(dispatch);
+}
+
+void dispatch_terminate(struct dispatch *dispatch, const struct revocation *revocation)
+{
+    static const enum request_state states[] = {REQUEST_PIPED, REQUEST_RUNNING};
+    for (size_t i = 0; i < ARRAY_SIZE(states) && !dispatch->abandoned; i++) {
+        struct list_link *link = in_state(dispatch, states[i])->head;
+        while (link) {
+            struct request *request = request_of(link);
+            link = link->next;
+            if (revocation_matches(revocation, &request->envelope))
+                pool_terminate(dispatch->pool, request, revocation->signal);
+        }
     }
 }
 
@@ -326,6 +363,8 @@ void dispatch_pump(struct dispatch *dispatch)
         struct request *request = request_of(ready->head);
         if (request->envelope.expires_wall && request_is_expired(&request->envelope, clock_wall()))
             settle_fate(dispatch, request, FATE_EXPIRED);
+        else if (revocations_find(dispatch->revocations, &request->envelope))
+            settle_fate(dispatch, request, FATE_REVOKED);
         else if (!run(dispatch, request))
             return;
     }
@@ -430,6 +469,7 @@ void dispatch_pause(struct dispatch *dispatch)
 void dispatch_drain(struct dispatch *dispatch)
 {
     dispatch->draining = true;
+    dispatch_resume(dispatch); /* what was held for its revocation is given back with the rest */
     dispatch_give_back(dispatch);
 }
 
@@ -461,12 +501,17 @@ void dispatch_init(struct dispatch *dispatch,
                    uv_loop_t *loop,
                    struct broker *broker,
                    struct pool *pool,
+                   struct revocations *revocations,
                    const struct dispatch_options *options,
                    const struct dispatch_events *events,
                    void *data)
 {
-    *dispatch = (struct dispatch){
-        .broker = broker, .pool = pool, .options = *options, .events = events, .data = data};
+    *dispatch = (struct dispatch){.broker = broker,
+                                  .pool = pool,
+                                  .revocations = revocations,
+                                  .options = *options,
+                                  .events = events,
+                                  .data = data};
     completions_init(&dispatch->completions, loop, broker, &dispatch->requests, on_told, dispatch);
 }
 

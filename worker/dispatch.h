@@ -7,6 +7,7 @@
 
 #include "worker/completions.h"
 #include "worker/pool.h"
+#include "worker/revocations.h"
 
 /* What the dispatch tells its owner. */
 struct dispatch_events {
@@ -28,6 +29,7 @@ struct dispatch {
     void *data;
     struct requests requests;
     struct completions completions;
+    struct revocations *revocations;
     bool paused;   /* nothing is given to children any more */
     bool draining; /* what is ready is given back */
     bool abandoned;
@@ -39,6 +41,7 @@ void dispatch_init(struct dispatch *dispatch,
                    uv_loop_t *loop,
                    struct broker *broker,
                    struct pool *pool,
+                   struct revocations *revocations,
                    const struct dispatch_options *options,
                    const struct dispatch_events *events,
                    void *data);
@@ -47,8 +50,12 @@ void dispatch_deinit(struct dispatch *dispatch);
 /* Calls claimed and not given to a child, and since when the oldest is ready (0: none). */
 size_t dispatch_held(const struct dispatch *dispatch);
 usec_t dispatch_ready_since(const struct dispatch *dispatch);
-/* Takes one claimed message over. */
+/* Takes one claimed message over. While there are revocations that are not known yet it is held, and
+ * looked at by dispatch_resume. */
 void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *claimed);
+void dispatch_resume(struct dispatch *dispatch);
+/* Ends the running calls that `revocation` names, with its signal. */
+void dispatch_terminate(struct dispatch *dispatch, const struct revocation *revocation);
 /* Gives ready calls to idle children. */
 void dispatch_pump(struct dispatch *dispatch);
 /* Gives ready calls back, in their order. */

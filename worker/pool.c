@@ -303,6 +303,19 @@ void pool_stop(struct pool *pool, bool cold)
     tell_when_empty(pool);
 }
 
+void pool_terminate(struct pool *pool, const struct request *request, int signal_number)
+{
+    static const enum slot_state states[] = {SLOT_BUSY, SLOT_RETIRING};
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        for (struct list_link *link = pool->shared.lists[states[i]].head; link; link = link->next) {
+            if (slot_of(link)->request == request) {
+                slot_terminate(slot_of(link), signal_number);
+                return;
+            }
+        }
+    }
+}
+
 static void kill_now(struct pool *pool, struct slot *slot)
 {
     (void)pool;

@@ -62,6 +62,9 @@ void pool_start(struct pool *pool);
 bool pool_reload(struct pool *pool);
 /* Idle children end; busy ones after their task, or at once when `cold`. May be called again. */
 void pool_stop(struct pool *pool, bool cold);
+/* Ends the child that has `request`, with that signal: it dies as revoked, unless its outcome was
+ * sent before. Nobody else's child is touched. */
+void pool_terminate(struct pool *pool, const struct request *request, int signal_number);
 /* All children end now. May follow pool_stop. */
 void pool_kill(struct pool *pool);
 /* When no slot has a process: frees all; the timer closes with the loop's next turn. */

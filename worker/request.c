@@ -114,6 +114,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->ready_mono = request->started_mono = 0;
     request->claimed_len = bytes.len;
     request->ack = ACK_LATE;
+    request->is_looked_at = false;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;
     if (bytes.len <= ENVELOPE_BYTES_MAX)

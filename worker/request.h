@@ -89,6 +89,7 @@ struct request {
     usec_t soft_limit, hard_limit; /* in force; 0: none */
     usec_t ready_mono, started_mono;
     enum request_ack ack;
+    bool is_looked_at;   /* CLAIMED: its result is being looked at */
     struct buf progress; /* what the task told last of itself, JSON */
     struct settlement settlement;
 };

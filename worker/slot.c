@@ -307,6 +307,12 @@ void slot_stop(struct slot *slot, enum death_cause cause)
     slot_begin_stop(slot, cause, idle ? 0 : SIGTERM);
 }
 
+void slot_terminate(struct slot *slot, int signal_number)
+{
+    slot->asked = true;
+    slot_begin_stop(slot, DEATH_REVOKED, signal_number);
+}
+
 void slot_kill(struct slot *slot, enum death_cause cause)
 {
     if (slot->state < SLOT_STARTING || slot->state > SLOT_STOPPING)

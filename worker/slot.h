@@ -116,6 +116,8 @@ void slot_spawn(struct slot *slot);
 int slot_run(struct slot *slot, struct request *request) MUST_CHECK;
 /* Ends the process; a request that dies with it dies of `cause`. */
 void slot_stop(struct slot *slot, enum death_cause cause);
+/* Ends it because its task was revoked: with that signal, after the grace with SIGKILL. */
+void slot_terminate(struct slot *slot, int signal_number);
 /* The same at once, with SIGKILL. */
 void slot_kill(struct slot *slot, enum death_cause cause);
 /* Lets a busy child finish its task, and stops any other. Not spawned again. */

@@ -24,6 +24,7 @@
 #include "worker/credit.h"
 #include "worker/dispatch.h"
 #include "worker/presence.h"
+#include "worker/revocations.h"
 #include "worker/startup.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
@@ -44,6 +45,7 @@ struct worker {
     struct promoter promoter;
     struct rescuer rescuer;
     struct presence presence;
+    struct revocations revocations;
     uv_signal_t signals[ARRAY_SIZE(signals)];
     uv_timer_t status, watchdog, stop_limit;
     enum {
@@ -169,6 +171,7 @@ static void on_broker_closed(void *data)
     promoter_deinit(&worker->promoter);
     rescuer_deinit(&worker->rescuer);
     presence_deinit(&worker->presence);
+    revocations_deinit(&worker->revocations);
     pool_deinit(&worker->pool);
     if (worker->again)
         hold_signals(SIG_BLOCK);
@@ -182,6 +185,7 @@ static void on_broker_closed(void *data)
 static void close_all(struct worker *worker)
 {
     worker->phase = CLOSING;
+    revocations_stop(&worker->revocations);
     uv_timer_stop(&worker->stop_limit);
     broker_close(worker->broker, on_broker_closed, worker);
 }
@@ -218,6 +222,7 @@ static void abandon(struct worker *worker)
     presence_stop(&worker->presence);
     rescuer_stop(&worker->rescuer);
     promoter_stop(&worker->promoter);
+    revocations_stop(&worker->revocations);
     credit_abandon(&worker->credit);
     dispatch_abandon(&worker->dispatch);
     pool_kill(&worker->pool);
@@ -441,6 +446,24 @@ static void on_told(void *data)
 
 static const struct dispatch_events dispatch_events = {.on_parked = on_parked, .on_told = on_told};
 
+static void on_current(void *data)
+{
+    struct worker *worker = data;
+    dispatch_resume(&worker->dispatch);
+    credit_turn(&worker->credit);
+}
+
+static void on_terminate(void *data, const struct revocation *revocation)
+{
+    struct worker *worker = data;
+    dispatch_terminate(&worker->dispatch, revocation);
+}
+
+static const struct revocations_events revocations_events = {
+    .on_current = on_current,
+    .on_terminate = on_terminate,
+};
+
 /* --- signals ---------------------------------------------------------------------------------- */
 
 static void reload(struct worker *worker)
@@ -531,6 +554,7 @@ static void on_held(void *data)
     if (worker->phase != JOINING)
         return;
     worker->phase = STARTING;
+    revocations_start(&worker->revocations);
     pool_start(&worker->pool);
 }
 
@@ -592,8 +616,10 @@ static int open_parts(struct worker *worker)
         .soft_limit = startup->settings.soft_time_limit,
         .hard_limit = startup->settings.hard_time_limit,
     };
+    revocations_init(&worker->revocations, &worker->loop, worker->broker,
+                     startup->settings.revoke_expires, &revocations_events, worker);
     dispatch_init(&worker->dispatch, &worker->loop, worker->broker, &worker->pool,
-                  &dispatch_options, &dispatch_events, worker);
+                  &worker->revocations, &dispatch_options, &dispatch_events, worker);
     credit_init(&worker->credit, &worker->loop, worker->broker, startup->queues,
                 startup->queue_count, &credit_events, worker);
     open_keepers(worker);

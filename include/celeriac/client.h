@@ -84,6 +84,25 @@ CEL_API int cel_result_get(struct cel_client *client,
 /* Deletes the stored result. 0 also when there was none. */
 CEL_API int cel_result_forget(struct cel_client *client, const char *id, struct cel_error *err);
 
+/*
+ * Revokes `count` tasks: those that have not begun never run, and end as REVOKED (Celery's
+ * TaskRevokedError). Redis remembers it for a day, so workers that are down now obey as well.
+ * `signal_name` NULL: a task that runs goes on; "TERM", "KILL": its process is ended by that signal,
+ * and no other task ever is. -EINVAL: an id or a signal that is none; else as for cel_send, but what
+ * is uncertain may be repeated.
+ */
+CEL_API int cel_revoke(struct cel_client *client,
+                       const char *const *ids,
+                       size_t count,
+                       const char *signal_name,
+                       struct cel_error *err);
+/* The same for all tasks whose stamped header `name` is, or holds, `value` (Celery 5.3's stamps). */
+CEL_API int cel_revoke_stamped(struct cel_client *client,
+                               const char *name,
+                               const char *value,
+                               const char *signal_name,
+                               struct cel_error *err);
+
 CEL_API struct cel_result *
 cel_result_free(struct cel_result *result); /* takes NULL, returns NULL */
 
