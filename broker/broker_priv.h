@@ -40,6 +40,7 @@ struct broker {
     struct key_space space; /* owned */
     bool has_results;       /* false: they are disabled */
     usec_t connect_timeout, result_ttl;
+    usec_t disk_known_mono; /* `ready_mono` of the connection whose server has WAITAOF */
     size_t dead_max;
     char *read_buffer; /* of all connections: what is read is taken in at once */
     struct redis_connection *main, *results, *subscriber;

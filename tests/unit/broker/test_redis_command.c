@@ -73,6 +73,30 @@ static void a_completion_names_only_what_it_needs(void **state)
     queue_keys_deinit(&keys);
 }
 
+static void a_push_once_names_a_mark_for_each(void **state)
+{
+    static const struct key_space shop = {.prefix = {"shop:", 5}};
+    const struct broker_message messages[] = {
+        {.queue = STR("q"), .step = 3, .bytes = STR("one"), .id = STR("a")},
+        {.queue = STR("q"), .step = 3, .bytes = STR("two"), .id = STR("b c")}};
+    struct redis_request request = {.bytes = NULL};
+    (void)state;
+    assert_int_equal(redis_command_push_once(&request, &shop, messages, 2, 1500), 0);
+    assert_string_equal(words_of(&request), "EVALSHA SHA 3 shop:q\x06\x16"
+                                            "3 shop:celeriac:sent:{q}:a shop:celeriac:sent:{q}:b c "
+                                            "2 one two ");
+}
+
+static void a_wait_in_the_server_has_an_end(void **state)
+{
+    struct redis_request request = {.bytes = NULL};
+    (void)state;
+    assert_int_equal(redis_command_wait_replicas(&request, 2, 1500 * USEC_PER_MSEC), 0);
+    assert_string_equal(words_of(&request), "WAIT 2 1500 ");
+    assert_int_equal(redis_command_wait_disk(&request, 0), 0);
+    assert_string_equal(words_of(&request), "WAITAOF 1 0 1 ");
+}
+
 static void short_memory_is_told(void **state)
 {
     const struct broker_message message = {.queue = STR("q"), .bytes = STR("one")};
@@ -89,6 +113,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_is_spelled_as_redis_reads_it),
         cmocka_unit_test(a_completion_names_only_what_it_needs),
+        cmocka_unit_test(a_push_once_names_a_mark_for_each),
+        cmocka_unit_test(a_wait_in_the_server_has_an_end),
         cmocka_unit_test(short_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
