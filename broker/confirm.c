@@ -12,7 +12,7 @@
 
 #include "core/mem.h"
 
-#define MARGIN_MAX (250 * USEC_PER_MSEC)
+#define MARGIN (150 * USEC_PER_MSEC) /* Redis looks ten times a second whether a wait is over */
 
 struct confirm {
     struct redis_request probe, replicas, disk;
@@ -154,13 +154,13 @@ static void on_disk(struct redis_request *request,
     end_one(confirm);
 }
 
+/* Of each question. */
 static usec_t time_for_server(const struct confirm *confirm)
 {
+    usec_t questions = confirm->replicas_wanted && confirm->disk_wanted ? 2 : 1;
     usec_t now = clock_mono();
-    usec_t left = now < confirm->deadline_mono ? confirm->deadline_mono - now : 0;
-    usec_t margin = left / 8 < MARGIN_MAX ? left / 8 : MARGIN_MAX;
-    left -= margin;
-    return confirm->replicas_wanted && confirm->disk_wanted ? left / 2 : left;
+    usec_t each = now < confirm->deadline_mono ? (confirm->deadline_mono - now) / questions : 0;
+    return each - (each / 2 < MARGIN ? each / 2 : MARGIN);
 }
 
 int confirm_format(struct confirm *confirm)

@@ -36,7 +36,7 @@ struct cel_client_options {
      * A task id that was sent to a queue within this time is not pushed there again: whoever sends
      * the same id (cel_call_id) twice, for want of an answer or by mistake, has sent it once. And
      * the library then repeats by itself what may or may not have arrived, until the time limit.
-     * Redis keeps a key for each id so long, and a push takes it about 1 us more a message.
+     * Redis keeps a key of 150 bytes for each id so long; its time for a message grows by 5 us.
      * 0: off; longer than timeout_ms, at most 30 days.
      */
     int64_t dedupe_ms;
