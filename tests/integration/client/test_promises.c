@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/broker_priv.h"
 #include "client/handle.h"
 #include "core/mem.h"
 #include "tests/integration/client/fixture.h"
@@ -53,35 +54,56 @@ static void assert_sent(struct cel_client *client, const char *queue, const char
         fail_msg("%s", err.text);
 }
 
-/* Something that happens on the client's loop while the client waits. */
+/* Something that happens on the client's loop while the client waits, as soon as `fn` finds that it
+ * is time for it and says that it is done. */
 struct happening {
     uv_timer_t timer;
-    void (*fn)(void);
+    struct cel_client *client;
+    bool (*fn)(const struct cel_client *client);
 };
 
 static void on_time(uv_timer_t *timer)
 {
-    ((struct happening *)timer)->fn();
-    uv_close((uv_handle_t *)timer, NULL);
+    struct happening *happening = (struct happening *)timer;
+    if (happening->fn(happening->client))
+        uv_close((uv_handle_t *)timer, NULL);
 }
 
-static void
-will_happen(struct cel_client *client, struct happening *happening, uint64_t ms, void (*fn)(void))
+static void will_happen(struct cel_client *client,
+                        struct happening *happening,
+                        uint64_t ms,
+                        bool (*fn)(const struct cel_client *client))
 {
+    happening->client = client;
     happening->fn = fn;
     uv_timer_init(&client->loop, &happening->timer);
-    uv_timer_start(&happening->timer, on_time, ms, 0);
+    uv_timer_start(&happening->timer, on_time, ms, 10);
 }
 
-static void kill_and_restart(void)
+static bool kill_and_restart(void)
 {
     redis_server_stop(&server, SIGKILL);
-    redis_server_start(&server);
+    return redis_server_start(&server);
 }
 
-static void thaw(void)
+static bool kill_when_asked(const struct cel_client *client)
 {
+    return client->broker->main->pipeline.sent.count > 0 && kill_and_restart();
+}
+
+static bool kill_when_pushed(const struct cel_client *client)
+{
+    static const char *const length[] = {"LLEN", "celery", NULL};
+    (void)client;
+    return redis_server_command(&server, reply, sizeof(reply), length) &&
+           strcmp(reply, ":1\r\n") == 0 && kill_and_restart();
+}
+
+static bool thaw(const struct cel_client *client)
+{
+    (void)client;
     redis_server_thaw(&server);
+    return true;
 }
 
 /* --- once ------------------------------------------------------------------------------------- */
@@ -165,7 +187,7 @@ static void what_a_killed_server_took_along_is_sent_again(void **state)
     struct happening happening;
     assert_sent(client, "celery", NULL); /* connected */
     redis_server_freeze(&server);
-    will_happen(client, &happening, 50, kill_and_restart);
+    will_happen(client, &happening, 10, kill_when_asked);
     assert_sent(client, "celery", "the-id");
     assert_length("celery", 1);
     cel_client_close(client);
@@ -369,7 +391,7 @@ static void a_server_killed_while_it_waits_confirms_nothing(void **state)
     struct happening happening;
     struct cel_error err = {0};
     redis_server_freeze(&replica); /* or it would take the empty data of the new server */
-    will_happen(client, &happening, 300, kill_and_restart);
+    will_happen(client, &happening, 10, kill_when_pushed);
     usec_t begun = clock_mono();
     assert_int_equal(send_id(client, "celery", NULL, &err), CEL_E_UNCONFIRMED);
     assert_true(clock_mono() - begun < 3 * USEC_PER_SEC);
