@@ -54,7 +54,8 @@ struct cel_client_options {
 CEL_API int cel_client_open(const struct cel_client_options *options,
                             struct cel_client **ret_client,
                             struct cel_error *err);
-/* Waits for nothing. Takes NULL, returns NULL. */
+/* Waits for nothing. Takes NULL, returns NULL. (A process that ends during the look-up of a host
+ * name ends with it: libuv waits for its threads then.) */
 CEL_API struct cel_client *cel_client_close(struct cel_client *client);
 
 /*
