@@ -2,7 +2,9 @@
  * Sends tasks and says how fast, as one JSON line. The same number of raw LPUSH commands of the
  * same size through hiredis, in the same run, is the measure.
  *
- *     bench_client single|bulk|latency|raw|raw-bulk COUNT SOCKET
+ *     bench_client single|bulk|single-once|bulk-once|latency|raw|raw-bulk COUNT SOCKET
+ *
+ * "once" is the same with a dedupe window.
  */
 #include <celeriac/client.h>
 #include <hiredis/hiredis.h>
@@ -121,16 +123,17 @@ int main(int argc, char **argv)
     char url[512];
 
     if (argc != 4)
-        die("single|bulk|latency|raw|raw-bulk COUNT SOCKET");
+        die("single|bulk|single-once|bulk-once|latency|raw|raw-bulk COUNT SOCKET");
     int count = atoi(argv[2]);
     snprintf(url, sizeof url, "redis+socket://%s", argv[3]);
-    struct cel_client_options options = {.broker_url = url};
+    bool once = strstr(argv[1], "-once") != NULL;
+    struct cel_client_options options = {.broker_url = url, .dedupe_ms = once ? 600000 : 0};
     if (cel_client_open(&options, &client, &err))
         die(err.text);
     double begun = now(CLOCK_MONOTONIC);
-    if (strcmp(argv[1], "single") == 0)
+    if (strcmp(argv[1], "single") == 0 || strcmp(argv[1], "single-once") == 0)
         send_single(client, count);
-    else if (strcmp(argv[1], "bulk") == 0)
+    else if (strcmp(argv[1], "bulk") == 0 || strcmp(argv[1], "bulk-once") == 0)
         send_bulk(client, count);
     else if (strcmp(argv[1], "latency") == 0)
         measure_latency(client, count);

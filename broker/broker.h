@@ -56,6 +56,7 @@ struct broker_message {
     struct str queue;
     unsigned step; /* priority step: 0, 3, 6, 9 */
     struct str bytes;
+    struct str id; /* of the task; only a push "once" looks at it */
 };
 
 /* Pushes messages in order, pipelined; at least one. On failure `*ret_pushed` (may be NULL, written
@@ -67,6 +68,35 @@ int broker_push(struct broker *broker,
                 size_t *ret_pushed,
                 broker_done_fn *cb,
                 void *data) MUST_CHECK;
+
+/* What a push promises beyond having been pushed; 0 and false: nothing. */
+struct broker_promises {
+    usec_t once_within; /* a message whose id went to the same queue within this time is not pushed
+                           again; at least 1 ms */
+    unsigned replicas;  /* so many replicas have it */
+    bool disk;          /* it is on the disk of the server itself (its append-only file) */
+};
+/* How far a push came: the messages before `sure` are with Redis, those from there to `possible`
+ * may be, the others are not. */
+struct broker_pushed {
+    size_t sure, possible;
+    bool is_cut; /* CEL_E_UNCONFIRMED: the connection ended before the answer; asking again helps */
+};
+/*
+ * broker_push with promises. `*ret_pushed` is written before cb, whatever the end. What was not
+ * written when a message fails is not sent any more.
+ * Further failures: CEL_E_UNCONFIRMED, all are with Redis, but replicas or disk have not confirmed
+ * it within the deadline; CEL_E_UNSUPPORTED, the server cannot confirm what is on its disk (before
+ * Redis 7.2), nothing was sent; -EINVAL (returned), once without an id. Source: push_once.lua.
+ */
+int broker_push_promised(struct broker *broker,
+                         const struct broker_message *messages,
+                         size_t count,
+                         const struct broker_promises *promises,
+                         usec_t deadline_mono,
+                         struct broker_pushed *ret_pushed,
+                         broker_done_fn *cb,
+                         void *data) MUST_CHECK;
 
 /* --- claiming --------------------------------------------------------------------------------- */
 

@@ -42,7 +42,8 @@ struct broker {
     bool has_results;       /* false: they are disabled */
     usec_t connect_timeout, result_ttl;
     struct dead_limits dead_limits;
-    char *read_buffer; /* of all connections: what is read is taken in at once */
+    usec_t disk_known_mono; /* `ready_mono` of the connection whose server has WAITAOF */
+    char *read_buffer;      /* of all connections: what is read is taken in at once */
     struct redis_connection *main, *results, *subscriber, *revocations;
     struct list queues;
     uint64_t next_tag;

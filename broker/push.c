@@ -1,33 +1,74 @@
 /*
  * Producing: push, declare, fire.
  *
- * Messages of one queue and step that follow each other go in one LPUSH, which keeps their order; a
- * command is bounded in count and bytes, so that Redis never works long on one. The commands of one
- * push are pipelined.
+ * Messages of one queue and step that follow each other go in one command, which keeps their order:
+ * LPUSH, or the script that pushes once. A command is bounded in count and bytes, so that Redis
+ * never works long on one. The commands of one push are pipelined. When one fails, those that were
+ * not written are taken back, so that what is known to be missing can be told.
  */
 #include <errno.h>
 
 #include "broker/broker_priv.h"
+#include "broker/confirm.h"
 #include "core/mem.h"
 
 enum { CHUNK_COUNT_MAX = 128, CHUNK_BYTES_MAX = 64 * 1024 };
 
-/* One call of broker_push. */
-struct push {
-    size_t open;   /* chunks not answered */
-    size_t pushed; /* messages of the chunks in front that are known to be there */
-    size_t count;
-    struct cel_error err; /* the first failure */
-    size_t *ret_pushed;
-    broker_done_fn *cb;
-    void *data;
-};
+struct push;
 
 struct push_chunk {
     struct redis_request request;
     struct push *push;
     size_t first, count;
 };
+
+/* One call of broker_push or broker_push_promised. */
+struct push {
+    struct broker *broker;
+    size_t open; /* chunks that have not ended, and the confirmation */
+    struct broker_pushed pushed;
+    struct cel_error err; /* the first failure */
+    size_t *ret_sure;
+    struct broker_pushed *ret_pushed; /* or NULL, as the one before */
+    broker_done_fn *cb;
+    void *data;
+    struct confirm *confirm; /* or NULL */
+    size_t chunk_count;
+    struct push_chunk chunks[];
+};
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+static void push_free(struct push *push)
+{
+    for (size_t i = 0; i < push->chunk_count; i++)
+        redis_request_deinit(&push->chunks[i].request);
+    confirm_free(push->confirm);
+    mem_free(push);
+}
+
+static void part_ended(struct push *push)
+{
+    if (--push->open > 0)
+        return;
+    if (push->ret_sure)
+        *push->ret_sure = push->pushed.sure;
+    if (push->ret_pushed)
+        *push->ret_pushed = push->pushed;
+    push->cb(push->data, push->err.code, push->err.code ? &push->err : NULL);
+    push_free(push);
+}
+
+/* Takes back what was not written. The part that failed is still open. */
+static void abandon_rest(struct push *push)
+{
+    for (size_t i = 0; i < push->chunk_count; i++) {
+        if (redis_connection_recall(push->broker->main, &push->chunks[i].request))
+            push->open--;
+    }
+    if (push->confirm && confirm_abandon(push->confirm))
+        push->open--;
+}
 
 static void on_pushed(struct redis_request *request,
                       int status,
@@ -36,21 +77,33 @@ static void on_pushed(struct redis_request *request,
 {
     struct push_chunk *chunk = container_of(request, struct push_chunk, request);
     struct push *push = chunk->push;
+    struct broker_pushed *pushed = &push->pushed;
+    size_t end = chunk->first + chunk->count;
     (void)reply;
-    /* answers come in order; after a gap nothing more is counted */
-    if (!status && push->pushed == chunk->first)
-        push->pushed += chunk->count;
+    /* answers come in order; after a gap nothing more is sure */
+    if (!status && pushed->sure == chunk->first)
+        pushed->sure = end;
+    if ((!status || status == CEL_E_UNCERTAIN) && pushed->possible < end)
+        pushed->possible = end;
+    if (!status && push->confirm)
+        confirm_note_push(push->confirm);
+    if (status && !push->err.code) {
+        push->err = *err;
+        abandon_rest(push);
+    }
+    part_ended(push);
+}
+
+static void on_confirmed(void *data, int status, bool is_cut, const struct cel_error *err)
+{
+    struct push *push = data;
+    push->pushed.is_cut = is_cut;
     if (status && !push->err.code)
         push->err = *err;
-    redis_request_deinit(request);
-    mem_free(chunk);
-    if (--push->open > 0)
-        return;
-    if (push->ret_pushed)
-        *push->ret_pushed = push->pushed;
-    push->cb(push->data, push->err.code, push->err.code ? &push->err : NULL);
-    mem_free(push);
+    part_ended(push);
 }
+
+/* --- the beginning ---------------------------------------------------------------------------- */
 
 static size_t chunk_length(const struct broker_message *messages, size_t count)
 {
@@ -65,29 +118,91 @@ static size_t chunk_length(const struct broker_message *messages, size_t count)
     return length;
 }
 
-static int make_chunks(struct broker *broker,
-                       struct push *push,
-                       const struct broker_message *messages,
-                       usec_t deadline_mono,
-                       struct list *chunks)
+static size_t count_chunks(const struct broker_message *messages, size_t count)
 {
-    for (size_t at = 0; at < push->count;) {
-        struct push_chunk *chunk = mem_new(struct push_chunk);
-        if (!chunk)
-            return -ENOMEM;
+    size_t chunks = 0;
+    for (size_t at = 0; at < count; at += chunk_length(messages + at, count - at))
+        chunks++;
+    return chunks;
+}
+
+/* The one place that says how messages are pushed. */
+static int format_chunk(struct push_chunk *chunk,
+                        const struct key_space *space,
+                        const struct broker_message *messages,
+                        usec_t once_within)
+{
+    return once_within ? redis_command_push_once(&chunk->request, space, messages, chunk->count,
+                                                 once_within)
+                       : redis_command_push(&chunk->request, space, messages, chunk->count);
+}
+
+/* What is pushed once may be asked again: a server that says nothing is left while there is time to
+ * do so. */
+static usec_t part_of_time(usec_t deadline_mono)
+{
+    usec_t now = clock_mono();
+    return deadline_mono > now ? (deadline_mono - now) / 3 : 1;
+}
+
+static int push_new(struct broker *broker,
+                    const struct broker_message *messages,
+                    size_t count,
+                    usec_t once_within,
+                    usec_t deadline_mono,
+                    struct push **ret_push)
+{
+    size_t chunk_count = count_chunks(messages, count), at = 0;
+    struct push *push = mem_alloc(sizeof(*push) + chunk_count * sizeof(push->chunks[0]));
+    if (!push)
+        return -ENOMEM;
+    push->broker = broker;
+    push->chunk_count = chunk_count;
+    usec_t answer_within = once_within ? part_of_time(deadline_mono) : 0;
+    for (size_t i = 0; i < chunk_count; i++) {
+        struct push_chunk *chunk = &push->chunks[i];
         chunk->request.on_reply = on_pushed;
         chunk->request.deadline_mono = deadline_mono;
+        chunk->request.answer_within = answer_within;
         chunk->push = push;
         chunk->first = at;
-        chunk->count = chunk_length(messages + at, push->count - at);
-        list_append(chunks, &chunk->request.link);
-        int status =
-            redis_command_push(&chunk->request, &broker->space, messages + at, chunk->count);
-        if (status)
+        chunk->count = chunk_length(messages + at, count - at);
+        int status = format_chunk(chunk, &broker->space, messages + at, once_within);
+        if (status) {
+            push_free(push);
             return status;
+        }
         at += chunk->count;
     }
+    *ret_push = push;
     return 0;
+}
+
+/* Everything in one turn: the confirmation must follow on the same connection. */
+static int push_send(struct push *push)
+{
+    int status = push->confirm ? confirm_format(push->confirm) : 0;
+    if (status)
+        return status;
+    push->open = push->chunk_count + (push->confirm ? 1 : 0);
+    for (size_t i = 0; i < push->chunk_count; i++)
+        redis_connection_send(push->broker->main, &push->chunks[i].request);
+    if (push->confirm)
+        confirm_send(push->confirm);
+    return 0;
+}
+
+static void on_able(void *data, int status, const struct cel_error *err)
+{
+    struct push *push = data;
+    if (status)
+        push->err = *err;
+    else if ((status = push_send(push)))
+        error_set(&push->err, status, "%s", cel_error_name(status));
+    if (!status)
+        return;
+    push->open = 1;
+    part_ended(push);
 }
 
 static int check_messages(const struct broker_message *messages, size_t count)
@@ -99,6 +214,15 @@ static int check_messages(const struct broker_message *messages, size_t count)
     return count > 0 ? 0 : -EINVAL;
 }
 
+static int check_ids(const struct broker_message *messages, size_t count, usec_t once_within)
+{
+    for (size_t i = 0; i < count && once_within; i++) {
+        if (messages[i].id.len == 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
 int broker_push(struct broker *broker,
                 const struct broker_message *messages,
                 size_t count,
@@ -107,27 +231,48 @@ int broker_push(struct broker *broker,
                 broker_done_fn *cb,
                 void *data)
 {
-    struct list chunks = {NULL, NULL, 0};
+    struct push *push;
     int status = broker->is_closing ? -ECANCELED : check_messages(messages, count);
+    if (!status)
+        status = push_new(broker, messages, count, 0, deadline_mono, &push);
     if (status)
         return status;
-    struct push *push = mem_new(struct push);
-    if (!push)
-        return -ENOMEM;
-    *push = (struct push){.count = count, .ret_pushed = ret_pushed, .cb = cb, .data = data};
-    status = make_chunks(broker, push, messages, deadline_mono, &chunks);
-    push->open = chunks.count;
-    for (struct list_link *link; (link = list_pop(&chunks));) {
-        struct push_chunk *chunk = container_of(link, struct push_chunk, request.link);
-        if (!status) {
-            redis_connection_send(broker->main, &chunk->request);
-            continue;
-        }
-        redis_request_deinit(&chunk->request);
-        mem_free(chunk);
-    }
+    push->ret_sure = ret_pushed;
+    push->cb = cb;
+    push->data = data;
+    return push_send(push);
+}
+
+int broker_push_promised(struct broker *broker,
+                         const struct broker_message *messages,
+                         size_t count,
+                         const struct broker_promises *promises,
+                         usec_t deadline_mono,
+                         struct broker_pushed *ret_pushed,
+                         broker_done_fn *cb,
+                         void *data)
+{
+    static const struct confirm_events events = {.on_able = on_able, .on_end = on_confirmed};
+    struct push *push;
+    int status = broker->is_closing ? -ECANCELED : check_messages(messages, count);
+    if (!status)
+        status = check_ids(messages, count, promises->once_within);
+    if (!status)
+        status = push_new(broker, messages, count, promises->once_within, deadline_mono, &push);
     if (status)
-        mem_free(push);
+        return status;
+    push->ret_pushed = ret_pushed;
+    push->cb = cb;
+    push->data = data;
+    if (promises->replicas || promises->disk) {
+        push->confirm = confirm_new(broker, promises, deadline_mono, &events, push);
+        status = push->confirm ? 0 : -ENOMEM;
+    }
+    if (!status)
+        status = push->confirm && !confirm_is_able(push->confirm) ? confirm_probe(push->confirm)
+                                                                  : push_send(push);
+    if (status)
+        push_free(push);
     return status;
 }
 

@@ -16,6 +16,8 @@ enum {
     SCRIPT_park,
     SCRIPT_promote,
     SCRIPT_purge,
+    SCRIPT_push,
+    SCRIPT_push_once,
     SCRIPT_renew,
     SCRIPT_rescue,
     SCRIPT_revoke,
@@ -108,15 +110,77 @@ int redis_command_push(struct redis_request *request,
                        const struct broker_message *messages,
                        size_t count)
 {
-    size_t payload = 64 + space->prefix.len + messages->queue.len;
+    size_t payload = 128 + 2 * (space->prefix.len + messages->queue.len);
     for (size_t i = 0; i < count; i++)
         payload += messages[i].bytes.len;
-    struct buf buf = write_begin(2 + count, payload);
-    write_arg(&buf, STR("LPUSH"));
+    struct buf buf = begin_script(request, SCRIPT_push, 2, count, payload);
     add_list(&buf, space, messages);
+    add_counts(&buf, space, messages->queue);
     for (size_t i = 0; i < count; i++)
         write_arg(&buf, messages[i].bytes);
     return redis_request_finish(request, &buf);
+}
+
+int redis_command_push_once(struct redis_request *request,
+                            const struct key_space *space,
+                            const struct broker_message *messages,
+                            size_t count,
+                            usec_t window)
+{
+    size_t each = space->prefix.len + messages->queue.len + 48, payload = 2 * each;
+    for (size_t i = 0; i < count; i++)
+        payload += each + messages[i].id.len + messages[i].bytes.len;
+    struct buf buf = begin_script(request, SCRIPT_push_once, 2 + count, 1 + count, payload);
+    add_list(&buf, space, messages);
+    add_counts(&buf, space, messages->queue);
+    for (size_t i = 0; i < count; i++) {
+        size_t start = write_open(&buf);
+        key_add_sent(&buf, space, messages->queue, messages[i].id);
+        write_close(&buf, start);
+    }
+    write_u64(&buf, ms_up(window));
+    for (size_t i = 0; i < count; i++)
+        write_arg(&buf, messages[i].bytes);
+    return redis_request_finish(request, &buf);
+}
+
+/* For WAIT and WAITAOF 0 would mean for ever. */
+static uint64_t server_wait_ms(usec_t limit)
+{
+    return limit < USEC_PER_MSEC ? 1 : limit / USEC_PER_MSEC;
+}
+
+int redis_command_wait_replicas(struct redis_request *request, unsigned replicas, usec_t limit)
+{
+    struct buf buf = write_begin(3, 64);
+    write_arg(&buf, STR("WAIT"));
+    write_u64(&buf, replicas);
+    write_u64(&buf, server_wait_ms(limit));
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_wait_disk(struct redis_request *request, usec_t limit)
+{
+    struct buf buf = write_begin(4, 64);
+    write_arg(&buf, STR("WAITAOF"));
+    write_arg(&buf, STR("1"));
+    write_arg(&buf, STR("0"));
+    write_u64(&buf, server_wait_ms(limit));
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_knows_wait_disk(struct redis_request *request)
+{
+    struct buf buf = write_begin(3, 64);
+    write_arg(&buf, STR("COMMAND"));
+    write_arg(&buf, STR("INFO"));
+    write_arg(&buf, STR("WAITAOF"));
+    return redis_request_finish(request, &buf);
+}
+
+bool redis_knows_command(const struct redis_reply *reply)
+{
+    return reply_count(reply_item(reply, 0)) > 0;
 }
 
 int redis_command_declare(struct redis_request *request,

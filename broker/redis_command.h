@@ -18,6 +18,21 @@ int redis_command_push(struct redis_request *request,
                        const struct key_space *space,
                        const struct broker_message *messages,
                        size_t count) MUST_CHECK;
+/* The same for those whose mark is not there; each has an id. Replies how many were pushed. */
+int redis_command_push_once(struct redis_request *request,
+                            const struct key_space *space,
+                            const struct broker_message *messages,
+                            size_t count,
+                            usec_t window) MUST_CHECK;
+/* Both wait in the server at most `limit` for what this connection has written. Replies how many
+ * replicas have it; an array that begins with 1 when it is on the server's own disk. */
+int redis_command_wait_replicas(struct redis_request *request,
+                                unsigned replicas,
+                                usec_t limit) MUST_CHECK;
+int redis_command_wait_disk(struct redis_request *request, usec_t limit) MUST_CHECK;
+/* Asks for the second of them, which Redis has since 7.2; and what the reply means. */
+int redis_command_knows_wait_disk(struct redis_request *request) MUST_CHECK;
+bool redis_knows_command(const struct redis_reply *reply);
 int redis_command_declare(struct redis_request *request,
                           const struct key_space *space,
                           struct str queue) MUST_CHECK;

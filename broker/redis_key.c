@@ -13,6 +13,7 @@
 #define COUNTS    "celeriac:counts:{"
 #define FIRED     "celeriac:beat:"
 #define REVOKED   "celeriac:revoked"
+#define SENT      "celeriac:sent:{"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
 #define RESULT    "celery-task-meta-"
@@ -60,6 +61,15 @@ void key_add_fired(struct buf *buf,
     buf_add_str(buf, entry);
     buf_add_char(buf, ':');
     buf_add_u64(buf, slot_wall / USEC_PER_MSEC);
+}
+
+void key_add_sent(struct buf *buf, const struct key_space *space, struct str queue, struct str id)
+{
+    buf_add_str(buf, space->prefix);
+    buf_add_c(buf, SENT);
+    buf_add_str(buf, queue);
+    buf_add_c(buf, "}:");
+    buf_add_str(buf, id);
 }
 
 void key_add_binding_member(struct buf *buf, struct str queue)

@@ -42,6 +42,8 @@ void key_add_fired(struct buf *buf,
                    const struct key_space *space,
                    struct str entry,
                    usec_t slot_wall);
+/* The mark that the task `id` was sent to `queue`. */
+void key_add_sent(struct buf *buf, const struct key_space *space, struct str queue, struct str id);
 
 /* The member of a binding's set that stands for `queue` with its own name as routing key. */
 void key_add_binding_member(struct buf *buf, struct str queue);

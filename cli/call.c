@@ -15,10 +15,11 @@
 #include "cli/verbs.h"
 
 struct request {
-    usec_t countdown, eta_wall, expires_in, expires_wall, wait_limit; /* 0: not given */
+    usec_t countdown, eta_wall, expires_in, expires_wall, wait_limit, dedupe; /* 0: not given */
     const char *queue, *id;
     int64_t priority; /* -1: not given */
-    bool ignore_result, wait;
+    int64_t confirm_replicas;
+    bool ignore_result, wait, confirm_disk;
     enum cel_serializer serializer;
     enum cel_compression compression;
     struct cel_value *args, *kwargs, *headers;
@@ -131,6 +132,28 @@ static int take_id(void *data, const char *value, struct cel_error *err)
     return 0;
 }
 
+static int take_dedupe(void *data, const char *value, struct cel_error *err)
+{
+    return take_duration("dedupe", value, &((struct request *)data)->dedupe, err);
+}
+
+static int take_confirm_replicas(void *data, const char *value, struct cel_error *err)
+{
+    struct request *request = data;
+    if (str_parse_i64(str_of(value), &request->confirm_replicas) || request->confirm_replicas < 0 ||
+        request->confirm_replicas > 100)
+        return error_set(err, CEL_E_CONFIG, "--confirm-replicas: \"%s\" is not between 0 and 100",
+                         value);
+    return 0;
+}
+
+static int take_confirm_disk(void *data, const char *value, struct cel_error *err)
+{
+    (void)value, (void)err;
+    ((struct request *)data)->confirm_disk = true;
+    return 0;
+}
+
 static int take_wait(void *data, const char *value, struct cel_error *err)
 {
     struct request *request = data;
@@ -217,6 +240,10 @@ static const struct verb_flag flags[] = {
     {"queue", "NAME", take_queue, "Queue to send to"},
     {"priority", "N", take_priority, "0 (first) ... 9 (last)"},
     {"id", "ID", take_id, "Id of the task instead of a new one"},
+    {"dedupe", "TIME", take_dedupe,
+     "Not sent when this --id went to the queue within TIME; repeats until it is known"},
+    {"confirm-replicas", "N", take_confirm_replicas, "Sent only when N replicas of Redis have it"},
+    {"confirm-disk", NULL, take_confirm_disk, "Sent only when it is on the disk of Redis (7.2)"},
     {"ignore-result", NULL, take_ignore_result, "No result shall be stored"},
     {"header", "NAME=VALUE", take_header, "Header of the message; may be given again"},
     {"serializer", "NAME", take_serializer, "json (default), json-typed or msgpack"},
@@ -309,28 +336,38 @@ static int await(const struct verb_context *context,
     return status;
 }
 
+static void print_id(const struct verb_context *context, const char *id)
+{
+    if (context->settings.json)
+        result_print_id(id);
+    else
+        puts(id);
+}
+
 static int send(const struct verb_context *context, const struct request *request, const char *name)
 {
     struct cel_client *client;
-    int status = verb_open_client(context, &client);
-    if (status)
-        return status;
+    struct cel_client_options options = verb_client_options(context);
+    struct cel_error err = {0};
+    options.dedupe_ms = (int64_t)(request->dedupe / USEC_PER_MSEC);
+    options.confirm_replicas = (int)request->confirm_replicas;
+    options.confirm_disk = request->confirm_disk;
+    if (cel_client_open(&options, &client, &err))
+        return verb_fail(&err);
     struct cel_call *call = build(request, name);
     char new_id[CEL_ID_SIZE];
-    struct cel_error err = {0};
-    status = cel_send(client, call, new_id, &err);
+    int status = cel_send(client, call, new_id, &err);
     cel_call_free(call);
     const char *id = request->id ? request->id : new_id;
     if (status == -EINVAL || status == CEL_E_FORMAT || status == CEL_E_LIMIT)
         status = verb_misused(&call_verb, "%s", err.text); /* the call itself, not the way */
-    else if (status)
-        status = verb_fail(&err);
-    else if (request->wait)
+    else if (!status && request->wait)
         status = await(context, request, client, id);
-    else if (context->settings.json)
-        result_print_id(id);
-    else
-        puts(id);
+    else {
+        if (!status || status == CEL_E_UNCONFIRMED) /* it was sent */
+            print_id(context, id);
+        status = status ? verb_fail(&err) : 0;
+    }
     cel_client_close(client);
     return status;
 }
@@ -397,6 +434,7 @@ const struct verb call_verb = {
     .examples = "celeriac call products.tasks.process_order 42 --countdown 10s\n"
                 "celeriac call products.tasks.update_product_prices --percentage 15 \\\n"
                 "    --category electronics --dry-run --wait\n"
+                "celeriac call shop.orders.close 42 --id order-42-close --dedupe 1h\n"
                 "celeriac call app.echo '[1, 2]' '\"42\"' -- --not-a-flag",
     .ok = "sent; with --wait: and the task succeeded",
     .failed = "the task failed or was revoked (--wait)",

@@ -188,16 +188,21 @@ void verb_end(struct verb_context *context)
     context->argv = NULL;
 }
 
-int verb_open_client(const struct verb_context *context, struct cel_client **ret)
+struct cel_client_options verb_client_options(const struct verb_context *context)
 {
     const struct settings *settings = &context->settings;
-    const struct cel_client_options options = {
+    return (struct cel_client_options){
         .broker_url = settings->broker_url,
         .result_backend = *settings->result_backend ? settings->result_backend : NULL,
         .queue = settings->default_queue,
         .timeout_ms = (int64_t)(settings->timeout / USEC_PER_MSEC),
         .key_prefix = *settings->key_prefix ? settings->key_prefix : NULL,
     };
+}
+
+int verb_open_client(const struct verb_context *context, struct cel_client **ret)
+{
+    const struct cel_client_options options = verb_client_options(context);
     struct cel_error err = {0};
     return cel_client_open(&options, ret, &err) ? verb_fail(&err) : 0;
 }

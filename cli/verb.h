@@ -60,5 +60,8 @@ int verb_fail(const struct cel_error *err);
 int verb_misused(const struct verb *verb, const char *format, ...) PRINTF_LIKE(2, 3);
 
 struct cel_client;
-/* Opens a client as the settings say; 0 or an exit status, said. No connection is made yet. */
+struct cel_client_options;
+/* What the settings say of a client; its texts live as long as the context. */
+struct cel_client_options verb_client_options(const struct verb_context *context);
+/* Opens such a client; 0 or an exit status, said. No connection is made yet. */
 int verb_open_client(const struct verb_context *context, struct cel_client **ret) MUST_CHECK;

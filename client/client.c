@@ -28,8 +28,11 @@
 
 #define TIMEOUT_DEFAULT (5 * USEC_PER_SEC)
 #define TIMEOUT_MAX_MS  ((int64_t)10 * 365 * 86400 * 1000) /* ten years: no deadline overflows */
+#define DEDUPE_MAX_MS   ((int64_t)30 * 86400 * 1000)
+#define REPLICAS_MAX    100
 #define QUEUE_DEFAULT   "celery"
 #define URL_DEFAULT     "redis://localhost:6379/0"
+enum { CLOSE_TURNS = 16 };
 
 struct pipe_guard {
     sigset_t before;
@@ -83,17 +86,56 @@ static void on_broker_closed(void *data)
     *(bool *)data = true;
 }
 
+static void free_client(struct cel_client *client)
+{
+    mem_free(client->queue);
+    mem_free(client);
+}
+
+static void end_loop(struct cel_client *client)
+{
+    while (client->broker && !client->is_closed)
+        uv_run(&client->loop, UV_RUN_ONCE);
+    ASSERT(uv_loop_close(&client->loop) == 0);
+    free_client(client);
+}
+
+static void *end_aside(void *data)
+{
+    end_loop(data);
+    return NULL;
+}
+
+/* True when a thread of its own ends the client. It takes no signals. */
+static bool hand_over(struct cel_client *client)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int status = pthread_create(&thread, NULL, end_aside, client);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (status)
+        return false;
+    pthread_detach(thread);
+    return true;
+}
+
+/*
+ * Everything on the loop ends within a few turns that wait for nothing. Only a look-up of a host
+ * name that its thread has begun cannot be ended, and may last as long as the resolver's patience:
+ * nobody shall wait for that, so what is left is then given to a thread that does.
+ */
 static void close_loop(struct cel_client *client)
 {
     struct pipe_guard guard;
     pipe_guard_enter(&guard);
-    if (client->broker) {
-        bool closed = false;
-        broker_close(client->broker, on_broker_closed, &closed);
-        while (!closed)
-            uv_run(&client->loop, UV_RUN_ONCE);
-    }
-    ASSERT(uv_loop_close(&client->loop) == 0);
+    if (client->broker)
+        broker_close(client->broker, on_broker_closed, &client->is_closed);
+    for (int turn = 0; client->broker && !client->is_closed && turn < CLOSE_TURNS; turn++)
+        uv_run(&client->loop, UV_RUN_NOWAIT);
+    if (!client->broker || client->is_closed || !hand_over(client))
+        end_loop(client);
     pipe_guard_leave(&guard);
 }
 
@@ -113,6 +155,11 @@ static int open_broker(struct cel_client *client,
     return broker_new(&client->loop, &broker, &client->broker, err);
 }
 
+static usec_t timeout_of(const struct cel_client_options *options)
+{
+    return options->timeout_ms ? (usec_t)options->timeout_ms * USEC_PER_MSEC : TIMEOUT_DEFAULT;
+}
+
 static int check_options(const struct cel_client_options *options, struct cel_error *err)
 {
     int status = options->queue ? call_check_queue(str_of(options->queue), err) : 0;
@@ -121,6 +168,19 @@ static int check_options(const struct cel_client_options *options, struct cel_er
     if (options->timeout_ms < 0 || options->timeout_ms > TIMEOUT_MAX_MS)
         return error_set(err, -EINVAL, "A time limit of %lld ms is out of range",
                          (long long)options->timeout_ms);
+    if (options->confirm_replicas < 0 || options->confirm_replicas > REPLICAS_MAX)
+        return error_set(err, -EINVAL, "confirm_replicas is %d; 0 to %d can be used",
+                         options->confirm_replicas, REPLICAS_MAX);
+    if (!options->dedupe_ms)
+        return 0;
+    if (options->dedupe_ms < 0 || options->dedupe_ms > DEDUPE_MAX_MS)
+        return error_set(err, -EINVAL, "A dedupe window of %lld ms is out of range",
+                         (long long)options->dedupe_ms);
+    if ((usec_t)options->dedupe_ms * USEC_PER_MSEC <= timeout_of(options))
+        return error_set(err, -EINVAL,
+                         "The dedupe window of %lld ms is not longer than the time limit: a "
+                         "repetition could come after its end",
+                         (long long)options->dedupe_ms);
     return 0;
 }
 
@@ -148,8 +208,12 @@ int cel_client_open(const struct cel_client_options *options,
         return error_set(err, status, "No event loop can be made: %s", uv_strerror(status));
     }
     client->owner = getpid();
-    client->timeout =
-        options->timeout_ms ? (usec_t)options->timeout_ms * USEC_PER_MSEC : TIMEOUT_DEFAULT;
+    client->timeout = timeout_of(options);
+    client->promises = (struct broker_promises){
+        .once_within = (usec_t)options->dedupe_ms * USEC_PER_MSEC,
+        .replicas = (unsigned)options->confirm_replicas,
+        .disk = options->confirm_disk,
+    };
     origin_name(client->origin, sizeof(client->origin));
     client->queue = str_dup(str_of(options->queue ? options->queue : QUEUE_DEFAULT));
     status = client->queue ? open_broker(client, options, err) : error_no_memory(err);
@@ -168,8 +232,8 @@ struct cel_client *cel_client_close(struct cel_client *client)
     /* In a forked child the loop's descriptors still act on the parent's: they are left alone. */
     if (client->owner == getpid())
         close_loop(client);
-    mem_free(client->queue);
-    mem_free(client);
+    else
+        free_client(client);
     return NULL;
 }
 

@@ -46,7 +46,7 @@ int main(int argc, char **argv)
     struct cel_result *result = NULL;
     int status = EXIT_FAILURE;
     if (cel_send(client, call, id, &err))
-        fprintf(stderr, "not sent: %s\n", err.text);
+        fprintf(stderr, "%s\n", err.text); /* begins with what has become of the call */
     else if (cel_result_wait(client, id, 10000, &result, &err))
         fprintf(stderr, "task %s: %s\n", id, err.text);
     else

@@ -3,6 +3,10 @@
  * sent is found while nothing has happened yet; then the messages go in slices, each one pipelined
  * write, and the next slice follows when Redis has confirmed the one before. A slice bounds what
  * the connection buffers, and what is uncertain when the connection ends.
+ *
+ * With a dedupe window Redis pushes a message whose id it has seen only once: then a slice whose
+ * fate is not known is sent again, until the deadline, and so is one that was not confirmed because
+ * its connection ended.
  */
 #include <errno.h>
 
@@ -18,12 +22,14 @@ struct batch {
     struct buf bytes; /* the messages, one after the other */
     struct broker_message *messages;
     size_t count;
+    char (*ids)[UUID_SIZE]; /* new ones, when the messages name them; or NULL */
 };
 
 static void batch_deinit(struct batch *batch)
 {
     buf_deinit(&batch->bytes);
     mem_free(batch->messages);
+    mem_free(batch->ids);
 }
 
 static void hand_out_id(struct str id, char *ret_id)
@@ -43,7 +49,7 @@ static int encode_one(const struct cel_client *client,
         return error_set(err, -EINVAL, "The call is NULL");
     char id[UUID_SIZE], tag[UUID_SIZE];
     const struct call_context context = {
-        .id = uuid_new(id),
+        .id = uuid_new(batch->ids ? batch->ids[batch->count] : id),
         .delivery_tag = uuid_new(tag),
         .default_queue = str_of(client->queue),
         .origin = str_of(client->origin),
@@ -65,6 +71,7 @@ static int encode_one(const struct cel_client *client,
         .step = priority_step(call->priority),
         .bytes =
             str_n(NULL, len), /* batch_encode knows where, when the buffer has stopped moving */
+        .id = batch->ids ? used_id : STR_NONE,
     };
     return 0;
 }
@@ -77,7 +84,9 @@ static int batch_encode(struct batch *batch,
                         struct cel_error *err)
 {
     batch->messages = mem_array(count, sizeof(*batch->messages));
-    if (!batch->messages)
+    if (client->promises.once_within)
+        batch->ids = mem_array(count, sizeof(*batch->ids));
+    if (!batch->messages || (client->promises.once_within && !batch->ids))
         return error_no_memory(err);
     for (size_t i = 0; i < count; i++) {
         int status = encode_one(client, calls[i], batch, ret_ids ? ret_ids[i] : NULL, err);
@@ -95,27 +104,76 @@ static int batch_encode(struct batch *batch,
     return 0;
 }
 
-static int push_slices(struct cel_client *client,
-                       const struct batch *batch,
-                       size_t *ret_sent,
-                       struct cel_error *err)
+/* How far a sending came: as struct broker_pushed, over all its slices. */
+struct progress {
+    size_t sent, possible;
+};
+
+static size_t larger(size_t a, size_t b)
 {
-    usec_t deadline = client_deadline(client);
-    for (size_t sent = 0; sent < batch->count;) {
-        size_t count = batch->count - sent < SLICE ? batch->count - sent : SLICE;
-        size_t pushed = 0;
+    return a > b ? a : b;
+}
+
+/* With a dedupe window asking again does no harm; true when it may also give a better answer. */
+static bool is_worth_repeating(const struct cel_client *client,
+                               int status,
+                               const struct broker_pushed *pushed,
+                               usec_t deadline_mono)
+{
+    return client->promises.once_within && clock_mono() < deadline_mono &&
+           (status == CEL_E_UNCERTAIN || (status == CEL_E_UNCONFIRMED && pushed->is_cut));
+}
+
+static int push_slice(struct cel_client *client,
+                      const struct batch *batch,
+                      usec_t deadline_mono,
+                      struct progress *progress,
+                      struct cel_error *err)
+{
+    size_t left = batch->count - progress->sent, begin = progress->sent;
+    size_t end = begin + (left < SLICE ? left : SLICE);
+    struct broker_pushed pushed;
+    int status;
+    do {
         struct client_wait wait = {0};
-        int status = client_wait(client, &wait,
-                                 broker_push(client->broker, batch->messages + sent, count,
-                                             deadline, &pushed, on_client_done, &wait),
-                                 err);
-        sent += status ? pushed : count;
-        if (ret_sent)
-            *ret_sent = sent;
-        if (status)
-            return status;
+        pushed = (struct broker_pushed){0};
+        status = client_wait(client, &wait,
+                             broker_push_promised(client->broker, batch->messages + begin,
+                                                  end - begin, &client->promises, deadline_mono,
+                                                  &pushed, on_client_done, &wait),
+                             err);
+        progress->sent = larger(progress->sent, begin + pushed.sure);
+        progress->possible = larger(progress->possible, begin + pushed.possible);
+        if (status != CEL_E_UNCONFIRMED) /* to be confirmed it must be pushed again */
+            begin = progress->sent;
+    } while (is_worth_repeating(client, status, &pushed, deadline_mono));
+    if (status && status != CEL_E_UNCONFIRMED && progress->sent == end)
+        return error_set(err, CEL_E_UNCONFIRMED, "no confirmation came: %s", err->text);
+    return status;
+}
+
+/* Puts in front of the reason what has become of the calls, and makes the code say so too. */
+static int tell_failure(const struct cel_client *client,
+                        const struct progress *progress,
+                        size_t count,
+                        struct cel_error *err)
+{
+    size_t sent = progress->sent;
+    if (progress->possible > sent) {
+        err->code = CEL_E_UNCERTAIN;
+        return count == 1 ? error_wrap(err, "It may have arrived")
+                          : error_wrap(err,
+                                       "Of %zu calls the first %zu were sent, the next %zu may "
+                                       "have arrived, the others were not sent",
+                                       count, sent, progress->possible - sent);
     }
-    return 0;
+    if (sent == count)
+        return error_wrap(err, "%s sent%s, but", count == 1 ? "It was" : "All were",
+                          client->promises.once_within ? ""
+                                                       : " (sent again it would arrive twice)");
+    return count == 1 ? error_wrap(err, "Not sent")
+                      : error_wrap(err, "Of %zu calls the first %zu were sent, the others were not",
+                                   count, sent);
 }
 
 static int send_calls(struct cel_client *client,
@@ -125,12 +183,23 @@ static int send_calls(struct cel_client *client,
                       size_t *ret_sent,
                       struct cel_error *err)
 {
+    struct cel_error unheard;
+    if (!err)
+        err = &unheard;
     int status = client_begin(client, err);
     if (status)
         return status;
+    usec_t deadline = client_deadline(client);
     CLEANUP(batch_deinit) struct batch batch = {.bytes = BUF_INIT(SIZE_MAX)};
     status = batch_encode(&batch, client, calls, count, ret_ids, err);
-    return status ? status : push_slices(client, &batch, ret_sent, err);
+    if (status)
+        return status;
+    struct progress progress = {0};
+    while (!status && progress.sent < count)
+        status = push_slice(client, &batch, deadline, &progress, err);
+    if (ret_sent)
+        *ret_sent = progress.sent;
+    return status ? tell_failure(client, &progress, count, err) : 0;
 }
 
 int cel_send(struct cel_client *client,

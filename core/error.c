@@ -19,6 +19,7 @@ static const struct {
     {CEL_E_UNCERTAIN, "uncertain"},
     {CEL_E_DATABASE, "database error"},
     {CEL_E_UNSUPPORTED, "not supported"},
+    {CEL_E_UNCONFIRMED, "unconfirmed"},
     {-ENOMEM, "out of memory"},
     {-ETIMEDOUT, "timed out"},
     {-EINVAL, "invalid"},

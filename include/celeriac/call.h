@@ -39,8 +39,9 @@ CEL_API struct cel_call *cel_call_free(struct cel_call *call); /* takes NULL, re
 CEL_API void cel_call_arg(struct cel_call *call, struct cel_value *value);
 CEL_API void cel_call_kwarg(struct cel_call *call, const char *name, struct cel_value *value);
 
-CEL_API void cel_call_id(struct cel_call *call,
-                         const char *id); /* default: a new UUID each sending */
+/* Fixes the task's id, 1 ... 255 bytes; default: a new UUID each sending. One that comes from what
+ * is to be done ("order-42-paid") makes sending again harmless where the client has a dedupe_ms. */
+CEL_API void cel_call_id(struct cel_call *call, const char *id);
 CEL_API void cel_call_queue(struct cel_call *call,
                             const char *queue); /* default: the client's, "celery" */
 CEL_API void cel_call_priority(struct cel_call *call, int priority); /* 0 (first) ... 9 (last) */

@@ -2,10 +2,12 @@
  * The client: enqueue tasks and read their results, from any C or C++ program.
  *
  * Thread rule: one handle, one thread at a time; any number of handles in any number of threads.
- * Every function that waits takes a time limit in milliseconds and returns -ETIMEDOUT when it ends.
+ * Every function that waits has one time limit for all it does: looking up the host, connecting,
+ * authenticating, sending, repeating, confirming. It returns within that, and a little.
  * After fork() a handle belongs to the parent: the child opens its own (-EINVAL otherwise).
- * Nothing here installs a signal handler, raises SIGPIPE or keeps global state; threads are
- * libuv's, for looking up the address of a broker that is given by a host name.
+ * Nothing here installs a signal handler, raises SIGPIPE or keeps global state. Threads: libuv's,
+ * for looking up the address of a broker that is given by a host name, and for a handle that is
+ * closed during such a look-up one that frees it when the look-up has ended.
  *
  * Wire: Celery message protocol v2 over Redis (Celery documentation, "Message Protocol").
  */
@@ -28,8 +30,21 @@ struct cel_client_options {
     const char
         *result_backend;    /* NULL: $CELERIAC_RESULT_BACKEND, $CELERY_RESULT_BACKEND, the broker */
     const char *queue;      /* default queue; NULL: "celery" */
-    int64_t timeout_ms;     /* of each call that has none of its own; 0: 5000 */
+    int64_t timeout_ms;     /* of each function that has none of its own; 0: 5000 */
     const char *key_prefix; /* Celery's global_keyprefix; NULL: none */
+    /*
+     * A task id that was sent to a queue within this time is not pushed there again: whoever sends
+     * the same id (cel_call_id) twice, for want of an answer or by mistake, has sent it once. And
+     * the library then repeats by itself what may or may not have arrived, until the time limit.
+     * Redis keeps a key of 150 bytes for each id so long; its time for a message grows by 5 us.
+     * 0: off; longer than timeout_ms, at most 30 days.
+     */
+    int64_t dedupe_ms;
+    /* A sending returns only when so many replicas of the server have it: 0 (off) ... 100. */
+    int confirm_replicas;
+    /* A sending returns only when it is in the server's append-only file and on its disk (Redis 7.2
+     * with appendonly yes). Without it, the server's appendfsync says what a crash may cost. */
+    bool confirm_disk;
 };
 
 /*
@@ -39,15 +54,25 @@ struct cel_client_options {
 CEL_API int cel_client_open(const struct cel_client_options *options,
                             struct cel_client **ret_client,
                             struct cel_error *err);
-CEL_API struct cel_client *
-cel_client_close(struct cel_client *client); /* takes NULL, returns NULL */
+/* Waits for nothing. Takes NULL, returns NULL. (A process that ends during the look-up of a host
+ * name ends with it: libuv waits for its threads then.) */
+CEL_API struct cel_client *cel_client_close(struct cel_client *client);
 
 /*
- * Sends `call` and waits until Redis has it. `ret_id` (CEL_ID_SIZE bytes, or NULL) receives the
- * task's id; it is written before anything is sent. (An id fixed by cel_call_id() that is longer
- * than a UUID does not fit: then the text is empty.)
- * -ETIMEDOUT, -ECONNREFUSED ...: not sent. CEL_E_UNCERTAIN: the connection ended while Redis was
- * working: the message may have arrived. -EINVAL: the call cannot be sent; err names why.
+ * Sends `call` and waits until Redis has it, and until that is confirmed when the client asks for
+ * it. `ret_id` (CEL_ID_SIZE bytes, or NULL) receives the task's id; it is written before anything
+ * is sent. (An id fixed by cel_call_id() that is longer than a UUID does not fit: then the text is
+ * empty.) A failure says what has become of the call, by its code and at the head of its text:
+ *
+ *   CEL_E_UNCERTAIN     It may have arrived: the connection ended, or the time, with the command
+ *                       under way. Sent again it may arrive twice, unless dedupe_ms is on and its
+ *                       id was fixed.
+ *   CEL_E_UNCONFIRMED   Sent, but replicas or disk have not confirmed it in time: err has how many.
+ *                       It is executed; sent again it arrives twice, but for dedupe_ms as before.
+ *   any other           Not sent. -ETIMEDOUT, -ECONNREFUSED ...: the server was not reached;
+ *                       CEL_E_AUTH: it refused us; CEL_E_SERVER: it refused the message, its words
+ *                       are in err ("OOM ...", "READONLY ..."); CEL_E_UNSUPPORTED: it knows no
+ *                       confirm_disk; -EINVAL, CEL_E_FORMAT, CEL_E_LIMIT: the call cannot be sent.
  */
 CEL_API int cel_send(struct cel_client *client,
                      const struct cel_call *call,
@@ -56,8 +81,11 @@ CEL_API int cel_send(struct cel_client *client,
 
 /*
  * Sends `count` calls in pipelined commands, much faster than one by one. `ret_ids` is NULL or an
- * array of `count`. All are checked before the first is sent. On failure `ret_sent` (or NULL) says
- * how many are known to be with Redis: always the first ones.
+ * array of `count`. All are checked before the first is sent. The time limit is one for all.
+ * On failure `ret_sent` (or NULL) says how many are known to be with Redis: always the first ones.
+ * The code speaks of the others: with CEL_E_UNCERTAIN those that follow may have arrived, err says
+ * how many; with any other code none of them was sent. CEL_E_UNCONFIRMED: the first ones are not
+ * all confirmed.
  */
 CEL_API int cel_send_bulk(struct cel_client *client,
                           struct cel_call *const *calls,

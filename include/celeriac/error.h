@@ -27,7 +27,8 @@ enum cel_error_code {
     CEL_E_SERVER = -20006,      /* the server answered with an error */
     CEL_E_UNCERTAIN = -20007,   /* the connection ended with a command under way: it may have run */
     CEL_E_DATABASE = -20008,    /* PostgreSQL answered with an error */
-    CEL_E_UNSUPPORTED = -20009, /* known, and not supported by this version */
+    CEL_E_UNSUPPORTED = -20009, /* known, and not supported by this version, or by the server's */
+    CEL_E_UNCONFIRMED = -20010, /* done, but replicas or disk have not confirmed it in time */
 };
 
 struct cel_error {

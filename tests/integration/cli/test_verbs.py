@@ -116,6 +116,28 @@ class Verbs(unittest.TestCase):
         _, (args, _, _), _ = self.sent("a.b", "--args", "[1, 2]", "3")
         self.assertEqual(args, [1, 2, 3])
 
+    def test_a_call_is_sent_once_within_the_window(self):
+        for _ in range(3):
+            self.assertEqual(self.run_verb("call", "a.b", "--id", "my-id", "--dedupe", "1h").stdout, "my-id\n")
+        self.assertEqual(self.client.llen("celery"), 1)
+        self.assertGreater(self.client.pttl("celeriac:sent:{celery}:my-id"), 3_500_000)
+        self.assertIn("window", self.run_verb("call", "a.b", "--dedupe", "1s", status=78).stderr)
+        self.assertIn("duration", self.run_verb("call", "a.b", "--dedupe", "soon", status=2).stderr)
+
+    def test_a_call_that_is_not_confirmed_was_sent(self):
+        done = self.run_verb("call", "a.b", "--id", "my-id", "--confirm-replicas", "1", "--timeout", "500ms", status=69)
+        self.assertEqual(done.stdout, "my-id\n")
+        self.assertIn("It was sent", done.stderr)
+        self.assertIn("0 of 1 replicas", done.stderr)
+        self.assertEqual(self.client.llen("celery"), 1)
+        self.run_verb("call", "a.b", "--confirm-replicas", "many", status=2)
+
+    def test_a_disk_is_confirmed_or_nothing_is_sent(self):
+        known = tuple(map(int, self.client.info("server")["redis_version"].split(".")[:2])) >= (7, 2)
+        done = self.run_verb("call", "a.b", "--confirm-disk", status=69 if known else 78)
+        self.assertEqual(self.client.llen("celery"), 1 if known else 0)
+        self.assertIn("It was sent" if known else "Not sent", done.stderr)
+
     def test_options_of_the_call(self):
         headers, _, properties = self.sent("a.b", "--queue", "mail", "--priority", "2", "--id", "my-id", queue="mail")
         self.assertEqual((headers["id"], properties["priority"]), ("my-id", 2))

@@ -42,10 +42,12 @@ static void a_command_is_spelled_as_redis_reads_it(void **state)
     struct redis_request request = {.bytes = NULL};
     (void)state;
     assert_int_equal(redis_command_push(&request, &space, messages, 2), 0);
-    static const char expected[] = "*4\r\n$5\r\nLPUSH\r\n$4\r\nq\x06\x16"
-                                   "3\r\n$3\r\none\r\n$0\r\n\r\n";
-    assert_int_equal(request.len, sizeof(expected) - 1);
-    assert_memory_equal(request.bytes, expected, sizeof(expected) - 1);
+    static const char expected[] = "$1\r\n2\r\n$4\r\nq\x06\x16"
+                                   "3\r\n$19\r\nceleriac:counts:{q}\r\n$3\r\none\r\n$0\r\n\r\n";
+    static const char head[] = "*7\r\n$7\r\nEVALSHA\r\n$40\r\n";
+    assert_int_equal(request.len, sizeof(head) - 1 + 42 + sizeof(expected) - 1);
+    assert_memory_equal(request.bytes, head, sizeof(head) - 1);
+    assert_memory_equal(request.bytes + sizeof(head) - 1 + 42, expected, sizeof(expected) - 1);
     redis_request_deinit(&request);
 }
 
@@ -78,6 +80,31 @@ static void a_completion_names_only_what_it_needs(void **state)
     queue_keys_deinit(&keys);
 }
 
+static void a_push_once_names_a_mark_for_each(void **state)
+{
+    static const struct key_space shop = {.prefix = {"shop:", 5}};
+    const struct broker_message messages[] = {
+        {.queue = STR("q"), .step = 3, .bytes = STR("one"), .id = STR("a")},
+        {.queue = STR("q"), .step = 3, .bytes = STR("two"), .id = STR("b c")}};
+    struct redis_request request = {.bytes = NULL};
+    (void)state;
+    assert_int_equal(redis_command_push_once(&request, &shop, messages, 2, 1500), 0);
+    assert_string_equal(words_of(&request), "EVALSHA SHA 4 shop:q\x06\x16"
+                                            "3 shop:celeriac:counts:{q} shop:celeriac:sent:{q}:a "
+                                            "shop:celeriac:sent:{q}:b c "
+                                            "2 one two ");
+}
+
+static void a_wait_in_the_server_has_an_end(void **state)
+{
+    struct redis_request request = {.bytes = NULL};
+    (void)state;
+    assert_int_equal(redis_command_wait_replicas(&request, 2, 1500 * USEC_PER_MSEC), 0);
+    assert_string_equal(words_of(&request), "WAIT 2 1500 ");
+    assert_int_equal(redis_command_wait_disk(&request, 0), 0);
+    assert_string_equal(words_of(&request), "WAITAOF 1 0 1 ");
+}
+
 static void short_memory_is_told(void **state)
 {
     const struct broker_message message = {.queue = STR("q"), .bytes = STR("one")};
@@ -94,6 +121,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_is_spelled_as_redis_reads_it),
         cmocka_unit_test(a_completion_names_only_what_it_needs),
+        cmocka_unit_test(a_push_once_names_a_mark_for_each),
+        cmocka_unit_test(a_wait_in_the_server_has_an_end),
         cmocka_unit_test(short_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

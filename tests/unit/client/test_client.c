@@ -61,6 +61,11 @@ static void misuse_is_einval_with_a_sentence(void **state)
         {.broker_url = NOWHERE, .queue = "two\x06lists"},
         {.broker_url = NOWHERE, .timeout_ms = -1},
         {.broker_url = NOWHERE, .timeout_ms = INT64_MAX},
+        {.broker_url = NOWHERE, .dedupe_ms = -1},
+        {.broker_url = NOWHERE, .dedupe_ms = INT64_MAX},
+        {.broker_url = NOWHERE, .dedupe_ms = 5000}, /* as long as the time limit */
+        {.broker_url = NOWHERE, .confirm_replicas = -1},
+        {.broker_url = NOWHERE, .confirm_replicas = 101},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct cel_client *client = NULL;
