@@ -7,9 +7,9 @@
  * calls everything pending with -ECANCELED. Text handed in is copied; text handed to a callback is
  * borrowed until it returns. `deadline_mono` bounds the whole call, connecting included.
  *
- * Failures (status < 0): -ETIMEDOUT and connection errors when nothing was sent; CEL_E_UNCERTAIN
- * when the connection ended with the command under way; CEL_E_SERVER for an error reply;
- * CEL_E_AUTH; -ECANCELED. Conditions (status > 0) are named at each function.
+ * Failures (status < 0): -ETIMEDOUT and connection errors when nothing was sent or the server ran
+ * nothing until then; CEL_E_UNCERTAIN when the connection ended with the command under way;
+ * CEL_E_SERVER for another error reply; CEL_E_AUTH; -ECANCELED. Conditions (status > 0) are named at each function.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /*
  * What ends a request before it is answered (pipeline.h has the lists):
  *
- *     its deadline while it waits    told why there is no connection, or -ETIMEDOUT
+ *     its deadline while it waits    told why there is no connection, or -ETIMEDOUT with the words
+ *                                    with which the server refused to run it
  *     its deadline once it is sent   the whole connection is given up: nobody knows what is lost
  *     the end of the connection      those sent are uncertain, but for repeatable ones, which wait
  *                                    again; those that wait stay
@@ -21,10 +22,12 @@
 
 #include "core/backoff.h"
 #include "core/mem.h"
+#include "redis/words.h"
 
 #define CONNECT_TIMEOUT_DEFAULT (4 * USEC_PER_SEC)
 #define STABLE_AFTER            USEC_PER_SEC /* a connection that lasted so long was a good one */
 static const struct backoff reconnect = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
+static const struct backoff again = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
 
 #define STATE(name) (1u << REDIS_##name)
 static const struct {
@@ -46,7 +49,8 @@ static const struct {
                          true},
     [REDIS_TESTING] = {"greeting", STATE(TESTING) | STATE(READY) | STATE(IDLE) | STATE(BACKOFF),
                        true},
-    [REDIS_READY] = {"ready", STATE(IDLE) | STATE(BACKOFF), false},
+    [REDIS_READY] = {"ready", STATE(LEAVING) | STATE(IDLE) | STATE(BACKOFF), false},
+    [REDIS_LEAVING] = {"leaving", STATE(IDLE) | STATE(BACKOFF), true},
     [REDIS_BACKOFF] = {"waiting to connect again",
                        STATE(RESOLVING) | STATE(CONNECTING) | STATE(IDLE), true},
     [REDIS_CLOSING] = {"closing", 0, false},
@@ -57,6 +61,8 @@ static const struct {
 static void set_alarm(struct redis_connection *c)
 {
     usec_t due = c->earliest_mono < c->state_mono ? c->earliest_mono : c->state_mono;
+    if (c->pause_mono < due)
+        due = c->pause_mono;
     if (c->fault)
         due = 0;
     if (!c->alarm.list || due < c->alarm.due_mono)
@@ -95,6 +101,7 @@ static void give_up_socket(struct redis_connection *c)
 {
     c->fault = 0;
     c->client_id = 0;
+    c->pause_mono = USEC_NEVER;
     if (c->socket)
         redis_socket_close(c->socket);
     c->socket = NULL;
@@ -119,7 +126,7 @@ static void lose(struct redis_connection *c, int code, const char *why)
 {
     struct list uncertain = {NULL, NULL, 0};
     struct cel_error err;
-    bool was_ready = c->state == REDIS_READY;
+    bool was_ready = c->state == REDIS_READY || c->state == REDIS_LEAVING;
     if (was_ready && clock_mono() - c->ready_mono >= STABLE_AFTER)
         c->attempt = 0;
     error_set(&c->failure, code, "No connection to %s: %s", c->options.url->display, why);
@@ -132,6 +139,20 @@ static void lose(struct redis_connection *c, int code, const char *why)
     requests_tell(&uncertain, CEL_E_UNCERTAIN, &err);
     if (was_ready && c->options.on_lost && c->state != REDIS_CLOSING)
         c->options.on_lost(c->options.data);
+}
+
+static void copy_words(char *into, struct str words)
+{
+    const size_t room = sizeof((struct redis_connection){0}.refusal);
+    snprintf(into, room, STR_FORMAT, (int)(words.len < room ? words.len : room - 1), words.ptr);
+}
+
+/* The same, because the server has said so. */
+static void lose_for_words(struct redis_connection *c, int code, struct str words)
+{
+    char why[sizeof(c->refusal)];
+    copy_words(why, words);
+    lose(c, code, why);
 }
 
 /* The server does not want us, and will not as long as the settings are these. */
@@ -212,6 +233,7 @@ static void finish_close(struct redis_connection *c)
     static const struct cel_error err = {-ECANCELED, "The broker is being closed"};
     void (*closed)(void *) = c->closed;
     void *data = c->closed_data;
+    requests_tell(&c->pipeline.refused, -ECANCELED, &err);
     requests_tell(&c->pipeline.sent, -ECANCELED, &err);
     requests_tell(&c->pipeline.waiting, -ECANCELED, &err);
     turn_alarm_clear(&c->alarm);
@@ -292,9 +314,8 @@ static void on_hello_error(struct redis_connection *c, enum redis_hello step, st
         return;
     }
     /* a server that loads its data, for instance: later it may answer better */
-    char why[256];
-    snprintf(why, sizeof(why), STR_FORMAT, (int)(words.len < 200 ? words.len : 200), words.ptr);
-    lose(c, CEL_E_SERVER, why);
+    lose_for_words(c, redis_words(words)->reaction == REDIS_TELL ? CEL_E_SERVER : -ETIMEDOUT,
+                   words);
 }
 
 static void on_hello_reply(struct redis_connection *c, const struct redis_reply *reply)
@@ -317,7 +338,7 @@ static void on_hello_reply(struct redis_connection *c, const struct redis_reply 
 static void write_waiting(struct redis_connection *c)
 {
     usec_t earliest = USEC_NEVER;
-    if (c->state != REDIS_READY || c->fault)
+    if (c->state != REDIS_READY || c->fault || c->pause_mono != USEC_NEVER)
         return;
     int status = pipeline_write(&c->pipeline, c->socket, &earliest);
     note_deadline(c, earliest);
@@ -338,10 +359,44 @@ static void on_drained(void *owner)
     write_waiting(owner);
 }
 
+static void note_run(struct redis_connection *c)
+{
+    c->pauses = 0;
+    c->refusal[0] = '\0';
+}
+
+static void pause_writing(struct redis_connection *c)
+{
+    if (c->pause_mono != USEC_NEVER)
+        return;
+    c->pause_mono = clock_mono() + backoff_delay(&again, c->pauses++, backoff_random());
+    set_alarm(c);
+}
+
+/* The server does not run commands now: what it refused waits again. */
+static void on_refusal(struct redis_connection *c, int condition, struct str words)
+{
+    copy_words(c->refusal, words);
+    if (condition == PIPELINE_E_PAUSE)
+        pause_writing(c);
+    else if (condition == PIPELINE_E_LEAVE && c->state == REDIS_READY)
+        set_state(c, REDIS_LEAVING, 0);
+}
+
+static void after_answer(struct redis_connection *c)
+{
+    if (c->pipeline.sent.head)
+        return;
+    if (c->state == REDIS_LEAVING)
+        lose(c, -ETIMEDOUT, c->refusal);
+    else if (c->pipeline.waiting.head)
+        turn_task(c->options.turn, &c->flush);
+}
+
 static void on_reply(void *owner, const struct redis_reply *reply)
 {
     struct redis_connection *c = owner;
-    if (c->state != REDIS_READY) {
+    if (c->state != REDIS_READY && c->state != REDIS_LEAVING) {
         on_hello_reply(c, reply);
         return;
     }
@@ -350,10 +405,17 @@ static void on_reply(void *owner, const struct redis_reply *reply)
         return;
     }
     int condition = pipeline_answer(&c->pipeline, c->socket, reply);
-    if (condition == PIPELINE_E_UNASKED)
+    if (c->state == REDIS_CLOSING)
+        return;
+    if (condition == PIPELINE_E_UNASKED) {
         lose(c, CEL_E_FORMAT, "the server answered what was not asked");
-    else if (condition == PIPELINE_E_AGAIN)
-        turn_task(c->options.turn, &c->flush);
+        return;
+    }
+    if (condition)
+        on_refusal(c, condition, reply->text);
+    else if (c->state == REDIS_READY)
+        note_run(c);
+    after_answer(c);
 }
 
 static void on_failed(void *owner, int code, const char *why)
@@ -381,7 +443,10 @@ static void expire_waiting(struct redis_connection *c, usec_t now)
     struct list overdue = {NULL, NULL, 0};
     struct cel_error err = c->failure;
     pipeline_expire(&c->pipeline, now, &overdue);
-    if (!err.code)
+    if (!err.code && c->refusal[0])
+        error_set(&err, -ETIMEDOUT, "%s did not run the command in time: %s",
+                  c->options.url->display, c->refusal);
+    else if (!err.code)
         error_set(&err, -ETIMEDOUT, "No answer from %s in time", c->options.url->display);
     requests_tell(&overdue, err.code, &err);
 }
@@ -396,6 +461,9 @@ static void check_state(struct redis_connection *c, usec_t now)
             set_state(c, REDIS_IDLE, 0);
         else if (now >= c->state_mono)
             start(c);
+    } else if (now >= c->pause_mono) {
+        c->pause_mono = USEC_NEVER;
+        turn_task(c->options.turn, &c->flush);
     } else if (now >= c->state_mono) {
         snprintf(why, sizeof(why), "no answer in time while %s", states[c->state].doing);
         lose(c, -ETIMEDOUT, why);
@@ -413,7 +481,8 @@ static void on_alarm(struct turn_alarm *alarm)
     }
     c->earliest_mono = USEC_NEVER;
     check_state(c, now);
-    if (c->state == REDIS_READY && pipeline_is_overdue(&c->pipeline, now))
+    if ((c->state == REDIS_READY || c->state == REDIS_LEAVING) &&
+        pipeline_is_overdue(&c->pipeline, now))
         lose(c, -ETIMEDOUT, "no answer in time");
     if (c->state != REDIS_CLOSING)
         expire_waiting(c, now);
@@ -434,7 +503,7 @@ int redis_connection_new(const struct redis_connection_options *options,
         return -ENOMEM;
     c->options = *options;
     c->loop = loop;
-    c->state_mono = c->earliest_mono = USEC_NEVER;
+    c->state_mono = c->earliest_mono = c->pause_mono = USEC_NEVER;
     c->flush.fn = on_flush;
     c->alarm.fn = on_alarm;
     if (!c->options.connect_timeout)

@@ -8,9 +8,12 @@
  * connection: a socket that may be half open is never waited on.
  *
  *   IDLE --request--> RESOLVING -> CONNECTING -> AUTHENTICATING -> SELECTING -> TESTING -> READY
- *    ^                    ^     \_________________________ each ____________________________/
- *    |                    |                                  |
- *    |                    |                                  | failed, refused or lost
+ *    ^                    ^     \_________________________ each ____________________________/ |
+ *    |                    |                                  |                               |
+ *    |                    |                                  |            LEAVING <----------+
+ *    |                    |                                  |               |    not here (words.h)
+ *    |                    |                                  +---------------+
+ *    |                    |                                  | failed, refused, lost or left
  *    |                    +--delay over-- BACKOFF <-----------+ something waits
  *    +-------------------------------------------------------+ nothing waits
  *
@@ -35,6 +38,7 @@ enum redis_state {
     REDIS_SELECTING,
     REDIS_TESTING,
     REDIS_READY,
+    REDIS_LEAVING, /* nothing more is written; what was sent is still answered */
     REDIS_BACKOFF,
     REDIS_CLOSING,
 };
@@ -76,8 +80,11 @@ struct redis_connection {
     usec_t state_mono;        /* deadline of this state */
     usec_t retry_mono;        /* no attempt to connect before */
     usec_t ready_mono;        /* when it became READY */
+    usec_t pause_mono;        /* READY, and nothing is written before this; USEC_NEVER: no pause */
     unsigned attempt;         /* failed ones in a row */
+    unsigned pauses;          /* in a row */
     struct cel_error failure; /* why there is no connection, for those who wait */
+    char refusal[201];        /* words with which the server ran nothing; empty once it has */
     int fault;                /* the socket is found unusable and is given up at the turn's end */
     const char *fault_why;
 

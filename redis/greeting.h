@@ -1,6 +1,6 @@
 /*
- * What a connection says for itself: the greeting, the PING, the loading of a script; and what words
- * of the server mean to it. It knows no key.
+ * What a connection says for itself: the greeting, the PING, the loading of a script; and what a
+ * refusal of its greeting means. It knows no key.
  */
 #pragma once
 
@@ -25,7 +25,6 @@ bool redis_hello_may_fail(enum redis_hello step, struct str words);
  * better later. */
 int redis_hello_refusal(enum redis_hello step, struct str words);
 
-int redis_error_code(struct str words); /* CEL_E_AUTH or CEL_E_SERVER */
 bool redis_reply_is_push(const struct redis_reply *reply);
 
 /* These set the bytes of a request: 0 or -ENOMEM. */
