@@ -197,6 +197,9 @@ int verb_open_client(const struct verb_context *context, struct cel_client **ret
         .queue = settings->default_queue,
         .timeout_ms = (int64_t)(settings->timeout / USEC_PER_MSEC),
         .key_prefix = *settings->key_prefix ? settings->key_prefix : NULL,
+        .master_name = settings->master_name,
+        .sentinel_username = settings->sentinel_username,
+        .sentinel_password = settings->sentinel_password,
     };
     struct cel_error err = {0};
     return cel_client_open(&options, ret, &err) ? verb_fail(&err) : 0;

@@ -25,6 +25,7 @@
 #include "redis/words.h"
 
 #define CONNECT_TIMEOUT_DEFAULT (4 * USEC_PER_SEC)
+#define SENTINEL_WITHIN         USEC_PER_SEC /* each */
 #define STABLE_AFTER            USEC_PER_SEC /* a connection that lasted so long was a good one */
 static const struct backoff reconnect = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
 static const struct backoff again = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
@@ -36,8 +37,8 @@ static const struct {
     bool is_timed;
 } states[] = {
     [REDIS_IDLE] = {"idle", STATE(RESOLVING) | STATE(CONNECTING) | STATE(BACKOFF), false},
-    [REDIS_RESOLVING] = {"looking up the host", STATE(CONNECTING) | STATE(IDLE) | STATE(BACKOFF),
-                         true},
+    [REDIS_RESOLVING] = {"looking up the host",
+                         STATE(RESOLVING) | STATE(CONNECTING) | STATE(IDLE) | STATE(BACKOFF), true},
     [REDIS_CONNECTING] = {"connecting",
                           STATE(CONNECTING) | STATE(AUTHENTICATING) | STATE(SELECTING) |
                               STATE(TESTING) | STATE(IDLE) | STATE(BACKOFF),
@@ -108,6 +109,9 @@ static void give_up_socket(struct redis_connection *c)
     if (c->lookup)
         redis_lookup_cancel(c->lookup);
     c->lookup = NULL;
+    if (c->sentinel)
+        redis_sentinel_give_up(c->sentinel);
+    c->sentinel = NULL;
 }
 
 static void plan_next_attempt(struct redis_connection *c)
@@ -121,6 +125,15 @@ static void plan_next_attempt(struct redis_connection *c)
         set_state(c, REDIS_IDLE, 0);
 }
 
+static void set_failure(struct redis_connection *c, int code, const char *why)
+{
+    if (c->master.host[0])
+        error_set(&c->failure, code, "No connection to %s, now %s:%u: %s", c->options.url->display,
+                  c->master.host, c->master.port, why);
+    else
+        error_set(&c->failure, code, "No connection to %s: %s", c->options.url->display, why);
+}
+
 /* The present attempt or connection has ended because of `why`. */
 static void lose(struct redis_connection *c, int code, const char *why)
 {
@@ -129,10 +142,12 @@ static void lose(struct redis_connection *c, int code, const char *why)
     bool was_ready = c->state == REDIS_READY || c->state == REDIS_LEAVING;
     if (was_ready && clock_mono() - c->ready_mono >= STABLE_AFTER)
         c->attempt = 0;
-    error_set(&c->failure, code, "No connection to %s: %s", c->options.url->display, why);
+    set_failure(c, code, why);
     error_set(&err, CEL_E_UNCERTAIN,
               "The connection to %s ended with the command under way: %s; it may have run",
               c->options.url->display, why);
+    if (c->options.url->sentinel_count && !was_ready && c->master.host[0])
+        c->sentinel_first += c->sentinels_asked; /* what that one says does not help */
     give_up_socket(c);
     pipeline_recall(&c->pipeline, &uncertain);
     plan_next_attempt(c);
@@ -208,6 +223,38 @@ static void connect_next(struct redis_connection *c)
 
 static void on_looked_up(void *data, int status, const struct redis_addresses *addresses);
 
+static void connect_to_host(struct redis_connection *c, const char *host, uint16_t port)
+{
+    c->address_next = 0;
+    if (redis_addresses_known(host, port, &c->addresses)) {
+        connect_next(c);
+        return;
+    }
+    set_state(c, REDIS_RESOLVING, 0);
+    int status = redis_lookup_start(c->loop, host, port, on_looked_up, c, &c->lookup);
+    if (status)
+        note_fault(c, status, uv_strerror(status));
+    else
+        c->open++;
+}
+
+static const struct redis_sentinel_events sentinel_events;
+
+static void ask_next_sentinel(struct redis_connection *c)
+{
+    const struct url *url = c->options.url;
+    usec_t within = c->options.connect_timeout;
+    unsigned index = (c->sentinel_first + c->sentinels_asked++) % url->sentinel_count;
+    set_state(c, REDIS_RESOLVING,
+              clock_mono() + (within < SENTINEL_WITHIN ? within : SENTINEL_WITHIN));
+    int status = redis_sentinel_ask(c->loop, url, index, c->options.read_buffer, &sentinel_events,
+                                    c, &c->sentinel);
+    if (status)
+        note_fault(c, status, uv_strerror(status));
+    else
+        c->open++;
+}
+
 static void start(struct redis_connection *c)
 {
     const struct url *url = c->options.url;
@@ -215,17 +262,14 @@ static void start(struct redis_connection *c)
         set_state(c, REDIS_BACKOFF, c->retry_mono);
         return;
     }
-    c->address_next = 0;
-    if (url->path || redis_addresses_known(url->host, url->port, &c->addresses)) {
+    c->sentinels_asked = 0;
+    c->master.host[0] = '\0';
+    if (url->sentinel_count)
+        ask_next_sentinel(c);
+    else if (url->path)
         connect_next(c);
-        return;
-    }
-    set_state(c, REDIS_RESOLVING, 0);
-    int status = redis_lookup_start(c->loop, url->host, url->port, on_looked_up, c, &c->lookup);
-    if (status)
-        note_fault(c, status, uv_strerror(status));
     else
-        c->open++;
+        connect_to_host(c, url->host, url->port);
 }
 
 static void finish_close(struct redis_connection *c)
@@ -265,12 +309,55 @@ static void on_looked_up(void *data, int status, const struct redis_addresses *a
     on_part_ended(c);
 }
 
+static void sentinel_failed(struct redis_connection *c, const char *why)
+{
+    if (c->sentinels_asked < c->options.url->sentinel_count)
+        ask_next_sentinel(c);
+    else
+        lose(c, -EHOSTUNREACH, why);
+}
+
+static void
+on_sentinel_answered(void *owner, const struct redis_sentinel_master *master, const char *why)
+{
+    struct redis_connection *c = owner;
+    c->sentinel = NULL;
+    if (!master) {
+        sentinel_failed(c, why);
+        return;
+    }
+    c->master = *master;
+    connect_to_host(c, c->master.host, c->master.port);
+}
+
+static void on_sentinel_ended(void *owner)
+{
+    on_part_ended(owner);
+}
+
+static const struct redis_sentinel_events sentinel_events = {
+    .answered = on_sentinel_answered,
+    .ended = on_sentinel_ended,
+};
+
+/* One that says nothing: the next is asked. */
+static void on_silent_sentinel(struct redis_connection *c)
+{
+    char why[320];
+    const struct url *url = c->options.url;
+    const struct url_host *host =
+        &url->sentinels[(c->sentinel_first + c->sentinels_asked - 1) % url->sentinel_count];
+    snprintf(why, sizeof(why), "sentinel %s:%u: no answer in time", host->name, host->port);
+    redis_sentinel_give_up(c->sentinel);
+    c->sentinel = NULL;
+    sentinel_failed(c, why);
+}
+
 static void enter_hello_step(struct redis_connection *c)
 {
     static const enum redis_state state_of[] = {
-        [REDIS_HELLO_AUTH] = REDIS_AUTHENTICATING,
-        [REDIS_HELLO_SELECT] = REDIS_SELECTING,
-        [REDIS_HELLO_ID] = REDIS_TESTING,
+        [REDIS_HELLO_AUTH] = REDIS_AUTHENTICATING, [REDIS_HELLO_SELECT] = REDIS_SELECTING,
+        [REDIS_HELLO_ID] = REDIS_TESTING,          [REDIS_HELLO_ROLE] = REDIS_TESTING,
         [REDIS_HELLO_PING] = REDIS_TESTING,
     };
     set_state(c, state_of[c->hello_steps[c->hello_next]], 0);
@@ -301,6 +388,9 @@ static void on_connected(void *owner, int status)
 static void become_ready(struct redis_connection *c)
 {
     set_state(c, REDIS_READY, 0);
+    if (c->options.url->sentinel_count)
+        c->sentinel_first =
+            (c->sentinel_first + c->sentinels_asked - 1) % c->options.url->sentinel_count;
     c->ready_mono = clock_mono();
     error_clear(&c->failure);
     turn_task(c->options.turn, &c->flush);
@@ -323,6 +413,10 @@ static void on_hello_reply(struct redis_connection *c, const struct redis_reply 
     enum redis_hello step = c->hello_steps[c->hello_next];
     if (reply->type == REDIS_ERROR && !redis_hello_may_fail(step, reply->text)) {
         on_hello_error(c, step, reply->text);
+        return;
+    }
+    if (step == REDIS_HELLO_ROLE && !redis_hello_is_master(reply)) {
+        lose(c, -EHOSTUNREACH, "it is not the master");
         return;
     }
     if (step == REDIS_HELLO_ID)
@@ -464,6 +558,8 @@ static void check_state(struct redis_connection *c, usec_t now)
     } else if (now >= c->pause_mono) {
         c->pause_mono = USEC_NEVER;
         turn_task(c->options.turn, &c->flush);
+    } else if (now >= c->state_mono && c->sentinel) {
+        on_silent_sentinel(c);
     } else if (now >= c->state_mono) {
         snprintf(why, sizeof(why), "no answer in time while %s", states[c->state].doing);
         lose(c, -ETIMEDOUT, why);

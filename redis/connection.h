@@ -7,6 +7,9 @@
  * goes out in one write. A request that was written and is not answered by its deadline ends the
  * connection: a socket that may be half open is never waited on.
  *
+ * RESOLVING is the look-up of a host's name. Behind sentinels they are asked first, one after the
+ * other, each with its deadline, who the master is; TESTING asks the named server whether it agrees.
+ *
  *   IDLE --request--> RESOLVING -> CONNECTING -> AUTHENTICATING -> SELECTING -> TESTING -> READY
  *    ^                    ^     \_________________________ each ____________________________/ |
  *    |                    |                                  |                               |
@@ -25,6 +28,7 @@
 #include "redis/greeting.h"
 #include "redis/pipeline.h"
 #include "redis/resolve.h"
+#include "redis/sentinel.h"
 #include "redis/turn.h"
 #include "redis/url.h"
 
@@ -74,6 +78,11 @@ struct redis_connection {
     unsigned address_next;
     struct redis_lookup *lookup; /* under way, or NULL */
 
+    struct redis_sentinel *sentinel;     /* that is being asked, or NULL */
+    unsigned sentinel_first;             /* which one is asked first: it knew better than others */
+    unsigned sentinels_asked;            /* in this attempt */
+    struct redis_sentinel_master master; /* that one has named in this attempt; host "": none */
+
     struct turn_task flush;
     struct turn_alarm alarm;
     usec_t earliest_mono;     /* no request has an earlier deadline */
@@ -88,7 +97,7 @@ struct redis_connection {
     int fault;                /* the socket is found unusable and is given up at the turn's end */
     const char *fault_why;
 
-    unsigned open; /* sockets and look-ups not yet ended */
+    unsigned open; /* sockets, look-ups and sentinels not yet ended */
     void (*closed)(void *data);
     void *closed_data;
 };

@@ -33,6 +33,11 @@ int redis_hello(const struct url *url,
         write_arg(&hello, STR("ID"));
         ret_steps[count++] = REDIS_HELLO_ID;
     }
+    if (url->sentinel_count) {
+        write_next(&hello, 1);
+        write_arg(&hello, STR("ROLE"));
+        ret_steps[count++] = REDIS_HELLO_ROLE;
+    }
     write_next(&hello, 1);
     write_arg(&hello, STR("PING"));
     ret_steps[count++] = REDIS_HELLO_PING;
@@ -43,7 +48,7 @@ int redis_hello(const struct url *url,
 
 bool redis_hello_may_fail(enum redis_hello step, struct str words)
 {
-    bool is_extra = step == REDIS_HELLO_ID || step == REDIS_HELLO_PING;
+    bool is_extra = step == REDIS_HELLO_ID || step == REDIS_HELLO_ROLE || step == REDIS_HELLO_PING;
     return is_extra && str_starts(words, STR("NOPERM"));
 }
 
@@ -57,6 +62,12 @@ int redis_hello_refusal(enum redis_hello step, struct str words)
     if (step == REDIS_HELLO_AUTH)
         return CEL_E_AUTH;
     return step == REDIS_HELLO_SELECT ? CEL_E_SERVER : 0;
+}
+
+bool redis_hello_is_master(const struct redis_reply *reply)
+{
+    struct str role = reply_text(reply_item(reply, 0));
+    return !role.ptr || str_equal(role, STR("master"));
 }
 
 bool redis_reply_is_push(const struct redis_reply *reply)

@@ -30,11 +30,15 @@ struct cel_client_options {
     const char *queue;      /* default queue; NULL: "celery" */
     int64_t timeout_ms;     /* of each call that has none of its own; 0: 5000 */
     const char *key_prefix; /* Celery's global_keyprefix; NULL: none */
+    /* For sentinel:// URLs that do not say it with ?master_name= and its like. User and password
+     * are those of the sentinels; the URL's are those of the Redis behind them.
+     * NULL: $CELERIAC_MASTER_NAME, $CELERIAC_SENTINEL_USERNAME, $CELERIAC_SENTINEL_PASSWORD. */
+    const char *master_name, *sentinel_username, *sentinel_password;
 };
 
 /*
  * Opens a client. No connection is made yet: the first send makes it, and a lost one is made anew.
- * `options` may be NULL. -EINVAL: a URL that cannot be used; CEL_E_UNSUPPORTED: rediss, sentinel.
+ * `options` may be NULL. -EINVAL: a URL that cannot be used; CEL_E_UNSUPPORTED: rediss.
  */
 CEL_API int cel_client_open(const struct cel_client_options *options,
                             struct cel_client **ret_client,
