@@ -81,6 +81,7 @@ int broker_connect(struct broker *broker,
 {
     options.turn = &broker->turn;
     options.url = url;
+    options.sentinels = url == &broker->url ? &broker->sentinels : &broker->result_sentinels;
     options.connect_timeout = broker->connect_timeout;
     options.read_buffer = str_n(broker->read_buffer, READ_BUFFER);
     return redis_connection_new(&options, broker->loop, ret_connection);

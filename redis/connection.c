@@ -25,7 +25,9 @@
 #include "redis/words.h"
 
 #define CONNECT_TIMEOUT_DEFAULT (4 * USEC_PER_SEC)
-#define SENTINEL_WITHIN         USEC_PER_SEC /* each */
+#define SENTINEL_WITHIN         USEC_PER_SEC       /* each */
+#define LOOK_EVERY              (USEC_PER_SEC / 2) /* whether there is another master */
+#define LEAVE_WITHIN            (USEC_PER_SEC / 5) /* when there is: it may hang, or hold a wait */
 #define STABLE_AFTER            USEC_PER_SEC /* a connection that lasted so long was a good one */
 static const struct backoff reconnect = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
 static const struct backoff again = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
@@ -64,6 +66,8 @@ static void set_alarm(struct redis_connection *c)
     usec_t due = c->earliest_mono < c->state_mono ? c->earliest_mono : c->state_mono;
     if (c->pause_mono < due)
         due = c->pause_mono;
+    if (c->look_mono < due)
+        due = c->look_mono;
     if (c->fault)
         due = 0;
     if (!c->alarm.list || due < c->alarm.due_mono)
@@ -102,7 +106,7 @@ static void give_up_socket(struct redis_connection *c)
 {
     c->fault = 0;
     c->client_id = 0;
-    c->pause_mono = USEC_NEVER;
+    c->pause_mono = c->look_mono = USEC_NEVER;
     if (c->socket)
         redis_socket_close(c->socket);
     c->socket = NULL;
@@ -123,6 +127,14 @@ static void plan_next_attempt(struct redis_connection *c)
         set_state(c, REDIS_BACKOFF, c->retry_mono);
     else
         set_state(c, REDIS_IDLE, 0);
+}
+
+/* The next one is asked first from now on. */
+static void pass_over_sentinel(struct redis_connection *c)
+{
+    struct redis_sentinels *known = c->options.sentinels;
+    if (known->first == c->sentinel_index)
+        known->first = (known->first + 1) % c->options.url->sentinel_count;
 }
 
 static void set_failure(struct redis_connection *c, int code, const char *why)
@@ -147,7 +159,7 @@ static void lose(struct redis_connection *c, int code, const char *why)
               "The connection to %s ended with the command under way: %s; it may have run",
               c->options.url->display, why);
     if (c->options.url->sentinel_count && !was_ready && c->master.host[0])
-        c->sentinel_first += c->sentinels_asked; /* what that one says does not help */
+        pass_over_sentinel(c); /* what that one says does not help */
     give_up_socket(c);
     pipeline_recall(&c->pipeline, &uncertain);
     plan_next_attempt(c);
@@ -244,11 +256,12 @@ static void ask_next_sentinel(struct redis_connection *c)
 {
     const struct url *url = c->options.url;
     usec_t within = c->options.connect_timeout;
-    unsigned index = (c->sentinel_first + c->sentinels_asked++) % url->sentinel_count;
+    c->sentinel_index = c->sentinels_asked++ ? (c->sentinel_index + 1) % url->sentinel_count
+                                             : c->options.sentinels->first;
     set_state(c, REDIS_RESOLVING,
               clock_mono() + (within < SENTINEL_WITHIN ? within : SENTINEL_WITHIN));
-    int status = redis_sentinel_ask(c->loop, url, index, c->options.read_buffer, &sentinel_events,
-                                    c, &c->sentinel);
+    int status = redis_sentinel_ask(c->loop, url, c->sentinel_index, c->options.read_buffer,
+                                    &sentinel_events, c, &c->sentinel);
     if (status)
         note_fault(c, status, uv_strerror(status));
     else
@@ -311,6 +324,7 @@ static void on_looked_up(void *data, int status, const struct redis_addresses *a
 
 static void sentinel_failed(struct redis_connection *c, const char *why)
 {
+    pass_over_sentinel(c);
     if (c->sentinels_asked < c->options.url->sentinel_count)
         ask_next_sentinel(c);
     else
@@ -345,8 +359,7 @@ static void on_silent_sentinel(struct redis_connection *c)
 {
     char why[320];
     const struct url *url = c->options.url;
-    const struct url_host *host =
-        &url->sentinels[(c->sentinel_first + c->sentinels_asked - 1) % url->sentinel_count];
+    const struct url_host *host = &url->sentinels[c->sentinel_index];
     snprintf(why, sizeof(why), "sentinel %s:%u: no answer in time", host->name, host->port);
     redis_sentinel_give_up(c->sentinel);
     c->sentinel = NULL;
@@ -388,10 +401,12 @@ static void on_connected(void *owner, int status)
 static void become_ready(struct redis_connection *c)
 {
     set_state(c, REDIS_READY, 0);
-    if (c->options.url->sentinel_count)
-        c->sentinel_first =
-            (c->sentinel_first + c->sentinels_asked - 1) % c->options.url->sentinel_count;
     c->ready_mono = clock_mono();
+    if (c->options.url->sentinel_count) {
+        c->options.sentinels->first = c->sentinel_index;
+        c->look_mono = c->ready_mono + LOOK_EVERY;
+        set_alarm(c);
+    }
     error_clear(&c->failure);
     turn_task(c->options.turn, &c->flush);
 }
@@ -530,6 +545,64 @@ static const struct redis_socket_events events = {
     .closed = on_socket_closed,
 };
 
+/* --- staying with the master ------------------------------------------------------------------ */
+
+/* Another one has been named, after this one agreed to be it. */
+static bool has_moved(const struct redis_connection *c)
+{
+    const struct redis_sentinels *known = c->options.sentinels;
+    return known->answered_mono > c->ready_mono &&
+           (strcmp(known->master.host, c->master.host) || known->master.port != c->master.port);
+}
+
+static void leave_if_moved(struct redis_connection *c)
+{
+    if (c->state != REDIS_READY || !has_moved(c))
+        return;
+    copy_words(c->refusal, STR("the sentinels name another master"));
+    set_state(c, REDIS_LEAVING, clock_mono() + LEAVE_WITHIN);
+    after_answer(c);
+}
+
+static void
+on_sentinel_asked_again(void *owner, const struct redis_sentinel_master *master, const char *why)
+{
+    struct redis_connection *c = owner;
+    struct redis_sentinels *known = c->options.sentinels;
+    (void)why;
+    c->sentinel = NULL;
+    if (!master) {
+        pass_over_sentinel(c);
+        return;
+    }
+    known->master = *master;
+    known->answered_mono = clock_mono();
+    leave_if_moved(c);
+}
+
+static void look_for_master(struct redis_connection *c, usec_t now)
+{
+    static const struct redis_sentinel_events asked_again = {
+        .answered = on_sentinel_asked_again,
+        .ended = on_sentinel_ended,
+    };
+    struct redis_sentinels *known = c->options.sentinels;
+    c->look_mono = now + LOOK_EVERY;
+    leave_if_moved(c);
+    if (c->state != REDIS_READY || now - known->asked_mono < SENTINEL_WITHIN)
+        return;
+    if (c->sentinel) {
+        redis_sentinel_give_up(c->sentinel);
+        c->sentinel = NULL;
+        pass_over_sentinel(c);
+    }
+    known->asked_mono = now;
+    c->sentinel_index = known->first;
+    if (redis_sentinel_ask(c->loop, c->options.url, c->sentinel_index, c->options.read_buffer,
+                           &asked_again, c, &c->sentinel) == 0)
+        c->open++;
+}
+
 /* --- deadlines -------------------------------------------------------------------------------- */
 
 static void expire_waiting(struct redis_connection *c, usec_t now)
@@ -558,7 +631,7 @@ static void check_state(struct redis_connection *c, usec_t now)
     } else if (now >= c->pause_mono) {
         c->pause_mono = USEC_NEVER;
         turn_task(c->options.turn, &c->flush);
-    } else if (now >= c->state_mono && c->sentinel) {
+    } else if (now >= c->state_mono && c->state == REDIS_RESOLVING && c->sentinel) {
         on_silent_sentinel(c);
     } else if (now >= c->state_mono) {
         snprintf(why, sizeof(why), "no answer in time while %s", states[c->state].doing);
@@ -577,6 +650,8 @@ static void on_alarm(struct turn_alarm *alarm)
     }
     c->earliest_mono = USEC_NEVER;
     check_state(c, now);
+    if (c->state == REDIS_READY && now >= c->look_mono)
+        look_for_master(c, now);
     if ((c->state == REDIS_READY || c->state == REDIS_LEAVING) &&
         pipeline_is_overdue(&c->pipeline, now))
         lose(c, -ETIMEDOUT, "no answer in time");
@@ -599,7 +674,9 @@ int redis_connection_new(const struct redis_connection_options *options,
         return -ENOMEM;
     c->options = *options;
     c->loop = loop;
-    c->state_mono = c->earliest_mono = c->pause_mono = USEC_NEVER;
+    c->state_mono = c->earliest_mono = c->pause_mono = c->look_mono = USEC_NEVER;
+    if (!c->options.sentinels)
+        c->options.sentinels = &c->own_sentinels;
     c->flush.fn = on_flush;
     c->alarm.fn = on_alarm;
     if (!c->options.connect_timeout)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/buf.h"
+#include "core/clock.h"
 #include "redis/reply.h"
 #include "redis/url.h"
 
@@ -18,6 +19,13 @@ struct redis_sentinel;
 struct redis_sentinel_master {
     char host[256]; /* address or name */
     uint16_t port;
+};
+
+/* What the connections to one URL know together; zeroed at first. */
+struct redis_sentinels {
+    unsigned first;                      /* which one is asked first: it knew better than others */
+    struct redis_sentinel_master master; /* as one has named it; host "": none has */
+    usec_t asked_mono, answered_mono;    /* by a connection that is READY, to stay so */
 };
 
 struct redis_sentinel_events {

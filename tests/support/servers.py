@@ -167,9 +167,10 @@ class Sentinels:
         import redis
 
         try:
-            master = self.client(index).execute_command("SENTINEL", "MASTER", self.name)
+            words = self.client(index).execute_command("SENTINEL", "MASTER", self.name)
         except redis.exceptions.RedisError:
             return False
+        master = dict(zip(words[::2], words[1::2]))
         return (master["flags"] == "master" and int(master["num-other-sentinels"]) == self.count - 1
                 and int(master["num-slaves"]) == replicas)
 
