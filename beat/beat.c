@@ -210,6 +210,9 @@ static int open_broker(struct beat *beat, struct cel_error *err)
     struct broker_options options = {
         .url = settings->broker_url,
         .result_url = "disabled",
+        .master_name = settings->master_name,
+        .sentinel_username = settings->sentinel_username,
+        .sentinel_password = settings->sentinel_password,
         .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
     };
 

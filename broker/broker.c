@@ -54,8 +54,13 @@ static int check_options(const struct broker_options *options, struct cel_error 
 static int
 set_urls(struct broker *broker, const struct broker_options *options, struct cel_error *err)
 {
+    const struct url_sentinel sentinel = {
+        .master_name = options->master_name,
+        .user = options->sentinel_username,
+        .password = options->sentinel_password,
+    };
     const char *result_url = options->result_url ? options->result_url : options->url;
-    int status = url_parse(str_of(options->url), &broker->url, err);
+    int status = url_parse_with(str_of(options->url), &sentinel, &broker->url, err);
     if (status) {
         error_wrap(err, "Broker");
         return status;
@@ -63,7 +68,7 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
     broker->has_results = strcmp(result_url, "disabled") != 0;
     if (!broker->has_results)
         result_url = options->url;
-    status = url_parse(str_of(result_url), &broker->result_url, err);
+    status = url_parse_with(str_of(result_url), &sentinel, &broker->result_url, err);
     if (status)
         error_wrap(err, "Result backend");
     return status;
@@ -76,6 +81,7 @@ int broker_connect(struct broker *broker,
 {
     options.turn = &broker->turn;
     options.url = url;
+    options.sentinels = url == &broker->url ? &broker->sentinels : &broker->result_sentinels;
     options.connect_timeout = broker->connect_timeout;
     options.read_buffer = str_n(broker->read_buffer, READ_BUFFER);
     return redis_connection_new(&options, broker->loop, ret_connection);

@@ -7,9 +7,9 @@
  * calls everything pending with -ECANCELED. Text handed in is copied; text handed to a callback is
  * borrowed until it returns. `deadline_mono` bounds the whole call, connecting included.
  *
- * Failures (status < 0): -ETIMEDOUT and connection errors when nothing was sent; CEL_E_UNCERTAIN
- * when the connection ended with the command under way; CEL_E_SERVER for an error reply;
- * CEL_E_AUTH; -ECANCELED. Conditions (status > 0) are named at each function.
+ * Failures (status < 0): -ETIMEDOUT and connection errors when nothing was sent or the server ran
+ * nothing until then; CEL_E_UNCERTAIN when the connection ended with the command under way;
+ * CEL_E_SERVER for another error reply; CEL_E_AUTH; -ECANCELED. Conditions (status > 0) are named at each function.
  */
 #pragma once
 
@@ -25,8 +25,11 @@ enum {
 };
 
 struct broker_options {
-    const char *url;        /* redis://, unix://, redis+socket:// */
+    const char *url;        /* redis://, unix://, redis+socket://, sentinel:// */
     const char *result_url; /* NULL: the same; "disabled": results are not stored */
+    /* Of sentinel:// URLs that do not say; NULL or "" = nothing. User and password are those of the
+     * sentinels themselves. */
+    const char *master_name, *sentinel_username, *sentinel_password;
     struct str key_prefix;  /* global_keyprefix; absent = none */
     struct str node;        /* <name>:<incarnation>; needed by claim and what follows from it */
     usec_t connect_timeout; /* 0: 4 s */
@@ -38,7 +41,7 @@ struct broker_options {
 typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
 typedef void broker_closed_fn(void *data);
 
-/* Checks the URLs; connects on the first command. -EINVAL, CEL_E_UNSUPPORTED (TLS, Sentinel). */
+/* Checks the URLs; connects on the first command. -EINVAL, CEL_E_UNSUPPORTED (TLS). */
 int broker_new(uv_loop_t *loop,
                const struct broker_options *options,
                struct broker **ret_broker,

@@ -38,6 +38,7 @@ struct broker {
     uv_loop_t *loop;
     struct turn turn;
     struct url url, result_url;
+    struct redis_sentinels sentinels, result_sentinels;
     struct key_space space; /* owned */
     bool has_results;       /* false: they are disabled */
     usec_t connect_timeout, result_ttl;

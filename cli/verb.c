@@ -197,6 +197,9 @@ struct cel_client_options verb_client_options(const struct verb_context *context
         .queue = settings->default_queue,
         .timeout_ms = (int64_t)(settings->timeout / USEC_PER_MSEC),
         .key_prefix = *settings->key_prefix ? settings->key_prefix : NULL,
+        .master_name = settings->master_name,
+        .sentinel_username = settings->sentinel_username,
+        .sentinel_password = settings->sentinel_password,
     };
 }
 

@@ -67,7 +67,7 @@ static const char *first_text(const char *given, const char *variable, const cha
     if (given)
         return given;
     const char *text = getenv(variable);
-    if (!text || !*text)
+    if ((!text || !*text) && other_variable)
         text = getenv(other_variable);
     return text && *text ? text : NULL;
 }
@@ -150,6 +150,11 @@ static int open_broker(struct cel_client *client,
         .url = url ? url : URL_DEFAULT,
         .result_url = result_url,
         .key_prefix = str_of(options->key_prefix),
+        .master_name = first_text(options->master_name, "CELERIAC_MASTER_NAME", NULL),
+        .sentinel_username =
+            first_text(options->sentinel_username, "CELERIAC_SENTINEL_USERNAME", NULL),
+        .sentinel_password =
+            first_text(options->sentinel_password, "CELERIAC_SENTINEL_PASSWORD", NULL),
     };
     client->has_results = !result_url || strcmp(result_url, "disabled") != 0;
     return broker_new(&client->loop, &broker, &client->broker, err);

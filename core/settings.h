@@ -26,14 +26,17 @@ struct settings {
     char *config_file; /* CELERIAC_CONFIG, --config; empty: none */
 
     /* [celeriac] */
-    char *broker_url;      /* CELERIAC_BROKER_URL, CELERY_BROKER_URL, --broker -b */
-    char *result_backend;  /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend;
+    char *broker_url;     /* CELERIAC_BROKER_URL, CELERY_BROKER_URL, --broker -b */
+    char *result_backend; /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend;
                               empty: the broker; "disabled" */
-    usec_t result_expires; /* 1d; 0: never */
-    usec_t revoke_expires; /* how long a revocation is remembered; 1d */
-    char *key_prefix;      /* global_keyprefix */
-    char *default_queue;   /* "celery" */
-    char *log_level;       /* CELERIAC_LOG_LEVEL, -l --loglevel; info */
+    char *master_name;    /* of sentinel:// URLs that name none: CELERIAC_MASTER_NAME */
+    char *sentinel_username;
+    char *sentinel_password; /* of the sentinels themselves: CELERIAC_SENTINEL_PASSWORD */
+    usec_t result_expires;   /* 1d; 0: never */
+    usec_t revoke_expires;   /* how long a revocation is remembered; 1d */
+    char *key_prefix;        /* global_keyprefix */
+    char *default_queue;     /* "celery" */
+    char *log_level;         /* CELERIAC_LOG_LEVEL, -l --loglevel; info */
     char *log_format; /* CELERIAC_LOG_FORMAT, --log-format: text, logfmt, json; empty: text on a
                          terminal, else logfmt */
 

@@ -1,7 +1,8 @@
 /*
  * What ends a request before it is answered (pipeline.h has the lists):
  *
- *     its deadline while it waits    told why there is no connection, or -ETIMEDOUT
+ *     its deadline while it waits    told why there is no connection, or -ETIMEDOUT with the words
+ *                                    with which the server refused to run it
  *     its deadline once it is sent   the whole connection is given up: nobody knows what is lost
  *     the end of the connection      those sent are uncertain, but for repeatable ones, which wait
  *                                    again; those that wait stay
@@ -21,10 +22,15 @@
 
 #include "core/backoff.h"
 #include "core/mem.h"
+#include "redis/words.h"
 
 #define CONNECT_TIMEOUT_DEFAULT (4 * USEC_PER_SEC)
+#define SENTINEL_WITHIN         USEC_PER_SEC       /* each */
+#define LOOK_EVERY              (USEC_PER_SEC / 2) /* whether there is another master */
+#define LEAVE_WITHIN            (USEC_PER_SEC / 5) /* when there is: it may hang, or hold a wait */
 #define STABLE_AFTER            USEC_PER_SEC /* a connection that lasted so long was a good one */
 static const struct backoff reconnect = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
+static const struct backoff again = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
 
 #define STATE(name) (1u << REDIS_##name)
 static const struct {
@@ -33,8 +39,8 @@ static const struct {
     bool is_timed;
 } states[] = {
     [REDIS_IDLE] = {"idle", STATE(RESOLVING) | STATE(CONNECTING) | STATE(BACKOFF), false},
-    [REDIS_RESOLVING] = {"looking up the host", STATE(CONNECTING) | STATE(IDLE) | STATE(BACKOFF),
-                         true},
+    [REDIS_RESOLVING] = {"looking up the host",
+                         STATE(RESOLVING) | STATE(CONNECTING) | STATE(IDLE) | STATE(BACKOFF), true},
     [REDIS_CONNECTING] = {"connecting",
                           STATE(CONNECTING) | STATE(AUTHENTICATING) | STATE(SELECTING) |
                               STATE(TESTING) | STATE(IDLE) | STATE(BACKOFF),
@@ -46,7 +52,8 @@ static const struct {
                          true},
     [REDIS_TESTING] = {"greeting", STATE(TESTING) | STATE(READY) | STATE(IDLE) | STATE(BACKOFF),
                        true},
-    [REDIS_READY] = {"ready", STATE(IDLE) | STATE(BACKOFF), false},
+    [REDIS_READY] = {"ready", STATE(LEAVING) | STATE(IDLE) | STATE(BACKOFF), false},
+    [REDIS_LEAVING] = {"leaving", STATE(IDLE) | STATE(BACKOFF), true},
     [REDIS_BACKOFF] = {"waiting to connect again",
                        STATE(RESOLVING) | STATE(CONNECTING) | STATE(IDLE), true},
     [REDIS_CLOSING] = {"closing", 0, false},
@@ -57,6 +64,10 @@ static const struct {
 static void set_alarm(struct redis_connection *c)
 {
     usec_t due = c->earliest_mono < c->state_mono ? c->earliest_mono : c->state_mono;
+    if (c->pause_mono < due)
+        due = c->pause_mono;
+    if (c->look_mono < due)
+        due = c->look_mono;
     if (c->fault)
         due = 0;
     if (!c->alarm.list || due < c->alarm.due_mono)
@@ -95,12 +106,16 @@ static void give_up_socket(struct redis_connection *c)
 {
     c->fault = 0;
     c->client_id = 0;
+    c->pause_mono = c->look_mono = USEC_NEVER;
     if (c->socket)
         redis_socket_close(c->socket);
     c->socket = NULL;
     if (c->lookup)
         redis_lookup_cancel(c->lookup);
     c->lookup = NULL;
+    if (c->sentinel)
+        redis_sentinel_give_up(c->sentinel);
+    c->sentinel = NULL;
 }
 
 static void plan_next_attempt(struct redis_connection *c)
@@ -114,24 +129,57 @@ static void plan_next_attempt(struct redis_connection *c)
         set_state(c, REDIS_IDLE, 0);
 }
 
+/* The next one is asked first from now on. */
+static void pass_over_sentinel(struct redis_connection *c)
+{
+    struct redis_sentinels *known = c->options.sentinels;
+    if (known->first == c->sentinel_index)
+        known->first = (known->first + 1) % c->options.url->sentinel_count;
+}
+
+static void set_failure(struct redis_connection *c, int code, const char *why)
+{
+    if (c->master.host[0])
+        error_set(&c->failure, code, "No connection to %s, now %s:%u: %s", c->options.url->display,
+                  c->master.host, c->master.port, why);
+    else
+        error_set(&c->failure, code, "No connection to %s: %s", c->options.url->display, why);
+}
+
 /* The present attempt or connection has ended because of `why`. */
 static void lose(struct redis_connection *c, int code, const char *why)
 {
     struct list uncertain = {NULL, NULL, 0};
     struct cel_error err;
-    bool was_ready = c->state == REDIS_READY;
+    bool was_ready = c->state == REDIS_READY || c->state == REDIS_LEAVING;
     if (was_ready && clock_mono() - c->ready_mono >= STABLE_AFTER)
         c->attempt = 0;
-    error_set(&c->failure, code, "No connection to %s: %s", c->options.url->display, why);
+    set_failure(c, code, why);
     error_set(&err, CEL_E_UNCERTAIN,
               "The connection to %s ended with the command under way: %s; it may have run",
               c->options.url->display, why);
+    if (c->options.url->sentinel_count && !was_ready && c->master.host[0])
+        pass_over_sentinel(c); /* what that one says does not help */
     give_up_socket(c);
     pipeline_recall(&c->pipeline, &uncertain);
     plan_next_attempt(c);
     requests_tell(&uncertain, CEL_E_UNCERTAIN, &err);
     if (was_ready && c->options.on_lost && c->state != REDIS_CLOSING)
         c->options.on_lost(c->options.data);
+}
+
+static void copy_words(char *into, struct str words)
+{
+    const size_t room = sizeof((struct redis_connection){0}.refusal);
+    snprintf(into, room, STR_FORMAT, (int)(words.len < room ? words.len : room - 1), words.ptr);
+}
+
+/* The same, because the server has said so. */
+static void lose_for_words(struct redis_connection *c, int code, struct str words)
+{
+    char why[sizeof(c->refusal)];
+    copy_words(why, words);
+    lose(c, code, why);
 }
 
 /* The server does not want us, and will not as long as the settings are these. */
@@ -187,6 +235,39 @@ static void connect_next(struct redis_connection *c)
 
 static void on_looked_up(void *data, int status, const struct redis_addresses *addresses);
 
+static void connect_to_host(struct redis_connection *c, const char *host, uint16_t port)
+{
+    c->address_next = 0;
+    if (redis_addresses_known(host, port, &c->addresses)) {
+        connect_next(c);
+        return;
+    }
+    set_state(c, REDIS_RESOLVING, 0);
+    int status = redis_lookup_start(c->loop, host, port, on_looked_up, c, &c->lookup);
+    if (status)
+        note_fault(c, status, uv_strerror(status));
+    else
+        c->open++;
+}
+
+static const struct redis_sentinel_events sentinel_events;
+
+static void ask_next_sentinel(struct redis_connection *c)
+{
+    const struct url *url = c->options.url;
+    usec_t within = c->options.connect_timeout;
+    c->sentinel_index = c->sentinels_asked++ ? (c->sentinel_index + 1) % url->sentinel_count
+                                             : c->options.sentinels->first;
+    set_state(c, REDIS_RESOLVING,
+              clock_mono() + (within < SENTINEL_WITHIN ? within : SENTINEL_WITHIN));
+    int status = redis_sentinel_ask(c->loop, url, c->sentinel_index, c->options.read_buffer,
+                                    &sentinel_events, c, &c->sentinel);
+    if (status)
+        note_fault(c, status, uv_strerror(status));
+    else
+        c->open++;
+}
+
 static void start(struct redis_connection *c)
 {
     const struct url *url = c->options.url;
@@ -194,17 +275,14 @@ static void start(struct redis_connection *c)
         set_state(c, REDIS_BACKOFF, c->retry_mono);
         return;
     }
-    c->address_next = 0;
-    if (url->path || redis_addresses_known(url->host, url->port, &c->addresses)) {
+    c->sentinels_asked = 0;
+    c->master.host[0] = '\0';
+    if (url->sentinel_count)
+        ask_next_sentinel(c);
+    else if (url->path)
         connect_next(c);
-        return;
-    }
-    set_state(c, REDIS_RESOLVING, 0);
-    int status = redis_lookup_start(c->loop, url->host, url->port, on_looked_up, c, &c->lookup);
-    if (status)
-        note_fault(c, status, uv_strerror(status));
     else
-        c->open++;
+        connect_to_host(c, url->host, url->port);
 }
 
 static void finish_close(struct redis_connection *c)
@@ -212,6 +290,7 @@ static void finish_close(struct redis_connection *c)
     static const struct cel_error err = {-ECANCELED, "The broker is being closed"};
     void (*closed)(void *) = c->closed;
     void *data = c->closed_data;
+    requests_tell(&c->pipeline.refused, -ECANCELED, &err);
     requests_tell(&c->pipeline.sent, -ECANCELED, &err);
     requests_tell(&c->pipeline.waiting, -ECANCELED, &err);
     turn_alarm_clear(&c->alarm);
@@ -243,12 +322,55 @@ static void on_looked_up(void *data, int status, const struct redis_addresses *a
     on_part_ended(c);
 }
 
+static void sentinel_failed(struct redis_connection *c, const char *why)
+{
+    pass_over_sentinel(c);
+    if (c->sentinels_asked < c->options.url->sentinel_count)
+        ask_next_sentinel(c);
+    else
+        lose(c, -EHOSTUNREACH, why);
+}
+
+static void
+on_sentinel_answered(void *owner, const struct redis_sentinel_master *master, const char *why)
+{
+    struct redis_connection *c = owner;
+    c->sentinel = NULL;
+    if (!master) {
+        sentinel_failed(c, why);
+        return;
+    }
+    c->master = *master;
+    connect_to_host(c, c->master.host, c->master.port);
+}
+
+static void on_sentinel_ended(void *owner)
+{
+    on_part_ended(owner);
+}
+
+static const struct redis_sentinel_events sentinel_events = {
+    .answered = on_sentinel_answered,
+    .ended = on_sentinel_ended,
+};
+
+/* One that says nothing: the next is asked. */
+static void on_silent_sentinel(struct redis_connection *c)
+{
+    char why[320];
+    const struct url *url = c->options.url;
+    const struct url_host *host = &url->sentinels[c->sentinel_index];
+    snprintf(why, sizeof(why), "sentinel %s:%u: no answer in time", host->name, host->port);
+    redis_sentinel_give_up(c->sentinel);
+    c->sentinel = NULL;
+    sentinel_failed(c, why);
+}
+
 static void enter_hello_step(struct redis_connection *c)
 {
     static const enum redis_state state_of[] = {
-        [REDIS_HELLO_AUTH] = REDIS_AUTHENTICATING,
-        [REDIS_HELLO_SELECT] = REDIS_SELECTING,
-        [REDIS_HELLO_ID] = REDIS_TESTING,
+        [REDIS_HELLO_AUTH] = REDIS_AUTHENTICATING, [REDIS_HELLO_SELECT] = REDIS_SELECTING,
+        [REDIS_HELLO_ID] = REDIS_TESTING,          [REDIS_HELLO_ROLE] = REDIS_TESTING,
         [REDIS_HELLO_PING] = REDIS_TESTING,
     };
     set_state(c, state_of[c->hello_steps[c->hello_next]], 0);
@@ -280,6 +402,11 @@ static void become_ready(struct redis_connection *c)
 {
     set_state(c, REDIS_READY, 0);
     c->ready_mono = clock_mono();
+    if (c->options.url->sentinel_count) {
+        c->options.sentinels->first = c->sentinel_index;
+        c->look_mono = c->ready_mono + LOOK_EVERY;
+        set_alarm(c);
+    }
     error_clear(&c->failure);
     turn_task(c->options.turn, &c->flush);
 }
@@ -292,9 +419,8 @@ static void on_hello_error(struct redis_connection *c, enum redis_hello step, st
         return;
     }
     /* a server that loads its data, for instance: later it may answer better */
-    char why[256];
-    snprintf(why, sizeof(why), STR_FORMAT, (int)(words.len < 200 ? words.len : 200), words.ptr);
-    lose(c, CEL_E_SERVER, why);
+    lose_for_words(c, redis_words(words)->reaction == REDIS_TELL ? CEL_E_SERVER : -ETIMEDOUT,
+                   words);
 }
 
 static void on_hello_reply(struct redis_connection *c, const struct redis_reply *reply)
@@ -302,6 +428,10 @@ static void on_hello_reply(struct redis_connection *c, const struct redis_reply 
     enum redis_hello step = c->hello_steps[c->hello_next];
     if (reply->type == REDIS_ERROR && !redis_hello_may_fail(step, reply->text)) {
         on_hello_error(c, step, reply->text);
+        return;
+    }
+    if (step == REDIS_HELLO_ROLE && !redis_hello_is_master(reply)) {
+        lose(c, -EHOSTUNREACH, "it is not the master");
         return;
     }
     if (step == REDIS_HELLO_ID)
@@ -317,7 +447,7 @@ static void on_hello_reply(struct redis_connection *c, const struct redis_reply 
 static void write_waiting(struct redis_connection *c)
 {
     usec_t earliest = USEC_NEVER;
-    if (c->state != REDIS_READY || c->fault)
+    if (c->state != REDIS_READY || c->fault || c->pause_mono != USEC_NEVER)
         return;
     int status = pipeline_write(&c->pipeline, c->socket, &earliest);
     note_deadline(c, earliest);
@@ -338,10 +468,44 @@ static void on_drained(void *owner)
     write_waiting(owner);
 }
 
+static void note_run(struct redis_connection *c)
+{
+    c->pauses = 0;
+    c->refusal[0] = '\0';
+}
+
+static void pause_writing(struct redis_connection *c)
+{
+    if (c->pause_mono != USEC_NEVER)
+        return;
+    c->pause_mono = clock_mono() + backoff_delay(&again, c->pauses++, backoff_random());
+    set_alarm(c);
+}
+
+/* The server does not run commands now: what it refused waits again. */
+static void on_refusal(struct redis_connection *c, int condition, struct str words)
+{
+    copy_words(c->refusal, words);
+    if (condition == PIPELINE_E_PAUSE)
+        pause_writing(c);
+    else if (condition == PIPELINE_E_LEAVE && c->state == REDIS_READY)
+        set_state(c, REDIS_LEAVING, 0);
+}
+
+static void after_answer(struct redis_connection *c)
+{
+    if (c->pipeline.sent.head)
+        return;
+    if (c->state == REDIS_LEAVING)
+        lose(c, -ETIMEDOUT, c->refusal);
+    else if (c->pipeline.waiting.head)
+        turn_task(c->options.turn, &c->flush);
+}
+
 static void on_reply(void *owner, const struct redis_reply *reply)
 {
     struct redis_connection *c = owner;
-    if (c->state != REDIS_READY) {
+    if (c->state != REDIS_READY && c->state != REDIS_LEAVING) {
         on_hello_reply(c, reply);
         return;
     }
@@ -350,10 +514,17 @@ static void on_reply(void *owner, const struct redis_reply *reply)
         return;
     }
     int condition = pipeline_answer(&c->pipeline, c->socket, reply);
-    if (condition == PIPELINE_E_UNASKED)
+    if (c->state == REDIS_CLOSING)
+        return;
+    if (condition == PIPELINE_E_UNASKED) {
         lose(c, CEL_E_FORMAT, "the server answered what was not asked");
-    else if (condition == PIPELINE_E_AGAIN)
-        turn_task(c->options.turn, &c->flush);
+        return;
+    }
+    if (condition)
+        on_refusal(c, condition, reply->text);
+    else if (c->state == REDIS_READY)
+        note_run(c);
+    after_answer(c);
 }
 
 static void on_failed(void *owner, int code, const char *why)
@@ -374,6 +545,64 @@ static const struct redis_socket_events events = {
     .closed = on_socket_closed,
 };
 
+/* --- staying with the master ------------------------------------------------------------------ */
+
+/* Another one has been named, after this one agreed to be it. */
+static bool has_moved(const struct redis_connection *c)
+{
+    const struct redis_sentinels *known = c->options.sentinels;
+    return known->answered_mono > c->ready_mono &&
+           (strcmp(known->master.host, c->master.host) || known->master.port != c->master.port);
+}
+
+static void leave_if_moved(struct redis_connection *c)
+{
+    if (c->state != REDIS_READY || !has_moved(c))
+        return;
+    copy_words(c->refusal, STR("the sentinels name another master"));
+    set_state(c, REDIS_LEAVING, clock_mono() + LEAVE_WITHIN);
+    after_answer(c);
+}
+
+static void
+on_sentinel_asked_again(void *owner, const struct redis_sentinel_master *master, const char *why)
+{
+    struct redis_connection *c = owner;
+    struct redis_sentinels *known = c->options.sentinels;
+    (void)why;
+    c->sentinel = NULL;
+    if (!master) {
+        pass_over_sentinel(c);
+        return;
+    }
+    known->master = *master;
+    known->answered_mono = clock_mono();
+    leave_if_moved(c);
+}
+
+static void look_for_master(struct redis_connection *c, usec_t now)
+{
+    static const struct redis_sentinel_events asked_again = {
+        .answered = on_sentinel_asked_again,
+        .ended = on_sentinel_ended,
+    };
+    struct redis_sentinels *known = c->options.sentinels;
+    c->look_mono = now + LOOK_EVERY;
+    leave_if_moved(c);
+    if (c->state != REDIS_READY || now - known->asked_mono < SENTINEL_WITHIN)
+        return;
+    if (c->sentinel) {
+        redis_sentinel_give_up(c->sentinel);
+        c->sentinel = NULL;
+        pass_over_sentinel(c);
+    }
+    known->asked_mono = now;
+    c->sentinel_index = known->first;
+    if (redis_sentinel_ask(c->loop, c->options.url, c->sentinel_index, c->options.read_buffer,
+                           &asked_again, c, &c->sentinel) == 0)
+        c->open++;
+}
+
 /* --- deadlines -------------------------------------------------------------------------------- */
 
 static void expire_waiting(struct redis_connection *c, usec_t now)
@@ -381,7 +610,10 @@ static void expire_waiting(struct redis_connection *c, usec_t now)
     struct list overdue = {NULL, NULL, 0};
     struct cel_error err = c->failure;
     pipeline_expire(&c->pipeline, now, &overdue);
-    if (!err.code)
+    if (!err.code && c->refusal[0])
+        error_set(&err, -ETIMEDOUT, "%s did not run the command in time: %s",
+                  c->options.url->display, c->refusal);
+    else if (!err.code)
         error_set(&err, -ETIMEDOUT, "No answer from %s in time", c->options.url->display);
     requests_tell(&overdue, err.code, &err);
 }
@@ -396,6 +628,11 @@ static void check_state(struct redis_connection *c, usec_t now)
             set_state(c, REDIS_IDLE, 0);
         else if (now >= c->state_mono)
             start(c);
+    } else if (now >= c->pause_mono) {
+        c->pause_mono = USEC_NEVER;
+        turn_task(c->options.turn, &c->flush);
+    } else if (now >= c->state_mono && c->state == REDIS_RESOLVING && c->sentinel) {
+        on_silent_sentinel(c);
     } else if (now >= c->state_mono) {
         snprintf(why, sizeof(why), "no answer in time while %s", states[c->state].doing);
         lose(c, -ETIMEDOUT, why);
@@ -413,7 +650,10 @@ static void on_alarm(struct turn_alarm *alarm)
     }
     c->earliest_mono = USEC_NEVER;
     check_state(c, now);
-    if (c->state == REDIS_READY && pipeline_is_overdue(&c->pipeline, now))
+    if (c->state == REDIS_READY && now >= c->look_mono)
+        look_for_master(c, now);
+    if ((c->state == REDIS_READY || c->state == REDIS_LEAVING) &&
+        pipeline_is_overdue(&c->pipeline, now))
         lose(c, -ETIMEDOUT, "no answer in time");
     if (c->state != REDIS_CLOSING)
         expire_waiting(c, now);
@@ -434,7 +674,9 @@ int redis_connection_new(const struct redis_connection_options *options,
         return -ENOMEM;
     c->options = *options;
     c->loop = loop;
-    c->state_mono = c->earliest_mono = USEC_NEVER;
+    c->state_mono = c->earliest_mono = c->pause_mono = c->look_mono = USEC_NEVER;
+    if (!c->options.sentinels)
+        c->options.sentinels = &c->own_sentinels;
     c->flush.fn = on_flush;
     c->alarm.fn = on_alarm;
     if (!c->options.connect_timeout)

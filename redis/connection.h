@@ -7,10 +7,18 @@
  * goes out in one write. A request that was written and is not answered by its deadline ends the
  * connection: a socket that may be half open is never waited on.
  *
+ * RESOLVING is the look-up of a host's name. Behind sentinels they are asked first, one after the
+ * other, each with its deadline, who the master is; TESTING asks the named server whether it agrees.
+ * A server that was a master may remain one for seconds after the sentinels have named another:
+ * while READY they are asked again and again, by one of the connections for all.
+ *
  *   IDLE --request--> RESOLVING -> CONNECTING -> AUTHENTICATING -> SELECTING -> TESTING -> READY
- *    ^                    ^     \_________________________ each ____________________________/
- *    |                    |                                  |
- *    |                    |                                  | failed, refused or lost
+ *    ^                    ^     \_________________________ each ____________________________/ |
+ *    |                    |                                  |                               |
+ *    |                    |                                  |            LEAVING <----------+
+ *    |                    |                                  |               |    not the one (words.h)
+ *    |                    |                                  +---------------+
+ *    |                    |                                  | failed, refused, lost or left
  *    |                    +--delay over-- BACKOFF <-----------+ something waits
  *    +-------------------------------------------------------+ nothing waits
  *
@@ -22,6 +30,7 @@
 #include "redis/greeting.h"
 #include "redis/pipeline.h"
 #include "redis/resolve.h"
+#include "redis/sentinel.h"
 #include "redis/turn.h"
 #include "redis/url.h"
 
@@ -35,16 +44,18 @@ enum redis_state {
     REDIS_SELECTING,
     REDIS_TESTING,
     REDIS_READY,
+    REDIS_LEAVING, /* nothing more is written; what was sent is still answered */
     REDIS_BACKOFF,
     REDIS_CLOSING,
 };
 
 struct redis_connection_options {
     struct turn *turn;
-    const struct url *url;  /* outlives the connection */
-    usec_t connect_timeout; /* of each state on the way to READY; 0: 4 s */
-    struct str read_buffer; /* shared with all connections of the loop */
-    bool wants_id;          /* ask for the client id */
+    const struct url *url;             /* outlives the connection */
+    struct redis_sentinels *sentinels; /* of this URL, outlives the connection; NULL: its own */
+    usec_t connect_timeout;            /* of each state on the way to READY; 0: 4 s */
+    struct str read_buffer;            /* shared with all connections of the loop */
+    bool wants_id;                     /* ask for the client id */
     /* In every turn before the requests are written; may send more. May be NULL. */
     void (*on_flush)(void *data);
     /* A reply that answers nothing: a published message. NULL: there are none. */
@@ -70,18 +81,28 @@ struct redis_connection {
     unsigned address_next;
     struct redis_lookup *lookup; /* under way, or NULL */
 
+    struct redis_sentinel *sentinel; /* that is being asked, or NULL */
+    unsigned sentinel_index;         /* which one that is, or was */
+    unsigned sentinels_asked;        /* in this attempt */
+    struct redis_sentinels own_sentinels;
+    struct redis_sentinel_master master; /* that one has named in this attempt; host "": none */
+
     struct turn_task flush;
     struct turn_alarm alarm;
     usec_t earliest_mono;     /* no request has an earlier deadline */
     usec_t state_mono;        /* deadline of this state */
     usec_t retry_mono;        /* no attempt to connect before */
     usec_t ready_mono;        /* when it became READY */
+    usec_t look_mono;         /* READY, and the master is looked for again; USEC_NEVER: it is not */
+    usec_t pause_mono;        /* READY, and nothing is written before this; USEC_NEVER: no pause */
     unsigned attempt;         /* failed ones in a row */
+    unsigned pauses;          /* in a row */
     struct cel_error failure; /* why there is no connection, for those who wait */
+    char refusal[201];        /* words with which the server ran nothing; empty once it has */
     int fault;                /* the socket is found unusable and is given up at the turn's end */
     const char *fault_why;
 
-    unsigned open; /* sockets and look-ups not yet ended */
+    unsigned open; /* sockets, look-ups and sentinels not yet ended */
     void (*closed)(void *data);
     void *closed_data;
 };

@@ -1,5 +1,6 @@
 #include "redis/greeting.h"
 
+#include "redis/words.h"
 #include "redis/write.h"
 
 enum { HELLO_BYTES_MAX = 8192 }; /* a URL's parts are shorter */
@@ -32,6 +33,11 @@ int redis_hello(const struct url *url,
         write_arg(&hello, STR("ID"));
         ret_steps[count++] = REDIS_HELLO_ID;
     }
+    if (url->sentinel_count) {
+        write_next(&hello, 1);
+        write_arg(&hello, STR("ROLE"));
+        ret_steps[count++] = REDIS_HELLO_ROLE;
+    }
     write_next(&hello, 1);
     write_arg(&hello, STR("PING"));
     ret_steps[count++] = REDIS_HELLO_PING;
@@ -40,39 +46,28 @@ int redis_hello(const struct url *url,
     return buf_status(&hello);
 }
 
-static bool is_denied(struct str words)
-{
-    return str_starts(words, STR("NOPERM"));
-}
-
 bool redis_hello_may_fail(enum redis_hello step, struct str words)
 {
-    bool is_extra = step == REDIS_HELLO_ID || step == REDIS_HELLO_PING;
-    return is_extra && is_denied(words);
-}
-
-int redis_error_code(struct str words)
-{
-    static const char *const refusals[] = {"NOAUTH", "WRONGPASS", "NOPERM", "DENIED"};
-    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
-        if (str_starts(words, str_of(refusals[i])))
-            return CEL_E_AUTH;
-    }
-    return CEL_E_SERVER;
+    bool is_extra = step == REDIS_HELLO_ID || step == REDIS_HELLO_ROLE || step == REDIS_HELLO_PING;
+    return is_extra && str_starts(words, STR("NOPERM"));
 }
 
 int redis_hello_refusal(enum redis_hello step, struct str words)
 {
-    static const char *const passing[] = {"ERR max number of clients", "LOADING", "BUSY",
-                                          "MASTERDOWN"};
-    for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
-        if (str_starts(words, str_of(passing[i])))
-            return 0;
-    }
+    const struct redis_words *known = redis_words(words);
+    if (known->status == CEL_E_AUTH)
+        return CEL_E_AUTH;
+    if (known->reaction != REDIS_TELL)
+        return 0;
     if (step == REDIS_HELLO_AUTH)
         return CEL_E_AUTH;
-    int code = redis_error_code(words);
-    return step == REDIS_HELLO_SELECT || code == CEL_E_AUTH ? code : 0;
+    return step == REDIS_HELLO_SELECT ? CEL_E_SERVER : 0;
+}
+
+bool redis_hello_is_master(const struct redis_reply *reply)
+{
+    struct str role = reply_text(reply_item(reply, 0));
+    return !role.ptr || str_equal(role, STR("master"));
 }
 
 bool redis_reply_is_push(const struct redis_reply *reply)

@@ -1,6 +1,6 @@
 /*
- * What a connection says for itself: the greeting, the PING, the loading of a script; and what words
- * of the server mean to it. It knows no key.
+ * What a connection says for itself: the greeting, the PING, the loading of a script; and what a
+ * refusal of its greeting means. It knows no key.
  */
 #pragma once
 
@@ -10,8 +10,14 @@
 #include "redis/url.h"
 
 /* One step of the greeting. */
-enum redis_hello { REDIS_HELLO_AUTH, REDIS_HELLO_SELECT, REDIS_HELLO_ID, REDIS_HELLO_PING };
-enum { REDIS_HELLO_STEPS = 4 };
+enum redis_hello {
+    REDIS_HELLO_AUTH,
+    REDIS_HELLO_SELECT,
+    REDIS_HELLO_ID,
+    REDIS_HELLO_ROLE, /* of a server that a sentinel has named */
+    REDIS_HELLO_PING,
+};
+enum { REDIS_HELLO_STEPS = 5 };
 
 /* Writes the greeting; `ret_steps` has room for REDIS_HELLO_STEPS. 0 or -ENOMEM. */
 int redis_hello(const struct url *url,
@@ -24,8 +30,9 @@ bool redis_hello_may_fail(enum redis_hello step, struct str words);
 /* CEL_E_AUTH or CEL_E_SERVER when these words refuse the connection for good; 0 when it may be
  * better later. */
 int redis_hello_refusal(enum redis_hello step, struct str words);
+/* False when the reply to ROLE says that this is no master. */
+bool redis_hello_is_master(const struct redis_reply *reply);
 
-int redis_error_code(struct str words); /* CEL_E_AUTH or CEL_E_SERVER */
 bool redis_reply_is_push(const struct redis_reply *reply);
 
 /* These set the bytes of a request: 0 or -ENOMEM. */

@@ -1,11 +1,13 @@
 /*
  * A script is loaded in front of the first request on a socket that runs it. A server that has lost
- * it since (SCRIPT FLUSH) answers NOSCRIPT and has done nothing: the same bytes are sent again.
+ * it since (SCRIPT FLUSH) answers NOSCRIPT and has done nothing: the same bytes are sent again. So
+ * are those of what was refused with other words that say so (words.h), `repeatable` or not.
  */
 #include "redis/pipeline.h"
 
 #include "core/mem.h"
 #include "redis/greeting.h"
+#include "redis/words.h"
 
 enum { WRITE_MAX = 64, SCRIPT_LOADS_MAX = 3 };
 
@@ -119,6 +121,8 @@ int pipeline_write(struct redis_pipeline *pipeline,
 {
     struct batch batch;
     int status = 0;
+    if (pipeline->refused.head)
+        return 0;
     batch.earliest_mono = *earliest_mono;
     while (!status && !socket->is_writing && pipeline->waiting.head) {
         unsigned taken = 0;
@@ -133,75 +137,102 @@ int pipeline_write(struct redis_pipeline *pipeline,
 
 /* --- answers ------------------------------------------------------------------------------ */
 
-static bool has_lost_script(const struct redis_request *request, const struct redis_reply *reply)
+/* What the error reply asks for, as a condition; 0: `request` is told. */
+static int condition_of(const struct redis_request *request, struct str words)
 {
-    return request->script && reply->type == REDIS_ERROR &&
-           str_starts(reply->text, STR("NOSCRIPT")) && request->loads < SCRIPT_LOADS_MAX;
+    switch (redis_words(words)->reaction) {
+    case REDIS_LOAD:
+        return request->script && request->loads < SCRIPT_LOADS_MAX ? PIPELINE_E_AGAIN : 0;
+    case REDIS_PAUSE:
+        return PIPELINE_E_PAUSE;
+    case REDIS_LEAVE:
+        return PIPELINE_E_LEAVE;
+    default:
+        return 0;
+    }
 }
 
-/* In front of what was never sent, behind those that wait to be sent again as well: a document must
- * not be overtaken by a later one. */
-static void wait_again(struct list *waiting, struct redis_request *request)
+/* Those refused were sent before all that wait: when the last of them is known, they go in front. */
+static void put_refused_in_front(struct redis_pipeline *pipeline)
 {
-    struct list before = {NULL, NULL, 0};
-    while (waiting->head && request_of(waiting->head)->loads)
-        list_append(&before, list_pop(waiting));
-    list_prepend(waiting, &request->link);
-    while (before.tail) {
-        struct list_link *link = before.tail;
-        list_remove(&before, link);
-        list_prepend(waiting, link);
+    while (pipeline->refused.tail) {
+        struct list_link *link = pipeline->refused.tail;
+        list_remove(&pipeline->refused, link);
+        list_prepend(&pipeline->waiting, link);
     }
+}
+
+static void wait_again(struct redis_pipeline *pipeline,
+                       struct redis_socket *socket,
+                       struct redis_request *request,
+                       int condition)
+{
+    request->answer_mono = USEC_NEVER;
+    list_append(&pipeline->refused, &request->link);
+    if (condition != PIPELINE_E_AGAIN)
+        return;
+    request->loads++;
+    socket->scripts &= ~(1u << request->script->number);
+}
+
+static int answer(struct redis_pipeline *pipeline,
+                  struct redis_socket *socket,
+                  struct redis_request *request,
+                  const struct redis_reply *reply)
+{
+    struct cel_error err = {0};
+    int condition = reply->type == REDIS_ERROR ? condition_of(request, reply->text) : 0;
+    if (condition) {
+        wait_again(pipeline, socket, request, condition);
+        return condition;
+    }
+    int status = reply->type == REDIS_ERROR ? redis_words_error(reply->text, &err) : 0;
+    request->on_reply(request, status, reply, status ? &err : NULL);
+    return 0;
 }
 
 int pipeline_answer(struct redis_pipeline *pipeline,
                     struct redis_socket *socket,
                     const struct redis_reply *reply)
 {
-    struct cel_error err = {0};
     /* libuv tells that a write is done one turn after it was: the answer may be here before */
     bool is_early =
         redis_socket_has_unwritten(socket) && pipeline->sent.head == pipeline->sent.tail;
     if (!pipeline->sent.head || is_early)
         return PIPELINE_E_UNASKED;
-    struct redis_request *request = request_of(list_pop(&pipeline->sent));
-    if (has_lost_script(request, reply)) {
-        wait_again(&pipeline->waiting, request);
-        request->loads++;
-        request->answer_mono = USEC_NEVER;
-        socket->scripts &= ~(1u << request->script->number);
-        return PIPELINE_E_AGAIN;
-    }
-    int status = 0;
-    if (reply->type == REDIS_ERROR)
-        status = error_set(&err, redis_error_code(reply->text), "Redis answered: " STR_FORMAT,
-                           STR_ARGS(reply->text));
-    request->on_reply(request, status, reply, status ? &err : NULL);
-    return 0;
+    int condition = answer(pipeline, socket, request_of(list_pop(&pipeline->sent)), reply);
+    if (!pipeline->sent.head)
+        put_refused_in_front(pipeline);
+    return condition;
 }
 
 /* --- without an answer -------------------------------------------------------------------- */
 
 void pipeline_recall(struct redis_pipeline *pipeline, struct list *ret)
 {
-    for (struct list_link *link = pipeline->sent.tail, *before; link; link = before) {
+    for (struct list_link *link; (link = list_pop(&pipeline->sent));) {
         struct redis_request *request = request_of(link);
-        before = link->prev;
-        list_remove(&pipeline->sent, link);
         request->answer_mono = USEC_NEVER;
-        list_prepend(request->repeatable ? &pipeline->waiting : ret, link);
+        list_append(request->repeatable ? &pipeline->refused : ret, link);
     }
+    put_refused_in_front(pipeline);
 }
 
-bool pipeline_take_back(struct redis_pipeline *pipeline, struct redis_request *request)
+static bool remove_from(struct list *list, struct list_link *wanted)
 {
-    for (const struct list_link *link = pipeline->waiting.head; link; link = link->next) {
-        if (link == &request->link) {
-            list_remove(&pipeline->waiting, &request->link);
+    for (const struct list_link *link = list->head; link; link = link->next) {
+        if (link == wanted) {
+            list_remove(list, wanted);
             return true;
         }
     }
     return false;
+}
+
+bool pipeline_take_back(struct redis_pipeline *pipeline, struct redis_request *request)
+{
+    return remove_from(&pipeline->waiting, &request->link) ||
+           remove_from(&pipeline->refused, &request->link);
 }
 
 static usec_t earliest_of(const struct list *requests)
@@ -224,17 +255,24 @@ bool pipeline_is_overdue(const struct redis_pipeline *pipeline, usec_t now_mono)
 
 usec_t pipeline_earliest(const struct redis_pipeline *pipeline)
 {
-    usec_t waiting = earliest_of(&pipeline->waiting), sent = earliest_of(&pipeline->sent);
-    return waiting < sent ? waiting : sent;
+    usec_t waiting = earliest_of(&pipeline->waiting), sent = earliest_of(&pipeline->sent),
+           refused = earliest_of(&pipeline->refused), earliest = waiting < sent ? waiting : sent;
+    return refused < earliest ? refused : earliest;
+}
+
+static void expire(struct list *list, usec_t now_mono, struct list *ret)
+{
+    for (struct list_link *link = list->head, *next; link; link = next) {
+        next = link->next;
+        if (request_of(link)->deadline_mono > now_mono)
+            continue;
+        list_remove(list, link);
+        list_append(ret, link);
+    }
 }
 
 void pipeline_expire(struct redis_pipeline *pipeline, usec_t now_mono, struct list *ret)
 {
-    for (struct list_link *link = pipeline->waiting.head, *next; link; link = next) {
-        next = link->next;
-        if (request_of(link)->deadline_mono > now_mono)
-            continue;
-        list_remove(&pipeline->waiting, link);
-        list_append(ret, link);
-    }
+    expire(&pipeline->refused, now_mono, ret);
+    expire(&pipeline->waiting, now_mono, ret);
 }

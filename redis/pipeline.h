@@ -52,28 +52,31 @@ void redis_request_deinit(struct redis_request *request);
 struct redis_pipeline {
     struct list waiting; /* not written */
     struct list sent;    /* written, at least begun; answered in this order */
+    struct list refused; /* answered that they were not run: they wait again, in front of all */
 };
 
 /*
  * Writes what waits, as much as the socket takes now; a script that the socket's server may not
- * know is loaded in front of the request that runs it. Moves `*earliest_mono` forward to the
- * earliest moment by which an answer must come. A failure leaves the socket unusable.
+ * know is loaded in front of the request that runs it. Nothing is written between a refusal and the
+ * last answer to what was sent: what waits again would be overtaken. Moves `*earliest_mono` forward
+ * to the earliest moment by which an answer must come. A failure leaves the socket unusable.
  */
 int pipeline_write(struct redis_pipeline *pipeline,
                    struct redis_socket *socket,
                    usec_t *earliest_mono) MUST_CHECK;
 
 /*
- * Hands `reply` to the request that it answers. Conditions: PIPELINE_E_UNASKED, there is none;
- * PIPELINE_E_AGAIN, the server had lost the script, and the request waits to be written again.
+ * Hands `reply` to the request that it answers. Conditions: PIPELINE_E_UNASKED, there is none. The
+ * others say that the request was not run and waits to be written again (words.h): as soon as that
+ * goes (AGAIN, the server had lost the script), after a pause, or to another socket.
  */
-enum { PIPELINE_E_UNASKED = 1, PIPELINE_E_AGAIN = 2 };
+enum { PIPELINE_E_UNASKED = 1, PIPELINE_E_AGAIN, PIPELINE_E_PAUSE, PIPELINE_E_LEAVE };
 int pipeline_answer(struct redis_pipeline *pipeline,
                     struct redis_socket *socket,
                     const struct redis_reply *reply) MUST_CHECK;
 
 /* When the socket is lost: what was sent and may not be sent again goes to the empty `ret`, the
- * rest waits again, in front. */
+ * rest waits again, in front, in its order. */
 void pipeline_recall(struct redis_pipeline *pipeline, struct list *ret);
 /* Takes one back that was not sent; false when it was. */
 bool pipeline_take_back(struct redis_pipeline *pipeline, struct redis_request *request);

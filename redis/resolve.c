@@ -11,6 +11,7 @@ struct redis_lookup {
     uv_getaddrinfo_t request;
     redis_lookup_fn *cb;
     void *data;
+    bool is_cancelled;
 };
 
 static void add(struct redis_addresses *addresses, const void *address, size_t len)
@@ -48,7 +49,9 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     struct redis_addresses addresses = {.count = 0};
     for (const struct addrinfo *info = found; info && !status; info = info->ai_next)
         add(&addresses, info->ai_addr, info->ai_addrlen);
-    if (!status && addresses.count == 0)
+    if (lookup->is_cancelled)
+        status = UV_ECANCELED;
+    else if (!status && addresses.count == 0)
         status = UV_EAI_NODATA;
     lookup->cb(lookup->data, status, status ? NULL : &addresses);
     uv_freeaddrinfo(found);
@@ -81,5 +84,6 @@ int redis_lookup_start(uv_loop_t *loop,
 
 void redis_lookup_cancel(struct redis_lookup *lookup)
 {
+    lookup->is_cancelled = true;
     uv_cancel((uv_req_t *)&lookup->request);
 }

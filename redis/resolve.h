@@ -22,7 +22,8 @@ struct redis_addresses {
 /* True when `host` needs no look-up; then `ret` has its addresses. */
 bool redis_addresses_known(const char *host, uint16_t port, struct redis_addresses *ret);
 
-/* `addresses` is NULL when `status` is negative. Called once, also after redis_lookup_cancel. */
+/* `addresses` is NULL when `status` is negative. Called once; UV_ECANCELED after
+ * redis_lookup_cancel. */
 typedef void redis_lookup_fn(void *data, int status, const struct redis_addresses *addresses);
 
 /* `cb` comes from the loop; `*ret_lookup` is good until then. */

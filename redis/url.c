@@ -1,5 +1,6 @@
 #include "redis/url.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/un.h>
@@ -7,7 +8,7 @@
 #include "core/buf.h"
 #include "core/mem.h"
 
-enum { PORT_DEFAULT = 6379, PART_MAX = 1024 };
+enum { PORT_DEFAULT = 6379, SENTINEL_PORT_DEFAULT = 26379, PART_MAX = 1024 };
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
 /* Cuts what stands before the first (last) `c` off `*text`; false and untouched without one. */
@@ -83,7 +84,7 @@ static int parse_user(struct str text, struct url *url, struct cel_error *err)
 
 static int parse_port(struct str text, struct url *url, struct cel_error *err)
 {
-    uint64_t port = PORT_DEFAULT;
+    uint64_t port = url->port;
     if (text.len && (str_parse_u64(text, &port) || port < 1 || port > UINT16_MAX))
         return error_set(err, -EINVAL, "The port in the URL is not a number from 1 to 65535");
     url->port = (uint16_t)port;
@@ -140,6 +141,26 @@ static bool is_harmless(struct str name)
     return false;
 }
 
+static char **option_text(struct str name, struct url *url)
+{
+    const struct {
+        const char *name;
+        char **text;
+    } options[] = {
+        {"password", &url->password},
+        {"username", &url->user},
+        {"master_name", &url->master_name},
+        {"service_name", &url->master_name},
+        {"sentinel_username", &url->sentinel_user},
+        {"sentinel_password", &url->sentinel_password},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+        if (str_equal(name, str_of(options[i].name)))
+            return options[i].text;
+    }
+    return NULL;
+}
+
 static int parse_option(struct str name, struct str value, struct url *url, struct cel_error *err)
 {
     if (str_equal(name, STR("db")) || str_equal(name, STR("virtual_host"))) {
@@ -152,9 +173,7 @@ static int parse_option(struct str name, struct str value, struct url *url, stru
             return error_set(err, -EINVAL, "socket_connect_timeout in the URL is no number");
         return 0;
     }
-    char **text = str_equal(name, STR("password"))   ? &url->password
-                  : str_equal(name, STR("username")) ? &url->user
-                                                     : NULL;
+    char **text = option_text(name, url);
     if (text) {
         mem_free(*text);
         *text = NULL;
@@ -229,18 +248,155 @@ static int parse_rest(struct str rest, bool is_socket, struct url *url, struct c
     return status ? status : parse_options(options, url, err);
 }
 
+/* --- sentinels -------------------------------------------------------------------------------- */
+
+static int take_host(struct url *part, struct url *url, struct cel_error *err)
+{
+    if (url->sentinel_count == URL_SENTINELS_MAX)
+        return error_set(err, -EINVAL, "The URL names more than %d sentinels", URL_SENTINELS_MAX);
+    struct url_host *grown =
+        mem_grow(url->sentinels, url->sentinel_count + 1, sizeof(url->sentinels[0]));
+    if (!grown)
+        return error_no_memory(err);
+    url->sentinels = grown;
+    grown[url->sentinel_count++] = (struct url_host){.name = part->host, .port = part->port};
+    part->host = NULL;
+    return 0;
+}
+
+static void take_text(char **from, char **into)
+{
+    if (*into)
+        return;
+    *into = *from;
+    *from = NULL;
+}
+
+/* What `part` says is taken where nothing was said before it. */
+static void take_rest(struct url *part, struct url *url)
+{
+    if (!url->user && !url->password) {
+        take_text(&part->user, &url->user);
+        take_text(&part->password, &url->password);
+    }
+    take_text(&part->master_name, &url->master_name);
+    take_text(&part->sentinel_user, &url->sentinel_user);
+    take_text(&part->sentinel_password, &url->sentinel_password);
+    if (!url->db)
+        url->db = part->db;
+    if (!url->connect_timeout)
+        url->connect_timeout = part->connect_timeout;
+}
+
+static int parse_sentinel(struct str text, struct url *url, struct cel_error *err)
+{
+    static const char scheme[] = "sentinel://";
+    struct url part = {.port = SENTINEL_PORT_DEFAULT};
+    if (str_starts(text, STR("sentinel://")))
+        text = str_n(text.ptr + strlen(scheme), text.len - strlen(scheme));
+    struct str address = text, options = text;
+    cut_first(&options, '?', &address);
+    if (memmem(address.ptr, address.len, "://", 3))
+        return error_set(err, -EINVAL,
+                         "Each part of the URL begins with sentinel:// or with a host name");
+    int status = parse_rest(text, false, &part, err);
+    if (!status)
+        status = take_host(&part, url, err);
+    if (!status)
+        take_rest(&part, url);
+    url_deinit(&part);
+    return status;
+}
+
+static int parse_sentinels(struct str rest, struct url *url, struct cel_error *err)
+{
+    struct str part;
+    if (!rest.len)
+        return parse_sentinel(rest, url, err);
+    while (str_split(&rest, ';', &part)) {
+        int status = part.len ? parse_sentinel(part, url, err) : 0;
+        if (status)
+            return status;
+    }
+    return url->sentinel_count ? 0 : error_set(err, -EINVAL, "The URL names no sentinel");
+}
+
+static int set_missing(const char *text, char **into, struct cel_error *err)
+{
+    if (*into || !text || !*text)
+        return 0;
+    *into = str_dup(str_of(text));
+    return *into ? 0 : error_no_memory(err);
+}
+
+static int check_master_name(const char *name, struct cel_error *err)
+{
+    if (!name)
+        return error_set(err, -EINVAL,
+                         "sentinel:// needs master_name, the name that the sentinels know the "
+                         "master by: as a setting, or as ?master_name=... in the URL");
+    size_t len = strlen(name);
+    bool is_good = len <= 255;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)name[i];
+        is_good &= c < 128 && (isalnum(c) || strchr(".-_", c));
+    }
+    return is_good ? 0
+                   : error_set(err, -EINVAL,
+                               "The master_name of sentinels has letters, digits and . - _ alone");
+}
+
+/* The settings where the URL is silent; then all must be there. */
+static int
+complete_sentinel(const struct url_sentinel *sentinel, struct url *url, struct cel_error *err)
+{
+    static const struct url_sentinel nothing;
+    int status = 0;
+    if (!url->sentinel_count) {
+        if (url->master_name || url->sentinel_user || url->sentinel_password)
+            return error_set(err, -EINVAL,
+                             "The URL has an option of sentinels and is no sentinel:// URL");
+        return 0;
+    }
+    if (!sentinel)
+        sentinel = &nothing;
+    status = set_missing(sentinel->master_name, &url->master_name, err);
+    if (!status && !url->sentinel_user && !url->sentinel_password) {
+        status = set_missing(sentinel->user, &url->sentinel_user, err);
+        if (!status)
+            status = set_missing(sentinel->password, &url->sentinel_password, err);
+    }
+    return status ? status : check_master_name(url->master_name, err);
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+static void add_host(struct buf *text, const char *name, uint16_t port)
+{
+    buf_addf(text, strchr(name, ':') ? "[%s]:%u" : "%s:%u", name, port);
+}
+
 static int make_display(struct url *url, struct cel_error *err)
 {
     struct buf text = BUF_INIT(8192);
-    if (url->path)
-        buf_addf(&text, "unix://%s", url->path);
-    else
-        buf_addf(&text, strchr(url->host, ':') ? "redis://[%s]:%u" : "redis://%s:%u", url->host,
-                 url->port);
+    buf_addf(&text,
+             url->path             ? "unix://%s"
+             : url->sentinel_count ? "sentinel://%s"
+                                   : "redis://%s",
+             url->path ? url->path : "");
+    for (unsigned i = 0; i < url->sentinel_count; i++) {
+        if (i)
+            buf_addf(&text, ";");
+        add_host(&text, url->sentinels[i].name, url->sentinels[i].port);
+    }
+    if (url->host)
+        add_host(&text, url->host, url->port);
     if (url->path && url->db)
         buf_addf(&text, "?db=%u", url->db);
     if (!url->path)
         buf_addf(&text, "/%u", url->db);
+    if (url->master_name)
+        buf_addf(&text, "?master_name=%s", url->master_name);
     url->display = buf_take(&text, NULL);
     buf_deinit(&text);
     return url->display ? 0 : error_no_memory(err);
@@ -269,11 +425,12 @@ static int check_scheme(enum scheme scheme, struct str rest, struct cel_error *e
     switch (scheme) {
     case SCHEME_TLS:
         return error_set(err, CEL_E_UNSUPPORTED, "rediss:// (TLS) is not supported yet");
-    case SCHEME_SENTINEL:
-        return error_set(err, CEL_E_UNSUPPORTED, "sentinel:// is not supported yet");
     case SCHEME_UNKNOWN:
-        return error_set(err, -EINVAL,
-                         "The URL of the Redis server begins with redis:// or unix://");
+        return error_set(
+            err, -EINVAL,
+            "The URL of the Redis server begins with redis://, unix:// or sentinel://");
+    case SCHEME_SENTINEL:
+        return 0;
     default:
         if (rest.len && memchr(rest.ptr, ';', rest.len))
             return error_set(err, CEL_E_UNSUPPORTED,
@@ -282,7 +439,20 @@ static int check_scheme(enum scheme scheme, struct str rest, struct cel_error *e
     }
 }
 
-int url_parse(struct str text, struct url *ret, struct cel_error *err)
+static int
+parse_by_scheme(enum scheme scheme, struct str rest, struct url *url, struct cel_error *err)
+{
+    if (scheme == SCHEME_SENTINEL)
+        return parse_sentinels(rest, url, err);
+    if (scheme == SCHEME_TCP)
+        url->port = PORT_DEFAULT;
+    return parse_rest(rest, scheme == SCHEME_SOCKET, url, err);
+}
+
+int url_parse_with(struct str text,
+                   const struct url_sentinel *sentinel,
+                   struct url *ret,
+                   struct cel_error *err)
 {
     struct url url = {.port = 0};
     struct str rest = text, name;
@@ -294,7 +464,9 @@ int url_parse(struct str text, struct url *ret, struct cel_error *err)
     enum scheme scheme = scheme_of(name);
     int status = check_scheme(scheme, rest, err);
     if (!status)
-        status = parse_rest(rest, scheme == SCHEME_SOCKET, &url, err);
+        status = parse_by_scheme(scheme, rest, &url, err);
+    if (!status)
+        status = complete_sentinel(sentinel, &url, err);
     if (!status)
         status = make_display(&url, err);
     if (status) {
@@ -305,10 +477,21 @@ int url_parse(struct str text, struct url *ret, struct cel_error *err)
     return 0;
 }
 
+int url_parse(struct str text, struct url *ret, struct cel_error *err)
+{
+    return url_parse_with(text, NULL, ret, err);
+}
+
 void url_deinit(struct url *url)
 {
     if (!url)
         return;
+    for (unsigned i = 0; i < url->sentinel_count; i++)
+        mem_free(url->sentinels[i].name);
+    mem_free(url->sentinels);
+    mem_free(url->master_name);
+    mem_free(url->sentinel_user);
+    mem_free(url->sentinel_password);
     mem_free(url->host);
     mem_free(url->path);
     mem_free(url->user);
@@ -322,8 +505,23 @@ static bool same_text(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+static bool same_sentinels(const struct url *a, const struct url *b)
+{
+    if (a->sentinel_count != b->sentinel_count)
+        return false;
+    for (unsigned i = 0; i < a->sentinel_count; i++) {
+        if (a->sentinels[i].port != b->sentinels[i].port ||
+            !same_text(a->sentinels[i].name, b->sentinels[i].name))
+            return false;
+    }
+    return same_text(a->master_name, b->master_name) &&
+           same_text(a->sentinel_user, b->sentinel_user) &&
+           same_text(a->sentinel_password, b->sentinel_password);
+}
+
 bool url_same(const struct url *a, const struct url *b)
 {
     return same_text(a->host, b->host) && same_text(a->path, b->path) && a->port == b->port &&
-           a->db == b->db && same_text(a->user, b->user) && same_text(a->password, b->password);
+           a->db == b->db && same_text(a->user, b->user) && same_text(a->password, b->password) &&
+           same_sentinels(a, b);
 }

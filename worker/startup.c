@@ -176,7 +176,12 @@ static int complete(struct startup *startup, struct cel_error *err)
         return error_set(err, CEL_E_CONFIG, "worker: \"%s\" names no queue", settings->queues);
     startup->concurrency =
         settings->concurrency > 0 ? (unsigned)settings->concurrency : uv_available_parallelism();
-    int r = url_parse(str_of(settings->broker_url), &url, err);
+    const struct url_sentinel sentinel = {
+        .master_name = settings->master_name,
+        .user = settings->sentinel_username,
+        .password = settings->sentinel_password,
+    };
+    int r = url_parse_with(str_of(settings->broker_url), &sentinel, &url, err);
     if (r < 0)
         return r;
     startup->display = xstrdup(url.display);

@@ -577,6 +577,9 @@ static int open_broker(struct worker *worker, struct cel_error *err)
     const struct broker_options options = {
         .url = settings->broker_url,
         .result_url = *settings->result_backend ? settings->result_backend : NULL,
+        .master_name = settings->master_name,
+        .sentinel_username = settings->sentinel_username,
+        .sentinel_password = settings->sentinel_password,
         .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
         .node = str_of(worker->startup.node),
         .result_ttl = settings->result_expires,

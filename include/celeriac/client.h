@@ -45,11 +45,15 @@ struct cel_client_options {
     /* A sending returns only when it is in the server's append-only file and on its disk (Redis 7.2
      * with appendonly yes). Without it, the server's appendfsync says what a crash may cost. */
     bool confirm_disk;
+    /* For sentinel:// URLs that do not say it with ?master_name= and its like. User and password
+     * are those of the sentinels; the URL's are those of the Redis behind them.
+     * NULL: $CELERIAC_MASTER_NAME, $CELERIAC_SENTINEL_USERNAME, $CELERIAC_SENTINEL_PASSWORD. */
+    const char *master_name, *sentinel_username, *sentinel_password;
 };
 
 /*
  * Opens a client. No connection is made yet: the first send makes it, and a lost one is made anew.
- * `options` may be NULL. -EINVAL: a URL that cannot be used; CEL_E_UNSUPPORTED: rediss, sentinel.
+ * `options` may be NULL. -EINVAL: a URL that cannot be used; CEL_E_UNSUPPORTED: rediss.
  */
 CEL_API int cel_client_open(const struct cel_client_options *options,
                             struct cel_client **ret_client,

@@ -55,11 +55,20 @@ def stop_process(process, first=signal.SIGTERM, seconds=10.0):
     return process.returncode
 
 
-class RedisServer:
-    """A redis-server on a unix socket; `options` are lines of redis.conf as a dict."""
+def free_port():
+    """A port of the loopback that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    def __init__(self, folder, name="redis", options=None):
+
+class RedisServer:
+    """A redis-server on a unix socket; `options` are lines of redis.conf as a dict. With a `port` it is
+    on the loopback as well, and its URL says so."""
+
+    def __init__(self, folder, name="redis", options=None, port=0):
         self.socket = os.path.join(folder, name + ".sock")
+        self.port = port
         self.folder = os.path.join(folder, name)
         self.options = {"save": '""', "appendonly": "no", **(options or {})}
         self.process = None
@@ -67,10 +76,11 @@ class RedisServer:
 
     @property
     def url(self):
-        return "redis+socket://" + self.socket
+        return f"redis://127.0.0.1:{self.port}/0" if self.port else "redis+socket://" + self.socket
 
     def start(self):
-        arguments = ["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.folder]
+        arguments = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket,
+                     "--dir", self.folder]
         for key, value in self.options.items():
             arguments += ["--" + key, *([""] if value == '""' else str(value).split())]
         self.log = open(os.path.join(self.folder, "log"), "ab")
@@ -103,6 +113,75 @@ class RedisServer:
             stop_process(self.process, first)
             self.process = None
             self.log.close()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Sentinels:
+    """Processes of redis-server --sentinel that watch `master` (a RedisServer with a port) under `name`."""
+
+    def __init__(self, folder, master, name="shop", count=3, quorum=2, down_after_ms=300, lines=()):
+        self.folder, self.name, self.count = folder, name, count
+        self.ports = [free_port() for _ in range(count)]
+        self.processes = [None] * count
+        for index, port in enumerate(self.ports):
+            os.makedirs(self.path(index), exist_ok=True)
+            with open(os.path.join(self.path(index), "sentinel.conf"), "w") as file:
+                file.write(f"port {port}\nbind 127.0.0.1\ndir {self.path(index)}\n"
+                           f"sentinel monitor {name} 127.0.0.1 {master.port} {quorum}\n"
+                           f"sentinel down-after-milliseconds {name} {down_after_ms}\n"
+                           f"sentinel failover-timeout {name} 3000\n")
+                file.writelines(line + "\n" for line in lines)
+
+    def path(self, index):
+        return os.path.join(self.folder, f"sentinel{index}")
+
+    @property
+    def url(self):
+        hosts = ";".join(f"sentinel://127.0.0.1:{port}" for port in self.ports)
+        return f"{hosts}?master_name={self.name}"
+
+    def client(self, index=0, **options):
+        import redis
+
+        return redis.Redis(port=self.ports[index], decode_responses=True, socket_timeout=5, **options)
+
+    def start_one(self, index):
+        with open(os.path.join(self.path(index), "log"), "ab") as log:
+            self.processes[index] = subprocess.Popen(
+                ["redis-server", os.path.join(self.path(index), "sentinel.conf"), "--sentinel"], stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def start(self, replicas=1):
+        for index in range(self.count):
+            self.start_one(index)
+        for index in range(self.count):
+            wait_until(lambda: self.is_ready(index, replicas), 20, "the sentinels know each other", 0.05)
+        return self
+
+    def is_ready(self, index, replicas):
+        import redis
+
+        try:
+            words = self.client(index).execute_command("SENTINEL", "MASTER", self.name)
+        except redis.exceptions.RedisError:
+            return False
+        master = dict(zip(words[::2], words[1::2]))
+        return (master["flags"] == "master" and int(master["num-other-sentinels"]) == self.count - 1
+                and int(master["num-slaves"]) == replicas)
+
+    def master_port(self, index=0):
+        return int(self.client(index).execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)[1])
+
+    def stop(self):
+        for process in self.processes:
+            if process:
+                stop_process(process)
+        self.processes = [None] * self.count
 
     def __enter__(self):
         return self.start()

@@ -449,7 +449,8 @@ static void urls_that_cannot_be_used_are_refused(void **state)
     } cases[] = {
         {"amqp://localhost", NULL, "redis://", -EINVAL},
         {"rediss://localhost", NULL, "TLS", CEL_E_UNSUPPORTED},
-        {"sentinel://a;b", NULL, "sentinel", CEL_E_UNSUPPORTED},
+        {"sentinel://a;b", NULL, "master_name", -EINVAL},
+        {"redis://localhost", "sentinel://a", "Result backend", -EINVAL},
         {"redis://localhost", "db+sqlite:///x", "Result backend", -EINVAL},
         {NULL, NULL, "URL", -EINVAL},
     };

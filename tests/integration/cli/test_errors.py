@@ -105,7 +105,7 @@ class Configuration(Table):
                 ([*verb, "--broker", "redis://user:hunter2@host:99999/0"], CONFIG, "port"),
                 ([*verb, "--broker", "redis://host/zero"], CONFIG, "database"),
                 ([*verb, "-b", "rediss://:hunter2@host"], CONFIG, "TLS"),
-                (verb, CONFIG, "[Ss]entinel", {"CELERIAC_BROKER_URL": "sentinel://:hunter2@a;sentinel://b"}),
+                (verb, CONFIG, "needs master_name", {"CELERIAC_BROKER_URL": "sentinel://:hunter2@a;sentinel://b"}),
                 (verb, CONFIG, "", {"CELERIAC_BROKER_URL": "", "CELERY_BROKER_URL": "amqp://guest:hunter2@host//"}),
             ])
         self.check_all([

@@ -108,6 +108,72 @@ static void a_lost_script_does_not_change_the_order(void **state)
     assert_ptr_equal(list_pop(&pipeline.waiting), &final.request.link);
 }
 
+static void what_was_not_run_waits_again_in_its_order(void **state)
+{
+    static const struct {
+        const char *words;
+        int condition;
+    } cases[] = {
+        {"READONLY You can't write against a read only replica.", PIPELINE_E_LEAVE},
+        {"BUSY Redis is busy running a script.", PIPELINE_E_PAUSE},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+        struct redis_socket socket = {.is_writing = false};
+        const struct redis_reply refusal = {.type = REDIS_ERROR, .text = str_of(cases[i].words)};
+        struct asked a = asked_until(1), b = asked_until(2), c = asked_until(3), d = asked_until(4);
+        struct list overdue = {NULL, NULL, 0};
+        usec_t earliest = USEC_NEVER;
+        list_append(&pipeline.sent, &a.request.link);
+        list_append(&pipeline.sent, &b.request.link);
+        list_append(&pipeline.sent, &c.request.link);
+        list_append(&pipeline.waiting, &d.request.link);
+        assert_int_equal(pipeline_answer(&pipeline, &socket, &refusal), cases[i].condition);
+        assert_int_equal(a.calls, 0);
+        assert_int_equal(pipeline_earliest(&pipeline), 1);
+        /* d would overtake a and c */
+        assert_int_equal(pipeline_write(&pipeline, &socket, &earliest), 0);
+        assert_ptr_equal(pipeline.waiting.head, &d.request.link);
+        assert_int_equal(pipeline_answer(&pipeline, &socket, &one), 0);
+        assert_int_equal(b.calls, 1);
+        assert_int_equal(pipeline_answer(&pipeline, &socket, &refusal), cases[i].condition);
+        assert_ptr_equal(pipeline.waiting.head, &a.request.link);
+        assert_ptr_equal(a.request.link.next, &c.request.link);
+        assert_ptr_equal(c.request.link.next, &d.request.link);
+        pipeline_expire(&pipeline, 3, &overdue);
+        assert_int_equal(overdue.count, 2);
+        assert_int_equal(a.calls + c.calls + d.calls, 0);
+    }
+}
+
+static void what_waits_again_keeps_its_deadline_and_may_be_taken_back(void **state)
+{
+    struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
+    struct redis_socket socket = {.is_writing = false};
+    const struct redis_reply refusal = {.type = REDIS_ERROR, .text = STR("LOADING x")};
+    struct asked a = asked_until(1), b = asked_until(2), c = asked_until(3);
+    struct list list = {NULL, NULL, 0};
+    (void)state;
+    c.request.repeatable = true;
+    list_append(&pipeline.sent, &a.request.link);
+    list_append(&pipeline.sent, &b.request.link);
+    list_append(&pipeline.sent, &c.request.link);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &refusal), PIPELINE_E_LEAVE);
+    assert_int_equal(pipeline_answer(&pipeline, &socket, &refusal), PIPELINE_E_LEAVE);
+    pipeline_expire(&pipeline, 1, &list);
+    assert_ptr_equal(list_pop(&list), &a.request.link);
+    assert_null(list.head);
+    pipeline_recall(&pipeline, &list);
+    assert_null(list.head);
+    assert_ptr_equal(pipeline.waiting.head, &b.request.link);
+    assert_ptr_equal(pipeline.waiting.tail, &c.request.link);
+    assert_true(pipeline_take_back(&pipeline, &b.request));
+    list_append(&pipeline.refused, &b.request.link);
+    assert_true(pipeline_take_back(&pipeline, &b.request));
+    assert_false(pipeline_take_back(&pipeline, &b.request));
+}
+
 static void what_may_be_repeated_waits_again_in_front(void **state)
 {
     struct redis_pipeline pipeline = {.waiting = {NULL, NULL, 0}};
@@ -174,6 +240,8 @@ int main(void)
         cmocka_unit_test(an_error_reply_has_its_code),
         cmocka_unit_test(a_lost_script_is_tried_again_a_few_times),
         cmocka_unit_test(a_lost_script_does_not_change_the_order),
+        cmocka_unit_test(what_was_not_run_waits_again_in_its_order),
+        cmocka_unit_test(what_waits_again_keeps_its_deadline_and_may_be_taken_back),
         cmocka_unit_test(what_may_be_repeated_waits_again_in_front),
         cmocka_unit_test(deadlines_are_found),
         cmocka_unit_test(only_what_was_not_sent_is_taken_back),

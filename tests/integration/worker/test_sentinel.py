@@ -1,0 +1,253 @@
+"""A Redis behind sentinels: who fails over does so under a worker and a client that go on."""
+import ctypes
+import os
+import signal
+import threading
+import time
+import unittest
+
+import redis
+
+from integration.worker.calls import WorkerTest
+from support.servers import BUILD, RedisServer, Sentinels, celeriac, free_port, temporary_folder, wait_until
+
+WITHIN = 5.0  # from the moment the new master serves
+SETTLED = 2.5  # until then every connection has heard of it
+
+
+class Options(ctypes.Structure):
+    """struct cel_client_options of include/celeriac/client.h."""
+
+    _fields_ = [("broker_url", ctypes.c_char_p), ("result_backend", ctypes.c_char_p), ("queue", ctypes.c_char_p),
+                ("timeout_ms", ctypes.c_int64), ("key_prefix", ctypes.c_char_p), ("master_name", ctypes.c_char_p),
+                ("sentinel_username", ctypes.c_char_p), ("sentinel_password", ctypes.c_char_p)]
+
+
+class Error(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_int), ("text", ctypes.c_char * 508)]
+
+
+class Client:
+    """A program that sends calls through libceleriac, one after the other."""
+
+    def __init__(self, url, timeout_ms=8000):
+        self.library = ctypes.CDLL(os.path.join(BUILD, "lib", "libceleriac.so"))
+        for name in ("cel_call_new", "cel_client_close", "cel_call_free", "cel_int"):
+            getattr(self.library, name).restype = ctypes.c_void_p
+        self.handle, self.error = ctypes.c_void_p(), Error()
+        options = Options(broker_url=url.encode(), timeout_ms=timeout_ms)
+        status = self.library.cel_client_open(ctypes.byref(options), ctypes.byref(self.handle), ctypes.byref(self.error))
+        if status:
+            raise AssertionError(self.error.text)
+
+    def send(self, task, *numbers):
+        call = ctypes.c_void_p(self.library.cel_call_new(task.encode()))
+        for number in numbers:
+            self.library.cel_call_arg(call, ctypes.c_void_p(self.library.cel_int(ctypes.c_int64(number))))
+        id = ctypes.create_string_buffer(37)
+        status = self.library.cel_send(self.handle, call, id, ctypes.byref(self.error))
+        self.library.cel_call_free(call)
+        return status, id.value.decode()
+
+    def close(self):
+        self.library.cel_client_close(self.handle)
+
+
+class Behind(WorkerTest):
+    """Two Redis and three sentinels."""
+
+    REDIS, SENTINEL_LINES, PASSWORD = {}, (), None
+
+    def setUp(self):
+        folder = temporary_folder("celeriac-sentinel-")
+        self.folder = folder.__enter__()
+        self.addCleanup(folder.__exit__, None, None, None)
+        self.servers = {}
+        for name in ("first", "second"):
+            self.add_server(name)
+        master = next(iter(self.servers.values()))
+        self.sentinels = Sentinels(self.folder, master, lines=self.SENTINEL_LINES)
+        self.addCleanup(self.sentinels.stop)
+        self.sentinels.start()
+        self.server = self.sentinels  # what workers connect to
+
+    def add_server(self, name):
+        options = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1", **self.REDIS}
+        if self.servers:
+            options["replicaof"] = f"127.0.0.1 {next(iter(self.servers))}"
+        server = RedisServer(self.folder, name, options, port=free_port())
+        self.addCleanup(server.stop)
+        self.servers[server.port] = server.start()
+
+    @property
+    def redis(self):
+        return self.now().client()
+
+    def now(self):
+        return self.servers[self.sentinels.master_port(0)]
+
+    def results(self, ids):
+        client = self.redis
+        texts = client.mget(["celery-task-meta-" + id for id in ids]) if ids else []
+        return sum(b'"status": "SUCCESS"' in text.replace(b'":"', b'": "') for text in texts if text)
+
+
+class Pusher(threading.Thread):
+    """Sends all the time; notes what was sent, and the longest time without success."""
+
+    def __init__(self, url):
+        super().__init__()
+        self.client, self.over = Client(url), False
+        self.ids, self.errors, self.moments = [], [], []
+
+    def run(self):
+        while not self.over:
+            status, id = self.client.send("tests.add", 1, 2)
+            if status:
+                self.errors.append((status, self.client.error.text.decode()))
+            else:
+                self.ids.append(id)
+                self.moments.append(time.monotonic())
+            time.sleep(0.002)
+        self.client.close()
+
+    def longest_gap(self):
+        return max(after - before for before, after in zip(self.moments, self.moments[1:]))
+
+    def count_after(self, moment):
+        return sum(at > moment for at in self.moments)
+
+
+class Failover(Behind):
+    def under_load(self, fail):
+        """The new master takes over under load; sends and tasks go on soon after it has."""
+        worker = self.worker("-c", "2", "-l", "info")
+        old = self.now()
+        pusher = Pusher(self.sentinels.url)
+        pusher.start()
+        self.addCleanup(pusher.join, 20)
+        self.addCleanup(setattr, pusher, "over", True)
+        wait_until(lambda: len(pusher.ids) > 50, 20, "the client sends")
+        begun = time.monotonic()
+        fail(old)
+        wait_until(lambda: self.now() is not old and self.role(self.now()) == "master", 20, "there is another master", 0.02)
+        changed = time.monotonic()
+        wait_until(lambda: pusher.count_after(changed) > 0, WITHIN, "the client sends again")
+        pushed = time.monotonic()
+        fresh = self.send("tests.add", 20, 22)
+        self.assertEqual(self.get(fresh, WITHIN), 42)
+        run = time.monotonic()
+        wait_until(lambda: pusher.count_after(changed + SETTLED) > 20, WITHIN, "the client goes on")
+        print(f"failover {changed - begun:.2f} s; after it the client sent after {pushed - changed:.2f} s and a fresh "
+              f"task was run {run - changed:.2f} s; longest time without a send {pusher.longest_gap():.2f} s; "
+              f"{len(pusher.errors)} uncertain")
+        pusher.over = True
+        pusher.join(20)
+        for status, text in pusher.errors:  # what was under way; never one that was known not to be run
+            self.assertIn("may have run", text)
+        self.assertLess(len(pusher.errors), 5)
+        # what the old master had not replicated is gone, and what it took while it did not know better
+        late = [id for id, at in zip(pusher.ids, pusher.moments) if at > changed + SETTLED]
+        self.assertGreater(len(late), 20)
+        wait_until(lambda: self.results(late) == len(late), 20, "what was sent after the failover is done", 0.1)
+        print(f"{len(pusher.ids) - self.results(pusher.ids)} of {len(pusher.ids)} were lost by Redis")
+        self.assertIsNone(worker.process.poll())
+        return worker
+
+    def role(self, server):
+        try:
+            return server.client().execute_command("ROLE")[0].decode()
+        except redis.exceptions.RedisError:
+            return None
+
+    def test_a_failover_that_was_asked_for(self):
+        def fail(_):
+            self.sentinels.client().execute_command("SENTINEL", "FAILOVER", self.sentinels.name)
+
+        self.under_load(fail)
+
+    def test_a_master_that_is_killed(self):
+        worker = self.under_load(lambda server: server.stop(signal.SIGKILL))
+        self.assertNotIn("ERROR", worker.text())
+
+    def test_a_master_that_hangs(self):
+        def fail(server):
+            server.process.send_signal(signal.SIGSTOP)
+            self.addCleanup(server.process.send_signal, signal.SIGCONT)
+
+        self.under_load(fail)
+
+    def test_an_idle_worker_follows(self):
+        self.worker("-c", "1")
+        old = self.now()
+        self.assertEqual(self.get(self.send("tests.add", 1, 2), 10), 3)
+        time.sleep(0.3)
+        self.sentinels.client().execute_command("SENTINEL", "FAILOVER", self.sentinels.name)
+        wait_until(lambda: self.now() is not old, 20, "there is another master", 0.02)
+        begun = time.monotonic()
+        self.assertEqual(self.get(self.send("tests.add", 2, 2), WITHIN), 4)
+        print(f"idle worker: {time.monotonic() - begun:.2f} s after the failover")
+
+    def test_sentinels_that_are_gone_or_silent_are_passed_over(self):
+        process = self.sentinels.processes[0]
+        process.kill()
+        process.wait()
+        self.sentinels.processes[1].send_signal(signal.SIGSTOP)
+        self.addCleanup(self.sentinels.processes[1].send_signal, signal.SIGCONT)
+        client = Client(self.sentinels.url)
+        self.addCleanup(client.close)
+        begun = time.monotonic()
+        self.assertEqual(client.send("tests.add", 1, 2)[0], 0)
+        self.assertLess(time.monotonic() - begun, 3)
+
+    def test_without_any_sentinel_the_reason_is_told(self):
+        ports = list(self.sentinels.ports)
+        self.sentinels.stop()
+        done = celeriac("queues", "--timeout", "1s", environment={"CELERIAC_BROKER_URL": self.sentinels.url})
+        self.assertEqual(done.returncode, 69, done.stderr)
+        self.assertRegex(done.stderr, rf"sentinel 127.0.0.1:({'|'.join(map(str, ports))}): connection refused")
+
+    def test_an_unknown_master_is_told(self):
+        url = self.sentinels.url.replace("master_name=shop", "master_name=other")
+        done = celeriac("queues", "--timeout", "1s", environment={"CELERIAC_BROKER_URL": url})
+        self.assertEqual(done.returncode, 69, done.stderr)
+        self.assertIn("knows no master of this name", done.stderr)
+        self.assertIn("?master_name=other", done.stderr)
+
+
+class Passwords(Behind):
+    REDIS = {"requirepass": "redis-secret", "masterauth": "redis-secret"}
+    SENTINEL_LINES = ("sentinel auth-pass shop redis-secret", "requirepass sentinel-secret",
+                      "sentinel sentinel-pass sentinel-secret")
+
+    def setUp(self):
+        real = Sentinels.client
+        Sentinels.client = lambda self, index=0: real(self, index, password="sentinel-secret")
+        self.addCleanup(setattr, Sentinels, "client", real)
+        super().setUp()
+
+    def test_both_passwords_come_from_their_place(self):
+        hosts = ";".join(f"127.0.0.1:{port}" for port in self.sentinels.ports)
+        url = f"sentinel://:redis-secret@{hosts}"
+        config = os.path.join(self.folder, "celeriac.conf")
+        with open(config, "w") as file:
+            file.write(f"[celeriac]\nbroker_url = {url}\nresult_backend = {url}/1\nmaster_name = shop\n"
+                       "sentinel_password = sentinel-secret\n")
+        queues = celeriac("queues", "--config", config)
+        self.assertEqual((queues.returncode, queues.stderr), (0, ""))
+        wrong = celeriac("queues", "--timeout", "1s", environment={
+            "CELERIAC_BROKER_URL": url + "?master_name=shop&sentinel_password=other-secret"})
+        self.assertEqual(wrong.returncode, 69, wrong.stderr)
+        self.assertIn("WRONGPASS", wrong.stderr)
+        none = celeriac("queues", "--timeout", "1s", environment={"CELERIAC_BROKER_URL": url + "?master_name=shop"})
+        self.assertIn("NOAUTH", none.stderr)
+        bad = celeriac("queues", "--timeout", "1s", environment={
+            "CELERIAC_BROKER_URL": url.replace("redis-secret", "bad-secret"), "CELERIAC_MASTER_NAME": "shop",
+            "CELERIAC_SENTINEL_PASSWORD": "sentinel-secret"})
+        self.assertEqual(bad.returncode, 77, bad.stderr)
+        for done in (wrong, none, bad):
+            self.assertNotIn("secret", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
