@@ -238,7 +238,7 @@ static void the_database_is_selected(void **state)
     snprintf(url, sizeof(url), "redis+socket://%s?virtual_host=3", rig->server.socket);
     reopen(rig, url);
     assert_int_equal(push(rig, 5, &outcome), 0);
-    assert_non_null(strstr(server_says(rig, "INFO keyspace"), "db3:keys=1"));
+    assert_non_null(strstr(server_says(rig, "INFO keyspace"), "db3:keys=2"));
     snprintf(url, sizeof(url), "redis+socket://%s?virtual_host=300", rig->server.socket);
     reopen(rig, url);
     assert_int_equal(push(rig, 20, &outcome), CEL_E_SERVER);

@@ -30,10 +30,11 @@ class Lease(WorkerTest):
 
     def test_a_killed_worker_s_tasks_are_taken_over(self):
         lost = self.node("lost", "-c", "2")
-        running = [self.send("tests.sleep", 1500) for _ in range(2)]
+        running = [self.send("tests.sleep", 4500) for _ in range(2)]
         for id in running:
             self.running(lost, id)
         heir = self.node("heir", "-c", "4")
+        time.sleep(3.5)  # who has just started does not believe at once that others are dead
         begun = time.monotonic()
         lost.stop(signal.SIGKILL)
         wait_until(lambda: "went back" in heir.text(), RECOVERY, "the tasks are taken over")

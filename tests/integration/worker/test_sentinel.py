@@ -19,7 +19,9 @@ class Options(ctypes.Structure):
     """struct cel_client_options of include/celeriac/client.h."""
 
     _fields_ = [("broker_url", ctypes.c_char_p), ("result_backend", ctypes.c_char_p), ("queue", ctypes.c_char_p),
-                ("timeout_ms", ctypes.c_int64), ("key_prefix", ctypes.c_char_p), ("master_name", ctypes.c_char_p),
+                ("timeout_ms", ctypes.c_int64), ("key_prefix", ctypes.c_char_p),
+                ("dedupe_ms", ctypes.c_int64), ("confirm_replicas", ctypes.c_int), ("confirm_disk", ctypes.c_bool),
+                ("master_name", ctypes.c_char_p),
                 ("sentinel_username", ctypes.c_char_p), ("sentinel_password", ctypes.c_char_p)]
 
 
