@@ -213,6 +213,7 @@ static int open_broker(struct beat *beat, struct cel_error *err)
         .master_name = settings->master_name,
         .sentinel_username = settings->sentinel_username,
         .sentinel_password = settings->sentinel_password,
+        .silence = BROKER_SILENCE_USEC,
         .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
     };
 

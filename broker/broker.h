@@ -33,13 +33,19 @@ struct broker_options {
     struct str key_prefix;  /* global_keyprefix; absent = none */
     struct str node;        /* <name>:<incarnation>; needed by claim and what follows from it */
     usec_t connect_timeout; /* 0: 4 s */
-    usec_t result_ttl;      /* 0: kept for ever; result_expires, normally one day */
-    size_t dead_max;        /* quarantine entries kept a queue; 0: 10000 */
-    usec_t dead_max_age;    /* of them; 0: whatever their age */
+    usec_t
+        silence; /* a connection on which an answer is awaited and nothing is heard for so long is
+                       given up, before any deadline; 0: never */
+    usec_t result_ttl;   /* 0: kept for ever; result_expires, normally one day */
+    size_t dead_max;     /* quarantine entries kept a queue; 0: 10000 */
+    usec_t dead_max_age; /* of them; 0: whatever their age */
 };
 
 typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
 typedef void broker_closed_fn(void *data);
+
+/* `silence` of a daemon, which shall be at work again soon after the server is. */
+#define BROKER_SILENCE_USEC (3 * USEC_PER_SEC)
 
 /* Checks the URLs; connects on the first command. -EINVAL, CEL_E_UNSUPPORTED (TLS). */
 int broker_new(uv_loop_t *loop,

@@ -16,11 +16,8 @@ void early_acks_init(struct early_acks *acks,
                      early_acked_fn *acked,
                      void *data)
 {
-    *acks = (struct early_acks){.broker = broker,
-                                .requests = requests,
-                                .lease = lease,
-                                .acked = acked,
-                                .data = data};
+    *acks = (struct early_acks){
+        .broker = broker, .requests = requests, .lease = lease, .acked = acked, .data = data};
     uv_timer_init(loop, &acks->timer);
 }
 

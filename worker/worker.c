@@ -582,6 +582,7 @@ static int open_broker(struct worker *worker, struct cel_error *err)
         .sentinel_password = settings->sentinel_password,
         .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
         .node = str_of(worker->startup.node),
+        .silence = BROKER_SILENCE_USEC,
         .result_ttl = settings->result_expires,
         .dead_max = (size_t)settings->dead_max,
         .dead_max_age = settings->dead_max_age,
