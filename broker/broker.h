@@ -255,13 +255,18 @@ int broker_leave(struct broker *broker,
                  broker_done_fn *cb,
                  void *data) MUST_CHECK;
 
-typedef void broker_nodes_fn(
-    void *data, int status, const struct str *nodes, size_t count, const struct cel_error *err);
+typedef void broker_names_fn(
+    void *data, int status, const struct str *names, size_t count, const struct cel_error *err);
+/* Queues on which a node had a lease, ever. */
+int broker_known_queues(struct broker *broker,
+                        usec_t deadline_mono,
+                        broker_names_fn *cb,
+                        void *data) MUST_CHECK;
 /* Nodes whose lease on `queue` is over, given up or not; a few of them. */
 int broker_dead_nodes(struct broker *broker,
                       struct str queue,
                       usec_t deadline_mono,
-                      broker_nodes_fn *cb,
+                      broker_names_fn *cb,
                       void *data) MUST_CHECK;
 /* Gives `node` up, puts back what is staged for it, and shows what it has in flight: at most 64, the
  * newest first. Condition BROKER_E_LOST: its lease is not over. */

@@ -81,6 +81,13 @@ static void add_revoked_number(struct buf *buf, const struct key_space *space)
     write_close(buf, start);
 }
 
+static void add_queues(struct buf *buf, const struct key_space *space)
+{
+    size_t start = write_open(buf);
+    key_add_queues(buf, space);
+    write_close(buf, start);
+}
+
 static void add_tag(struct buf *buf, const struct broker_claim *claim)
 {
     char tag[TAG_SIZE];
@@ -472,16 +479,27 @@ int redis_command_promote(struct redis_request *request,
 /* --- the lease -------------------------------------------------------------------------------- */
 
 int redis_command_renew(struct redis_request *request,
+                        const struct key_space *space,
                         const struct queue_keys *keys,
                         usec_t ttl,
                         bool is_new)
 {
-    struct buf buf = begin_script(request, SCRIPT_renew, 2, 3, 4 * keys->in_flight.len);
+    struct buf buf = begin_script(request, SCRIPT_renew, 3, 4, 8 * keys->in_flight.len);
     write_arg(&buf, keys->nodes);
     write_arg(&buf, keys->in_flight);
+    add_queues(&buf, space);
     write_arg(&buf, keys->node);
     write_u64(&buf, ms_up(ttl));
     write_arg(&buf, is_new ? STR("1") : STR("0"));
+    write_arg(&buf, keys->name);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_known_queues(struct redis_request *request, const struct key_space *space)
+{
+    struct buf buf = write_begin(2, space->prefix.len + 64);
+    write_arg(&buf, STR("SMEMBERS"));
+    add_queues(&buf, space);
     return redis_request_finish(request, &buf);
 }
 

@@ -100,9 +100,13 @@ int redis_command_promote(struct redis_request *request,
 
 /* Replies 0, or the tags in flight. */
 int redis_command_renew(struct redis_request *request,
+                        const struct key_space *space,
                         const struct queue_keys *keys,
                         usec_t ttl,
                         bool is_new) MUST_CHECK;
+/* Replies names. */
+int redis_command_known_queues(struct redis_request *request,
+                               const struct key_space *space) MUST_CHECK;
 /* Replies messages and nils. */
 int redis_command_show(struct redis_request *request,
                        const struct queue_keys *keys,

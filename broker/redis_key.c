@@ -13,6 +13,7 @@
 #define COUNTS    "celeriac:counts:{"
 #define FIRED     "celeriac:beat:"
 #define REVOKED   "celeriac:revoked"
+#define QUEUES    "celeriac:queues"
 #define SENT      "celeriac:sent:{"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
@@ -106,6 +107,12 @@ static void add_of_queue(struct buf *buf,
 void key_add_counts(struct buf *buf, const struct key_space *space, struct str queue)
 {
     add_of_queue(buf, space, COUNTS, queue, "}");
+}
+
+void key_add_queues(struct buf *buf, const struct key_space *space)
+{
+    buf_add_str(buf, space->prefix);
+    buf_add_c(buf, QUEUES);
 }
 
 void key_add_revoked(struct buf *buf, const struct key_space *space)

@@ -34,6 +34,7 @@ void queue_keys_deinit(struct queue_keys *keys);
 /* These append one key; failures stick in `buf`. */
 void key_add_list(struct buf *buf, const struct key_space *space, struct str queue, unsigned step);
 void key_add_counts(struct buf *buf, const struct key_space *space, struct str queue);
+void key_add_queues(struct buf *buf, const struct key_space *space);
 void key_add_revoked(struct buf *buf, const struct key_space *space);
 void key_add_revoked_number(struct buf *buf, const struct key_space *space);
 void key_add_binding(struct buf *buf, const struct key_space *space, struct str exchange);
