@@ -209,11 +209,14 @@ static int open_broker(struct beat *beat, struct cel_error *err)
     const struct settings *settings = &beat->settings;
     struct broker_options options = {
         .url = settings->broker_url,
-        .result_url = "disabled",
+        .result_url = *settings->result_backend ? settings->result_backend : NULL,
         .master_name = settings->master_name,
         .sentinel_username = settings->sentinel_username,
         .sentinel_password = settings->sentinel_password,
         .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
+        .result_ttl = settings->result_expires,
+        .dead_max = (size_t)settings->dead_max,
+        .dead_max_age = settings->dead_max_age,
     };
 
     return broker_new(&beat->loop, &options, &beat->broker, err);
