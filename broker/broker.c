@@ -291,6 +291,8 @@ static void on_done_reply(struct redis_request *request,
                           const struct cel_error *err)
 {
     struct done_op *op = container_of(request, struct done_op, request);
+    if (!status && op->ret_count)
+        *op->ret_count = (uint64_t)reply_integer(reply, 0);
     if (!status && reply_integer(reply, 1) == 0)
         status = op->zero_means;
     op->cb(op->data, status, status < 0 ? err : NULL);

@@ -291,6 +291,91 @@ int broker_rescue(struct broker *broker,
                   broker_done_fn *cb,
                   void *data) MUST_CHECK;
 
+/* --- quarantine ------------------------------------------------------------------------------- */
+
+struct broker_dead_entry {
+    struct str entry;   /* its id: when it was buried (ms, by the clock of the server), a number */
+    usec_t buried_wall; /* by the clock of who buried it */
+    struct broker_dead dead;
+    struct str message; /* byte for byte; empty unless asked for */
+};
+/* A part of a longer list. `cursor` asks for the next one, and is empty after the last; borrowed, as
+ * everything else. */
+typedef void broker_dead_fn(void *data,
+                            int status,
+                            const struct broker_dead_entry *entries,
+                            size_t count,
+                            struct str cursor,
+                            const struct cel_error *err);
+/* The oldest first: those there when the first part is asked for, which has no cursor. */
+int broker_list_dead(struct broker *broker,
+                     struct str queue,
+                     struct str cursor,
+                     bool with_messages,
+                     usec_t deadline_mono,
+                     broker_dead_fn *cb,
+                     void *data) MUST_CHECK;
+struct broker_dead_choice {
+    struct str entry;
+    struct str bytes; /* to push instead of the message; absent: as it is */
+};
+enum { BROKER_ENDED_MAX = 128 };
+/* Sends entries, those still there, once more: behind all that waits in the list that they came from,
+ * in this order; or drops them. At most BROKER_ENDED_MAX. `*ret_count` (how many) is written before cb. */
+int broker_end_dead(struct broker *broker,
+                    struct str queue,
+                    const struct broker_dead_choice *choices,
+                    size_t count,
+                    bool are_dropped,
+                    usec_t deadline_mono,
+                    uint64_t *ret_count,
+                    broker_done_fn *cb,
+                    void *data) MUST_CHECK;
+
+/* --- the delayed set -------------------------------------------------------------------------- */
+
+struct broker_delayed {
+    struct str member;  /* as the set has it */
+    struct str message; /* a part of that */
+    usec_t due_wall;
+};
+typedef void broker_delayed_fn(void *data,
+                               int status,
+                               const struct broker_delayed *delayed,
+                               size_t count,
+                               struct str cursor, /* as broker_dead_fn's */
+                               const struct cel_error *err);
+struct broker_delayed_range {
+    usec_t from_wall, to_wall; /* due then; USEC_NEVER as the second: however late */
+    struct str holding;        /* a text that stands in the member as it is; empty: any */
+};
+/* What is due first comes first; a part may be empty and yet not the last. Nothing that was there
+ * and stays is left out. What is due later than the latest one at the beginning is not shown. */
+int broker_list_delayed(struct broker *broker,
+                        struct str queue,
+                        struct str cursor,
+                        const struct broker_delayed_range *range,
+                        usec_t deadline_mono,
+                        broker_delayed_fn *cb,
+                        void *data) MUST_CHECK;
+struct broker_delayed_choice {
+    struct str member;
+    struct str bytes;                      /* to push; the member's message, with no due time */
+    struct str result_id, result_document; /* of a cancelled one; absent: none is stored */
+};
+/* Moves members, those still there, to the serving end of their lists, the last one served first; or
+ * cancels them and stores their results: in the same step, or behind it when results live elsewhere.
+ * At most BROKER_ENDED_MAX. `*ret_count` (how many) is written before cb. */
+int broker_end_delayed(struct broker *broker,
+                       struct str queue,
+                       const struct broker_delayed_choice *choices,
+                       size_t count,
+                       bool are_cancelled,
+                       usec_t deadline_mono,
+                       uint64_t *ret_count,
+                       broker_done_fn *cb,
+                       void *data) MUST_CHECK;
+
 /* --- revocations ------------------------------------------------------------------------------ */
 
 /* One task, or all with that value of a stamp (Celery's stamped headers). */

@@ -78,7 +78,8 @@ void broker_answer(struct broker *broker, struct redis_request *request, int sta
 /* An operation that is one command and one broker_done_fn. */
 struct done_op {
     struct redis_request request;
-    int zero_means; /* condition that a reply of 0 stands for */
+    int zero_means;      /* condition that a reply of 0 stands for */
+    uint64_t *ret_count; /* where a reply that counts something goes, or NULL */
     broker_done_fn *cb;
     void *data;
 };

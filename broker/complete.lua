@@ -7,6 +7,8 @@
 -- ARGV[5..] actions: push MESSAGE | again MESSAGE | park DUE MEMBER
 --                    | bury MAX AGE REASON DETAIL ID TASK TIME EVIDENCE
 -- Returns 1, or 0 when the claim is not ours any more.
+-- include bury
+-- include store
 local was_acked = ARGV[1] == ''
 if #ARGV > 4 then
   local message = was_acked or redis.call('HGET', KEYS[1], ARGV[1])
@@ -38,14 +40,8 @@ if #ARGV > 4 then
         redis.call('HINCRBY', KEYS[2], 'claimed', 1)
       end
     else
-      redis.call('XADD', KEYS[k], '*', 'message', message, 'reason', ARGV[a + 3], 'detail', ARGV[a + 4],
-        'task_id', ARGV[a + 5], 'task', ARGV[a + 6], 'time', ARGV[a + 7], 'evidence', ARGV[a + 8])
-      local dropped = redis.call('XTRIM', KEYS[k], 'MAXLEN', '~', ARGV[a + 1])
-      if ARGV[a + 2] ~= '0' then
-        local oldest = redis.call('TIME')[1] * 1000 - ARGV[a + 2]
-        dropped = dropped + redis.call('XTRIM', KEYS[k], 'MINID', '~', string.format('%.0f', oldest))
-      end
-      if dropped > 0 then redis.call('HINCRBY', KEYS[2], 'dropped', dropped) end
+      bury(KEYS[k], ARGV[1], message, a + 3)
+      trim_dead(KEYS[k], KEYS[2], ARGV[a + 1], ARGV[a + 2])
     end
     a, k = a + sizes[action], k + keys[action]
   end
@@ -54,16 +50,5 @@ if not was_acked then
   if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
   if ARGV[4] ~= '' then redis.call('HINCRBY', KEYS[2], ARGV[4], 1) end
 end
-if ARGV[3] == '' then return 1 end
--- One SET that gives the old value costs less than a look and a SET. It is refused for a value of
--- another type, which then has to go; a SUCCESS that it covered is put back.
-local lives = ARGV[2] == '0' and {} or {'EX', ARGV[2]}
-local old = redis.pcall('SET', KEYS[3], ARGV[3], 'GET', unpack(lives))
-if type(old) == 'table' then
-  redis.call('SET', KEYS[3], ARGV[3], unpack(lives))
-elseif old and old:find('^%s*{%s*"status"%s*:%s*"SUCCESS"') then
-  redis.call('SET', KEYS[3], old, 'KEEPTTL')
-  return 1
-end
-redis.call('PUBLISH', KEYS[3], ARGV[3])
+if ARGV[3] ~= '' then store(KEYS[3], ARGV[3], ARGV[2]) end
 return 1

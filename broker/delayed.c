@@ -1,12 +1,13 @@
 /*
- * The delayed set: parking what is not due yet, and bringing back what is.
+ * The delayed set: parking what is not due yet, bringing back what is, and what an operator does with
+ * it: looking, running now, cancelling.
  */
 #include <errno.h>
 
 #include "broker/broker_priv.h"
 #include "core/mem.h"
 
-enum { PROMOTE_MAX = 256 };
+enum { PROMOTE_MAX = 256, PART_MAX = 1000 };
 
 int broker_park(struct broker *broker,
                 const struct broker_claim *claim,
@@ -69,4 +70,209 @@ int broker_promote(struct broker *broker,
     }
     redis_connection_send(broker->main, &op->request);
     return 0;
+}
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+struct list_op {
+    struct redis_request request;
+    broker_delayed_fn *cb;
+    void *data;
+};
+
+/* "<node>/<tag>", a line feed, the message; what is not like that is all message, as for promotion. */
+static struct broker_delayed read_member(struct str due, struct str member)
+{
+    struct str message = member, head;
+    double ms = 0;
+    if (str_split(&message, '\n', &head) && !message.ptr)
+        message = member;
+    if (str_parse_double(due, &ms) || !(ms > 0))
+        ms = 0;
+    return (struct broker_delayed){
+        .member = member,
+        .message = message,
+        .due_wall = ms < 1e15 ? (usec_t)ms * USEC_PER_MSEC : USEC_NEVER,
+    };
+}
+
+static void on_listed(struct redis_request *request,
+                      int status,
+                      const struct redis_reply *reply,
+                      const struct cel_error *err)
+{
+    struct list_op *op = container_of(request, struct list_op, request);
+    size_t most = reply_count(reply) / 2, count = 0;
+    struct broker_delayed *delayed = most ? mem_array(most, sizeof(*delayed)) : NULL;
+    struct cel_error own = {0};
+    if (most && !delayed) {
+        status = error_no_memory(&own);
+        err = &own;
+        most = 0;
+    }
+    for (size_t i = 0; i < most; i++) {
+        struct str due = reply_text(reply_item(reply, 1 + 2 * i));
+        struct str member = reply_text(reply_item(reply, 2 + 2 * i));
+        if (member.ptr)
+            delayed[count++] = read_member(due, member);
+    }
+    op->cb(op->data, status, delayed, count, reply_text(reply_item(reply, 0)), err);
+    mem_free(delayed);
+    redis_request_deinit(request);
+    mem_free(op);
+}
+
+int broker_list_delayed(struct broker *broker,
+                        struct str name,
+                        struct str cursor,
+                        const struct broker_delayed_range *range,
+                        usec_t deadline_mono,
+                        broker_delayed_fn *cb,
+                        void *data)
+{
+    struct broker_queue *queue;
+    int status = broker->is_closing ? -ECANCELED : broker_queue(broker, name, &queue);
+    struct list_op *op = status ? NULL : mem_new(struct list_op);
+    if (!op)
+        return status ? status : -ENOMEM;
+    *op = (struct list_op){.cb = cb, .data = data};
+    op->request.on_reply = on_listed;
+    op->request.deadline_mono = deadline_mono;
+    op->request.repeatable = true;
+    status = redis_command_delayed_list(&op->request, &queue->keys, cursor, range, PART_MAX);
+    if (status)
+        mem_free(op);
+    else
+        redis_connection_send(broker->main, &op->request);
+    return status;
+}
+
+/* --- by hand ---------------------------------------------------------------------------------- */
+
+/* One script; with results elsewhere, the documents of those that it cancelled behind it. */
+struct end_op {
+    struct redis_request request;
+    struct broker *broker;
+    uint64_t *ret_count;
+    broker_done_fn *cb;
+    void *data;
+    size_t pending; /* stores under way */
+    int status;     /* of the first that failed */
+    struct cel_error err;
+    size_t count;
+    struct end_store {
+        struct redis_request request;
+        struct end_op *op;
+    } stores[]; /* one for each choice, formatted at the beginning; no bytes: nothing to store */
+};
+
+static void free_end(struct end_op *op)
+{
+    for (size_t i = 0; i < op->count; i++)
+        redis_request_deinit(&op->stores[i].request);
+    redis_request_deinit(&op->request);
+    mem_free(op);
+}
+
+static void end_ended(struct end_op *op)
+{
+    if (op->pending > 0)
+        return;
+    op->cb(op->data, op->status, op->status ? &op->err : NULL);
+    free_end(op);
+}
+
+static void on_stored(struct redis_request *request,
+                      int status,
+                      const struct redis_reply *reply,
+                      const struct cel_error *err)
+{
+    struct end_op *op = container_of(request, struct end_store, request)->op;
+    (void)reply;
+    if (status && !op->status) {
+        op->status = status;
+        op->err = *err;
+    }
+    op->pending--;
+    end_ended(op);
+}
+
+static void on_ended(struct redis_request *request,
+                     int status,
+                     const struct redis_reply *reply,
+                     const struct cel_error *err)
+{
+    struct end_op *op = container_of(request, struct end_op, request);
+    op->status = status;
+    if (status)
+        op->err = *err;
+    else if (op->ret_count)
+        *op->ret_count = reply_count(reply);
+    op->pending = 1; /* this one */
+    for (size_t i = 0; i < reply_count(reply) && op->count; i++) {
+        int64_t number = reply_integer(reply_item(reply, i), 0);
+        if (number < 1 || (uint64_t)number > op->count || !op->stores[number - 1].request.bytes)
+            continue;
+        op->pending++;
+        redis_connection_send(op->broker->results, &op->stores[number - 1].request);
+    }
+    op->pending--;
+    end_ended(op);
+}
+
+static int format_stores(struct end_op *op,
+                         const struct broker_delayed_choice *choices,
+                         size_t count,
+                         usec_t deadline_mono)
+{
+    int status = 0;
+    op->count = count;
+    for (size_t i = 0; i < count && !status; i++) {
+        struct end_store *store = &op->stores[i];
+        *store = (struct end_store){.op = op};
+        store->request.on_reply = on_stored;
+        store->request.deadline_mono = deadline_mono;
+        if (choices[i].result_id.ptr)
+            status = redis_command_store(&store->request, &op->broker->space, choices[i].result_id,
+                                         choices[i].result_document, op->broker->result_ttl);
+    }
+    return status;
+}
+
+int broker_end_delayed(struct broker *broker,
+                       struct str name,
+                       const struct broker_delayed_choice *choices,
+                       size_t count,
+                       bool are_cancelled,
+                       usec_t deadline_mono,
+                       uint64_t *ret_count,
+                       broker_done_fn *cb,
+                       void *data)
+{
+    struct broker_queue *queue;
+    if (count == 0 || count > BROKER_ENDED_MAX)
+        return -EINVAL;
+    int status = broker->is_closing ? -ECANCELED : broker_queue(broker, name, &queue);
+    if (status)
+        return status;
+    bool is_here = broker->has_results && broker->results == broker->main;
+    size_t stores = are_cancelled && broker->has_results && !is_here ? count : 0;
+    struct end_op *op = mem_alloc(sizeof(*op) + stores * sizeof(op->stores[0]));
+    if (!op)
+        return -ENOMEM;
+    *op = (struct end_op){.broker = broker, .ret_count = ret_count, .cb = cb, .data = data};
+    op->request.on_reply = on_ended;
+    op->request.deadline_mono = deadline_mono;
+    if (are_cancelled)
+        status = redis_command_delayed_cancel(&op->request, is_here ? &broker->space : NULL,
+                                              &queue->keys, choices, count, broker->result_ttl);
+    else
+        status = redis_command_delayed_run(&op->request, &queue->keys, choices, count);
+    if (!status)
+        status = format_stores(op, choices, stores, deadline_mono);
+    if (status)
+        free_end(op);
+    else
+        redis_connection_send(broker->main, &op->request);
+    return status;
 }

@@ -1,10 +1,17 @@
 # Writes OUTPUT: for each of SCRIPTS (a.lua;b.lua) its text and SHA-1 as an initialiser of the table
-# in redis_command.c: EMBEDDED_SCRIPT(a, "sha", "text")
+# in redis_command.c: EMBEDDED_SCRIPT(a, "sha", "text"). A line "-- include name" stands for the text
+# of part_<name>.lua beside it.
 set(out "")
 foreach(script IN LISTS SCRIPTS)
   get_filename_component(name "${script}" NAME_WE)
-  file(SHA1 "${script}" sha)
+  get_filename_component(folder "${script}" DIRECTORY)
   file(READ "${script}" text)
+  while("${text}" MATCHES "-- include ([a-z_]+)\n")
+    set(line "${CMAKE_MATCH_0}")
+    file(READ "${folder}/part_${CMAKE_MATCH_1}.lua" part)
+    string(REPLACE "${line}" "${part}" text "${text}")
+  endwhile()
+  string(SHA1 sha "${text}")
   string(REPLACE "\\" "\\\\" text "${text}")
   string(REPLACE "\"" "\\\"" text "${text}")
   string(REPLACE "\n" "\\n\"\n    \"" text "${text}")

@@ -347,8 +347,9 @@ int broker_rescue(struct broker *broker,
         return status;
     status = done_op_new(broker, cb, data, &op);
     if (!status)
-        status = done_op_send(op, broker->main, deadline_mono,
-                              redis_command_rescue(&op->request, &theirs, rescued, count));
+        status = done_op_send(
+            op, broker->main, deadline_mono,
+            redis_command_rescue(&op->request, &theirs, rescued, count, &broker->dead_limits));
     queue_keys_deinit(&theirs);
     return status;
 }

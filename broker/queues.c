@@ -351,26 +351,6 @@ int broker_queues(struct broker *broker,
 
 /* --- purging ---------------------------------------------------------------------------------- */
 
-struct purge_op {
-    struct redis_request request;
-    uint64_t *ret_purged;
-    broker_done_fn *cb;
-    void *data;
-};
-
-static void on_purged(struct redis_request *request,
-                      int status,
-                      const struct redis_reply *reply,
-                      const struct cel_error *err)
-{
-    struct purge_op *op = container_of(request, struct purge_op, request);
-    if (!status && op->ret_purged)
-        *op->ret_purged = (uint64_t)reply_integer(reply, 0);
-    op->cb(op->data, status, err);
-    redis_request_deinit(request);
-    mem_free(op);
-}
-
 int broker_purge(struct broker *broker,
                  struct str name,
                  bool delayed,
@@ -383,19 +363,11 @@ int broker_purge(struct broker *broker,
     int status = broker->is_closing ? -ECANCELED : broker_queue(broker, name, &queue);
     if (status)
         return status;
-    struct purge_op *op = mem_new(struct purge_op);
-    if (!op)
-        return -ENOMEM;
-    op->request.on_reply = on_purged;
-    op->request.deadline_mono = deadline_mono;
-    op->ret_purged = ret_purged;
-    op->cb = cb;
-    op->data = data;
-    status = redis_command_purge(&op->request, &queue->keys, delayed);
-    if (status) {
-        mem_free(op);
+    struct done_op *op;
+    status = done_op_new(broker, cb, data, &op);
+    if (status)
         return status;
-    }
-    redis_connection_send(broker->main, &op->request);
-    return 0;
+    op->ret_count = ret_purged;
+    return done_op_send(op, broker->main, deadline_mono,
+                        redis_command_purge(&op->request, &queue->keys, delayed));
 }

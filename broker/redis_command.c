@@ -1,31 +1,8 @@
 /*
  * Scripts are sent by their SHA-1; redis/pipeline.c sees to it that the server knows them.
  */
-#include "broker/redis_command.h"
+#include "broker/redis_command_priv.h"
 
-#include "redis/write.h"
-
-enum {
-    SCRIPT_ack,
-    SCRIPT_claim,
-    SCRIPT_complete,
-    SCRIPT_dead_nodes,
-    SCRIPT_fire,
-    SCRIPT_give_back,
-    SCRIPT_leave,
-    SCRIPT_park,
-    SCRIPT_promote,
-    SCRIPT_purge,
-    SCRIPT_push,
-    SCRIPT_push_once,
-    SCRIPT_renew,
-    SCRIPT_rescue,
-    SCRIPT_revoke,
-    SCRIPT_stats,
-    SCRIPT_store,
-    SCRIPT_take_over,
-    SCRIPT_unstage,
-};
 #define EMBEDDED_SCRIPT(name, sha1, lua)                                                           \
     [SCRIPT_##name] = {SCRIPT_##name, {sha1, sizeof(sha1) - 1}, {lua, sizeof(lua) - 1}},
 static const struct redis_script scripts[] = {
@@ -34,8 +11,11 @@ static const struct redis_script scripts[] = {
 
 /* --- arguments -------------------------------------------------------------------------------- */
 
-static struct buf
-begin_script(struct redis_request *request, int script, size_t keys, size_t args, size_t payload)
+struct buf script_begin(struct redis_request *request,
+                        enum redis_script_number script,
+                        size_t keys,
+                        size_t args,
+                        size_t payload)
 {
     struct buf buf = write_begin(3 + keys + args, payload + 64);
     request->script = &scripts[script];
@@ -53,7 +33,7 @@ add_list(struct buf *buf, const struct key_space *space, const struct broker_mes
     write_close(buf, start);
 }
 
-static void add_result(struct buf *buf, const struct key_space *space, struct str id)
+void command_add_result(struct buf *buf, const struct key_space *space, struct str id)
 {
     size_t start = write_open(buf);
     key_add_result(buf, space, id);
@@ -94,20 +74,10 @@ static void add_tag(struct buf *buf, const struct broker_claim *claim)
     write_arg(buf, key_tag(tag, claim->tag, claim->step));
 }
 
-static void add_lists(struct buf *buf, const struct str *lists)
+void command_add_lists(struct buf *buf, const struct str *lists)
 {
     for (size_t i = 0; i < STEP_COUNT; i++)
         write_arg(buf, lists[i]);
-}
-
-static uint64_t ms_up(usec_t time)
-{
-    return time / USEC_PER_MSEC + (time % USEC_PER_MSEC != 0);
-}
-
-static uint64_t seconds_up(usec_t time)
-{
-    return time / USEC_PER_SEC + (time % USEC_PER_SEC != 0);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -120,7 +90,7 @@ int redis_command_push(struct redis_request *request,
     size_t payload = 128 + 2 * (space->prefix.len + messages->queue.len);
     for (size_t i = 0; i < count; i++)
         payload += messages[i].bytes.len;
-    struct buf buf = begin_script(request, SCRIPT_push, 2, count, payload);
+    struct buf buf = script_begin(request, SCRIPT_push, 2, count, payload);
     add_list(&buf, space, messages);
     add_counts(&buf, space, messages->queue);
     for (size_t i = 0; i < count; i++)
@@ -137,7 +107,7 @@ int redis_command_push_once(struct redis_request *request,
     size_t each = space->prefix.len + messages->queue.len + 48, payload = 2 * each;
     for (size_t i = 0; i < count; i++)
         payload += each + messages[i].id.len + messages[i].bytes.len;
-    struct buf buf = begin_script(request, SCRIPT_push_once, 2 + count, 1 + count, payload);
+    struct buf buf = script_begin(request, SCRIPT_push_once, 2 + count, 1 + count, payload);
     add_list(&buf, space, messages);
     add_counts(&buf, space, messages->queue);
     for (size_t i = 0; i < count; i++) {
@@ -212,7 +182,7 @@ int redis_command_fire(struct redis_request *request,
                        usec_t mark_ttl,
                        const struct broker_message *message)
 {
-    struct buf buf = begin_script(request, SCRIPT_fire, 3, 2,
+    struct buf buf = script_begin(request, SCRIPT_fire, 3, 2,
                                   entry.len + message->queue.len + message->bytes.len + 128);
     size_t start = write_open(&buf);
     key_add_fired(&buf, space, entry, slot_wall);
@@ -233,15 +203,15 @@ int redis_command_claim(struct redis_request *request,
                         size_t unanswered_count)
 {
     struct buf buf =
-        begin_script(request, SCRIPT_claim, 8 + (look_at_staged ? STEP_COUNT : 0u),
+        script_begin(request, SCRIPT_claim, 8 + (look_at_staged ? STEP_COUNT : 0u),
                      3 + 2 * unanswered_count, 14 * (keys->in_flight.len + keys->name.len));
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->nodes);
     write_arg(&buf, keys->counts);
     add_revoked_number(&buf, space);
-    add_lists(&buf, keys->lists);
+    command_add_lists(&buf, keys->lists);
     if (look_at_staged)
-        add_lists(&buf, keys->staging);
+        command_add_lists(&buf, keys->staging);
     write_arg(&buf, keys->node);
     write_u64(&buf, tags.count);
     write_u64(&buf, tags.first);
@@ -279,9 +249,9 @@ int redis_command_unblock(struct redis_request *request, int64_t client_id)
 int redis_command_unstage(struct redis_request *request, const struct queue_keys *keys)
 {
     struct buf buf =
-        begin_script(request, SCRIPT_unstage, 2 * STEP_COUNT, 0, 8 * keys->in_flight.len);
-    add_lists(&buf, keys->lists);
-    add_lists(&buf, keys->staging);
+        script_begin(request, SCRIPT_unstage, 2 * STEP_COUNT, 0, 8 * keys->in_flight.len);
+    command_add_lists(&buf, keys->lists);
+    command_add_lists(&buf, keys->staging);
     return redis_request_finish(request, &buf);
 }
 
@@ -318,7 +288,7 @@ static void add_complete_keys(struct buf *buf,
     write_arg(buf, keys->in_flight);
     write_arg(buf, keys->counts);
     if (c->result_id.ptr)
-        add_result(buf, space, c->result_id);
+        command_add_result(buf, space, c->result_id);
     else
         write_arg(buf, keys->in_flight); /* a place that the script leaves alone */
     for (size_t i = 0; i < c->follow_up_count; i++) {
@@ -357,12 +327,17 @@ static void add_dead(struct buf *buf, const struct broker_dead *dead)
     write_arg(buf, dead->evidence);
 }
 
+static void add_limits(struct buf *buf, const struct dead_limits *limits)
+{
+    write_u64(buf, limits->count);
+    write_u64(buf, limits->age / USEC_PER_MSEC);
+}
+
 static void
 add_burial(struct buf *buf, const struct broker_dead *dead, const struct dead_limits *limits)
 {
     write_arg(buf, STR("bury"));
-    write_u64(buf, limits->count);
-    write_u64(buf, limits->age / USEC_PER_MSEC);
+    add_limits(buf, limits);
     add_dead(buf, dead);
 }
 
@@ -388,7 +363,7 @@ int redis_command_complete(struct redis_request *request,
     size_t keys_count = 3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0);
     size_t args_count = 4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0);
     struct buf buf =
-        begin_script(request, SCRIPT_complete, keys_count, args_count, complete_payload(c, keys));
+        script_begin(request, SCRIPT_complete, keys_count, args_count, complete_payload(c, keys));
     add_complete_keys(&buf, space, keys, c);
     if (c->claim.tag)
         add_tag(&buf, &c->claim);
@@ -425,7 +400,7 @@ int redis_command_ack(struct redis_request *request,
                       size_t count)
 {
     struct buf buf =
-        begin_script(request, SCRIPT_ack, 2, count, 2 * keys->in_flight.len + count * 16);
+        script_begin(request, SCRIPT_ack, 2, count, 2 * keys->in_flight.len + count * 16);
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->counts);
     for (size_t i = 0; i < count; i++)
@@ -437,7 +412,7 @@ int redis_command_give_back(struct redis_request *request,
                             const struct queue_keys *keys,
                             const struct broker_claim *claim)
 {
-    struct buf buf = begin_script(request, SCRIPT_give_back, 3, 1, 4 * keys->in_flight.len);
+    struct buf buf = script_begin(request, SCRIPT_give_back, 3, 1, 4 * keys->in_flight.len);
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->counts);
     write_arg(&buf, keys->lists[claim->step / STEP_WIDTH]);
@@ -450,7 +425,7 @@ int redis_command_park(struct redis_request *request,
                        const struct broker_claim *claim,
                        usec_t due_wall)
 {
-    struct buf buf = begin_script(request, SCRIPT_park, 2, 3, 4 * keys->in_flight.len);
+    struct buf buf = script_begin(request, SCRIPT_park, 2, 3, 4 * keys->in_flight.len);
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->delayed);
     add_tag(&buf, claim);
@@ -466,10 +441,10 @@ int redis_command_promote(struct redis_request *request,
                           usec_t now_wall,
                           unsigned max)
 {
-    struct buf buf = begin_script(request, SCRIPT_promote, 2 + STEP_COUNT, 2,
+    struct buf buf = script_begin(request, SCRIPT_promote, 2 + STEP_COUNT, 2,
                                   2 * keys->delayed.len + 5 * keys->lists[STEP_COUNT - 1].len + 64);
     write_arg(&buf, keys->delayed);
-    add_lists(&buf, keys->lists);
+    command_add_lists(&buf, keys->lists);
     write_arg(&buf, keys->counts);
     write_u64(&buf, now_wall / USEC_PER_MSEC);
     write_u64(&buf, max);
@@ -484,7 +459,7 @@ int redis_command_renew(struct redis_request *request,
                         usec_t ttl,
                         bool is_new)
 {
-    struct buf buf = begin_script(request, SCRIPT_renew, 3, 4, 8 * keys->in_flight.len);
+    struct buf buf = script_begin(request, SCRIPT_renew, 3, 4, 8 * keys->in_flight.len);
     write_arg(&buf, keys->nodes);
     write_arg(&buf, keys->in_flight);
     add_queues(&buf, space);
@@ -518,7 +493,7 @@ int redis_command_show(struct redis_request *request,
 
 int redis_command_leave(struct redis_request *request, const struct queue_keys *keys)
 {
-    struct buf buf = begin_script(request, SCRIPT_leave, 1, 1, 2 * keys->in_flight.len);
+    struct buf buf = script_begin(request, SCRIPT_leave, 1, 1, 2 * keys->in_flight.len);
     write_arg(&buf, keys->nodes);
     write_arg(&buf, keys->node);
     return redis_request_finish(request, &buf);
@@ -528,7 +503,7 @@ int redis_command_dead_nodes(struct redis_request *request,
                              const struct queue_keys *keys,
                              unsigned max)
 {
-    struct buf buf = begin_script(request, SCRIPT_dead_nodes, 1, 1, 2 * keys->nodes.len);
+    struct buf buf = script_begin(request, SCRIPT_dead_nodes, 1, 1, 2 * keys->nodes.len);
     write_arg(&buf, keys->nodes);
     write_u64(&buf, max);
     return redis_request_finish(request, &buf);
@@ -540,11 +515,11 @@ int redis_command_take_over(struct redis_request *request,
                             usec_t remembered)
 {
     struct buf buf =
-        begin_script(request, SCRIPT_take_over, 2 + 2 * STEP_COUNT, 3, 12 * theirs->in_flight.len);
+        script_begin(request, SCRIPT_take_over, 2 + 2 * STEP_COUNT, 3, 12 * theirs->in_flight.len);
     write_arg(&buf, theirs->nodes);
     write_arg(&buf, theirs->in_flight);
-    add_lists(&buf, theirs->lists);
-    add_lists(&buf, theirs->staging);
+    command_add_lists(&buf, theirs->lists);
+    command_add_lists(&buf, theirs->staging);
     write_arg(&buf, theirs->node);
     write_u64(&buf, max);
     write_u64(&buf, ms_up(remembered));
@@ -566,18 +541,20 @@ static void add_rescued(struct buf *buf, const struct broker_rescued *rescued)
 int redis_command_rescue(struct redis_request *request,
                          const struct queue_keys *theirs,
                          const struct broker_rescued *rescued,
-                         size_t count)
+                         size_t count,
+                         const struct dead_limits *limits)
 {
-    size_t args = 0, payload = 8 * theirs->in_flight.len;
+    size_t args = 2, payload = 8 * theirs->in_flight.len;
     for (size_t i = 0; i < count; i++) {
         args += rescued[i].dead ? 8 : 4;
         payload += 128 + rescued[i].bytes.len;
     }
-    struct buf buf = begin_script(request, SCRIPT_rescue, 3 + STEP_COUNT, args, payload);
+    struct buf buf = script_begin(request, SCRIPT_rescue, 3 + STEP_COUNT, args, payload);
     write_arg(&buf, theirs->in_flight);
     write_arg(&buf, theirs->counts);
     write_arg(&buf, theirs->dead);
-    add_lists(&buf, theirs->lists);
+    command_add_lists(&buf, theirs->lists);
+    add_limits(&buf, limits);
     for (size_t i = 0; i < count; i++)
         add_rescued(&buf, &rescued[i]);
     return redis_request_finish(request, &buf);
@@ -594,7 +571,7 @@ int redis_command_revoke(struct redis_request *request,
     size_t payload = 2 * space->prefix.len + 128;
     for (size_t i = 0; i < count; i++)
         payload += revocations[i].id.len + revocations[i].stamp.len + revocations[i].value.len + 32;
-    struct buf buf = begin_script(request, SCRIPT_revoke, 2, 1 + 4 * count, payload);
+    struct buf buf = script_begin(request, SCRIPT_revoke, 2, 1 + 4 * count, payload);
     add_revoked(&buf, space);
     add_revoked_number(&buf, space);
     write_u64(&buf, ms_up(kept));
@@ -639,8 +616,8 @@ int redis_command_store(struct redis_request *request,
                         usec_t ttl)
 {
     struct buf buf =
-        begin_script(request, SCRIPT_store, 1, 2, space->prefix.len + id.len + document.len + 64);
-    add_result(&buf, space, id);
+        script_begin(request, SCRIPT_store, 1, 2, space->prefix.len + id.len + document.len + 64);
+    command_add_result(&buf, space, id);
     write_u64(&buf, seconds_up(ttl));
     write_arg(&buf, document);
     return redis_request_finish(request, &buf);
@@ -653,7 +630,7 @@ static int one_result(struct redis_request *request,
 {
     struct buf buf = write_begin(2, space->prefix.len + id.len + 64);
     write_arg(&buf, command);
-    add_result(&buf, space, id);
+    command_add_result(&buf, space, id);
     return redis_request_finish(request, &buf);
 }
 
@@ -694,67 +671,4 @@ bool redis_push_message(const struct redis_reply *push,
     *ret_channel = channel;
     *ret_document = document;
     return true;
-}
-
-/* --- looking ---------------------------------------------------------------------------------- */
-
-int redis_command_scan(struct redis_request *request,
-                       const struct key_space *space,
-                       enum redis_scan what,
-                       struct str cursor)
-{
-    struct buf buf = write_begin(6, space->prefix.len + 128);
-    write_arg(&buf, STR("SCAN"));
-    write_arg(&buf, cursor);
-    write_arg(&buf, STR("MATCH"));
-    size_t start = write_open(&buf);
-    if (what == REDIS_SCAN_OURS)
-        key_add_pattern_ours(&buf, space);
-    else
-        key_add_pattern_bindings(&buf, space);
-    write_close(&buf, start);
-    write_arg(&buf, STR("COUNT"));
-    write_arg(&buf, STR("1000"));
-    return redis_request_finish(request, &buf);
-}
-
-int redis_command_members(struct redis_request *request, struct str key)
-{
-    struct buf buf = write_begin(2, key.len + 32);
-    write_arg(&buf, STR("SMEMBERS"));
-    write_arg(&buf, key);
-    return redis_request_finish(request, &buf);
-}
-
-int redis_command_stats(struct redis_request *request,
-                        const struct queue_keys *keys,
-                        const struct str *in_flight,
-                        size_t in_flight_count,
-                        const struct str *staging,
-                        size_t staging_count)
-{
-    size_t count = in_flight_count + staging_count;
-    struct buf buf = begin_script(request, SCRIPT_stats, 7 + count, 1,
-                                  (8 + 2 * count) * (keys->in_flight.len + 16));
-    add_lists(&buf, keys->lists);
-    write_arg(&buf, keys->delayed);
-    write_arg(&buf, keys->dead);
-    write_arg(&buf, keys->counts);
-    for (size_t i = 0; i < in_flight_count; i++)
-        write_arg(&buf, in_flight[i]);
-    for (size_t i = 0; i < staging_count; i++)
-        write_arg(&buf, staging[i]);
-    write_u64(&buf, in_flight_count);
-    return redis_request_finish(request, &buf);
-}
-
-int redis_command_purge(struct redis_request *request, const struct queue_keys *keys, bool delayed)
-{
-    struct buf buf = begin_script(request, SCRIPT_purge, 1 + STEP_COUNT + (delayed ? 1u : 0u), 0,
-                                  7 * keys->in_flight.len);
-    write_arg(&buf, keys->counts);
-    add_lists(&buf, keys->lists);
-    if (delayed)
-        write_arg(&buf, keys->delayed);
-    return redis_request_finish(request, &buf);
 }

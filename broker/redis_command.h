@@ -125,7 +125,39 @@ int redis_command_take_over(struct redis_request *request,
 int redis_command_rescue(struct redis_request *request,
                          const struct queue_keys *theirs,
                          const struct broker_rescued *rescued,
-                         size_t count) MUST_CHECK;
+                         size_t count,
+                         const struct dead_limits *limits) MUST_CHECK;
+
+/* --- what is set aside ------------------------------------------------------------------------ */
+
+/* Both reply a cursor; then lists of eight; due (ms), member, due, member ... */
+int redis_command_dead_list(struct redis_request *request,
+                            const struct queue_keys *keys,
+                            struct str cursor,
+                            unsigned max,
+                            bool with_messages) MUST_CHECK;
+int redis_command_delayed_list(struct redis_request *request,
+                               const struct queue_keys *keys,
+                               struct str cursor,
+                               const struct broker_delayed_range *range,
+                               unsigned max) MUST_CHECK;
+/* Replies how many. */
+int redis_command_dead_end(struct redis_request *request,
+                           const struct queue_keys *keys,
+                           const struct broker_dead_choice *choices,
+                           size_t count,
+                           bool are_dropped) MUST_CHECK;
+/* Reply the numbers of those that were there. Results are stored in `space`; NULL: they are not. */
+int redis_command_delayed_run(struct redis_request *request,
+                              const struct queue_keys *keys,
+                              const struct broker_delayed_choice *choices,
+                              size_t count) MUST_CHECK;
+int redis_command_delayed_cancel(struct redis_request *request,
+                                 const struct key_space *space,
+                                 const struct queue_keys *keys,
+                                 const struct broker_delayed_choice *choices,
+                                 size_t count,
+                                 usec_t result_ttl) MUST_CHECK;
 
 /* --- revocations ------------------------------------------------------------------------------ */
 
