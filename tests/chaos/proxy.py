@@ -20,6 +20,7 @@ import glob
 import hashlib
 import os
 import threading
+import time
 
 from common import ROOT
 
@@ -90,12 +91,12 @@ class Fault:
 
     def __init__(self, name, ordinal, action=None, when="replied"):
         self.name, self.ordinal, self.action, self.when = name, ordinal, action, when
-        self.struck = threading.Event()
+        self.at = None  # the moment at which it struck
 
     def strike(self):
+        self.at = time.monotonic()
         if self.action:
             self.action()
-        self.struck.set()
 
 
 # --- the proxy ----------------------------------------------------------------------------------
@@ -251,7 +252,7 @@ class Proxy:
         self.seen[name] += 1
         self.order.append(name)
         fault = self.fault
-        if fault and fault.name == name and fault.ordinal == self.seen[name] and not fault.struck.is_set():
+        if fault and fault.name == name and fault.ordinal == self.seen[name] and not fault.at:
             return fault
         return None
 
