@@ -42,6 +42,7 @@ ENTRIES = (  # name, expression or seconds, zone. Ten minutes between two slots 
 )
 ENTRY_NUMBERS = 10**6  # the tasks of entry i have the number ENTRY_NUMBERS + i; delayed ones have those below
 MINUTE = datetime.timedelta(minutes=1)
+TASK_MS = 300  # at most; real ones, so that kills hit running tasks
 START_SECONDS = 5  # real ones, until all daemons are up
 
 
@@ -126,7 +127,7 @@ class Clock:
 
 def configuration(calls):
     for number, (name, rule, zone) in enumerate(ENTRIES):
-        yield f"[beat {name}]\ntask = tests.mark\nargs = [\"{calls.path}\", {ENTRY_NUMBERS + number}]\n"
+        yield f"[beat {name}]\ntask = tests.mark\nargs = [\"{calls.path}\", {ENTRY_NUMBERS + number}, {TASK_MS}]\n"
         yield f"crontab = {rule}\ntimezone = {zone}\n" if zone else f"every = {rule}s\n"
 
 
@@ -188,7 +189,7 @@ def send_delayed(options, redis, calls, begin_usec, end_usec, clock):
     etas = {}
     for number, (sent, etas[number]) in enumerate(sorted(plan)):
         clock.sleep_until(sent)
-        calls.push(redis, [calls.make(number, eta_usec=etas[number])])
+        calls.push(redis, [calls.make(number, ms=random.randint(0, TASK_MS), eta_usec=etas[number])])
     return etas
 
 

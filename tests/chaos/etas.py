@@ -18,6 +18,7 @@ from common import (Background, Node, RedisServer, chance, counts, is_over, pars
                     work_folder)
 from marks import Calls, Report
 
+BUSY_MS = 8  # a task's time at most, so that kills hit running ones
 PARK_AHEAD_SECONDS, PARK_SPREAD_SECONDS = 420, 60
 
 
@@ -31,12 +32,14 @@ def now_usec():
 def send_steadily(redis, calls, options):
     """Sends `tasks` calls at `rate` a second; returns {number: eta}."""
     etas, begun = {}, time.monotonic()
+    random = chance(options, "tasks")
     while len(etas) < options.tasks:
         due = min(options.tasks, int((time.monotonic() - begun) * options.rate) + 1)
         batch = []
         for number in range(len(etas), due):
             etas[number] = now_usec() + int(3e6 * options.lease)
-            batch.append(calls.make(number, eta_usec=etas[number]))
+            ms = random.randint(0, BUSY_MS) if options.kills else 0
+            batch.append(calls.make(number, ms=ms, eta_usec=etas[number]))
         if batch:
             calls.push(redis, batch)
         time.sleep(0.005)
