@@ -114,6 +114,8 @@ struct broker_claim {
     struct str queue;
     uint64_t tag;  /* unique in this node's life; 0: already acknowledged */
     unsigned step; /* the priority list it came from */
+    struct str
+        id; /* of its task, to be struck out of the ledger when it ends; empty: it is not there */
 };
 struct broker_claimed {
     struct broker_claim claim;
@@ -195,6 +197,12 @@ int broker_ack(struct broker *broker,
                usec_t deadline_mono,
                broker_done_fn *cb,
                void *data) MUST_CHECK;
+/*
+ * Writes the call's `claim->id` into the ledger of its queue, from where the step that ends it
+ * strikes it out: an id that is there, and whose message is nowhere, was lost (broker_walk). Nobody
+ * is told whether it could be written.
+ */
+void broker_track(struct broker *broker, const struct broker_claim *claim);
 /* Back to the serving end of its list, bytes unchanged. Condition BROKER_E_LOST. */
 int broker_give_back(struct broker *broker,
                      const struct broker_claim *claim,
@@ -360,6 +368,7 @@ int broker_list_delayed(struct broker *broker,
                         void *data) MUST_CHECK;
 struct broker_delayed_choice {
     struct str member;
+    struct str id;                         /* of the task, if it is known */
     struct str bytes;                      /* to push; the member's message, with no due time */
     struct str result_id, result_document; /* of a cancelled one; absent: none is stored */
 };
@@ -501,6 +510,32 @@ int broker_queues(struct broker *broker,
                   usec_t deadline_mono,
                   broker_stats_fn *cb,
                   void *data) MUST_CHECK;
+/*
+ * Shows every message of a queue, and the ids in its ledger, a page after the other; ids first. What
+ * moves meanwhile may be shown twice or not at all. `cb` comes at the end.
+ */
+enum broker_place {
+    BROKER_IN_LEDGER,
+    BROKER_WAITING,
+    BROKER_STAGED,
+    BROKER_IN_FLIGHT,
+    BROKER_DELAYED,
+    BROKER_DEAD
+};
+typedef void
+broker_page_fn(void *data, enum broker_place place, const struct str *texts, size_t count);
+int broker_walk(struct broker *broker,
+                struct str queue,
+                usec_t deadline_mono,
+                broker_page_fn *on_page,
+                broker_done_fn *cb,
+                void *data) MUST_CHECK;
+/* Deletes the ledger. */
+int broker_forget_ledger(struct broker *broker,
+                         struct str queue,
+                         usec_t deadline_mono,
+                         broker_done_fn *cb,
+                         void *data) MUST_CHECK;
 /* Deletes what waits (not what is in flight; `delayed` too if asked); `*ret_purged` is written
  * before cb. */
 int broker_purge(struct broker *broker,

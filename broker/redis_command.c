@@ -267,6 +267,12 @@ add_delayed_head(struct buf *buf, const struct queue_keys *keys, const struct br
     buf_add_char(buf, '\n');
 }
 
+/* Whether the ledger has the call, and need have it no more. */
+static bool ends_in_ledger(const struct broker_completion *c)
+{
+    return c->claim.tag && c->claim.id.len && !c->retry.ptr && !c->dead;
+}
+
 static size_t complete_payload(const struct broker_completion *c, const struct queue_keys *keys)
 {
     size_t payload =
@@ -277,6 +283,8 @@ static size_t complete_payload(const struct broker_completion *c, const struct q
     if (c->dead)
         payload += keys->dead.len + c->dead->reason.len + c->dead->detail.len +
                    c->dead->task_id.len + c->dead->task.len + c->dead->evidence.len + 64;
+    if (ends_in_ledger(c))
+        payload += keys->ledger.len + c->claim.id.len;
     return payload;
 }
 
@@ -299,6 +307,8 @@ static void add_complete_keys(struct buf *buf,
         write_arg(buf, c->retry_due_wall ? keys->delayed : keys->lists[c->claim.step / STEP_WIDTH]);
     if (c->dead)
         write_arg(buf, keys->dead);
+    if (ends_in_ledger(c))
+        write_arg(buf, keys->ledger);
 }
 
 static void
@@ -360,8 +370,11 @@ int redis_command_complete(struct redis_request *request,
                            const struct dead_limits *limits)
 {
     size_t retry_args = !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
-    size_t keys_count = 3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0);
-    size_t args_count = 4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0);
+    bool is_end = ends_in_ledger(c);
+    size_t keys_count =
+        3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0) + is_end;
+    size_t args_count =
+        4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0) + (is_end ? 2 : 0);
     struct buf buf =
         script_begin(request, SCRIPT_complete, keys_count, args_count, complete_payload(c, keys));
     add_complete_keys(&buf, space, keys, c);
@@ -380,6 +393,10 @@ int redis_command_complete(struct redis_request *request,
         add_retry(&buf, keys, c);
     if (c->dead)
         add_burial(&buf, c->dead, limits);
+    if (is_end) {
+        write_arg(&buf, STR("forget"));
+        write_arg(&buf, c->claim.id);
+    }
     return redis_request_finish(request, &buf);
 }
 
@@ -399,12 +416,28 @@ int redis_command_ack(struct redis_request *request,
                       const struct broker_claim *claims,
                       size_t count)
 {
+    bool has_ledger = claims[0].id.len > 0;
     struct buf buf =
-        script_begin(request, SCRIPT_ack, 2, count, 2 * keys->in_flight.len + count * 16);
+        script_begin(request, SCRIPT_ack, has_ledger ? 3 : 2, has_ledger ? 2 * count : count,
+                     3 * keys->in_flight.len + count * (has_ledger ? 64 : 16));
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->counts);
+    if (has_ledger)
+        write_arg(&buf, keys->ledger);
     for (size_t i = 0; i < count; i++)
         add_tag(&buf, &claims[i]);
+    for (size_t i = 0; i < count && has_ledger; i++)
+        write_arg(&buf, claims[i].id);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_track(struct redis_request *request, const struct queue_keys *keys, struct str id)
+{
+    struct buf buf = write_begin(4, keys->ledger.len + id.len + 64);
+    write_arg(&buf, STR("HSET"));
+    write_arg(&buf, keys->ledger);
+    write_arg(&buf, id);
+    write_arg(&buf, keys->node);
     return redis_request_finish(request, &buf);
 }
 

@@ -25,13 +25,14 @@ int redis_command_dead_end(struct redis_request *request,
                            size_t count,
                            bool are_dropped)
 {
-    size_t payload = 7 * keys->dead.len;
+    size_t payload = 8 * keys->dead.len;
     for (size_t i = 0; i < count; i++)
         payload += choices[i].entry.len + choices[i].bytes.len + 32;
-    struct buf buf = script_begin(request, SCRIPT_dead_end, are_dropped ? 2 : 2 + STEP_COUNT,
+    struct buf buf = script_begin(request, SCRIPT_dead_end, are_dropped ? 3 : 3 + STEP_COUNT,
                                   2 * count, payload);
     write_arg(&buf, keys->dead);
     write_arg(&buf, keys->counts);
+    write_arg(&buf, keys->ledger);
     if (!are_dropped)
         command_add_lists(&buf, keys->lists);
     for (size_t i = 0; i < count; i++) {
@@ -68,14 +69,15 @@ static struct buf begin_delayed_end(struct redis_request *request,
                                     const struct queue_keys *keys,
                                     const struct broker_delayed_choice *choices,
                                     size_t count,
-                                    size_t results)
+                                    bool are_cancelled)
 {
-    size_t payload = 8 * keys->delayed.len;
+    size_t payload = 9 * keys->delayed.len;
     for (size_t i = 0; i < count; i++)
         payload += choices[i].member.len + choices[i].bytes.len + choices[i].result_document.len +
                    choices[i].result_id.len + keys->delayed.len + 64;
     struct buf buf =
-        script_begin(request, SCRIPT_delayed_end, 2 + STEP_COUNT + results, 2 + 2 * count, payload);
+        script_begin(request, SCRIPT_delayed_end, 2 + STEP_COUNT + (are_cancelled ? 1 + count : 0),
+                     2 + (are_cancelled ? 3 : 2) * count, payload);
     write_arg(&buf, keys->delayed);
     write_arg(&buf, keys->counts);
     command_add_lists(&buf, keys->lists);
@@ -87,7 +89,7 @@ int redis_command_delayed_run(struct redis_request *request,
                               const struct broker_delayed_choice *choices,
                               size_t count)
 {
-    struct buf buf = begin_delayed_end(request, keys, choices, count, 0);
+    struct buf buf = begin_delayed_end(request, keys, choices, count, false);
     write_arg(&buf, STR("run"));
     write_arg(&buf, STR("0"));
     for (size_t i = 0; i < count; i++) {
@@ -104,7 +106,8 @@ int redis_command_delayed_cancel(struct redis_request *request,
                                  size_t count,
                                  usec_t result_ttl)
 {
-    struct buf buf = begin_delayed_end(request, keys, choices, count, count);
+    struct buf buf = begin_delayed_end(request, keys, choices, count, true);
+    write_arg(&buf, keys->ledger);
     for (size_t i = 0; i < count; i++) {
         if (space && choices[i].result_id.ptr)
             command_add_result(&buf, space, choices[i].result_id);
@@ -116,6 +119,7 @@ int redis_command_delayed_cancel(struct redis_request *request,
     for (size_t i = 0; i < count; i++) {
         write_arg(&buf, choices[i].member);
         write_arg(&buf, space && choices[i].result_id.ptr ? choices[i].result_document : STR_NONE);
+        write_arg(&buf, choices[i].id);
     }
     return redis_request_finish(request, &buf);
 }
@@ -150,6 +154,34 @@ int redis_command_members(struct redis_request *request, struct str key)
     return redis_request_finish(request, &buf);
 }
 
+int redis_command_page(struct redis_request *request,
+                       struct str key,
+                       struct str cursor,
+                       unsigned max,
+                       bool wants_fields)
+{
+    struct buf buf = script_begin(request, SCRIPT_page, 1, 3, key.len + cursor.len + 32);
+    write_arg(&buf, key);
+    write_arg(&buf, cursor);
+    write_u64(&buf, max);
+    write_arg(&buf, wants_fields ? STR("1") : STR("0"));
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_unlink(struct redis_request *request, struct str key)
+{
+    struct buf buf = write_begin(2, key.len + 32);
+    write_arg(&buf, STR("UNLINK"));
+    write_arg(&buf, key);
+    return redis_request_finish(request, &buf);
+}
+
+/* A key without the node's name at its end. */
+static struct str without_node(struct str key, struct str node)
+{
+    return str_n(key.ptr, key.len - node.len);
+}
+
 int redis_command_stats(struct redis_request *request,
                         const struct queue_keys *keys,
                         const struct str *in_flight,
@@ -158,17 +190,20 @@ int redis_command_stats(struct redis_request *request,
                         size_t staging_count)
 {
     size_t count = in_flight_count + staging_count;
-    struct buf buf = script_begin(request, SCRIPT_stats, 7 + count, 1,
-                                  (8 + 2 * count) * (keys->in_flight.len + 16));
+    struct buf buf = script_begin(request, SCRIPT_stats, 8 + count, 3,
+                                  (10 + 2 * count) * (keys->in_flight.len + 16));
     command_add_lists(&buf, keys->lists);
     write_arg(&buf, keys->delayed);
     write_arg(&buf, keys->dead);
     write_arg(&buf, keys->counts);
+    write_arg(&buf, keys->nodes);
     for (size_t i = 0; i < in_flight_count; i++)
         write_arg(&buf, in_flight[i]);
     for (size_t i = 0; i < staging_count; i++)
         write_arg(&buf, staging[i]);
     write_u64(&buf, in_flight_count);
+    write_arg(&buf, without_node(keys->in_flight, keys->node));
+    write_arg(&buf, without_node(keys->staging[0], keys->node));
     return redis_request_finish(request, &buf);
 }
 

@@ -11,6 +11,7 @@
 #define DEAD      "celeriac:dead:{"
 #define NODES     "celeriac:nodes:{"
 #define COUNTS    "celeriac:counts:{"
+#define LEDGER    "celeriac:ledger:{"
 #define FIRED     "celeriac:beat:"
 #define REVOKED   "celeriac:revoked"
 #define QUEUES    "celeriac:queues"
@@ -166,6 +167,8 @@ int queue_keys_init(struct queue_keys *keys, const struct key_space *space, stru
     keys->nodes = end_key(&buf, &at);
     add_of_queue(&buf, space, COUNTS, queue, "}");
     keys->counts = end_key(&buf, &at);
+    add_of_queue(&buf, space, LEDGER, queue, "}");
+    keys->ledger = end_key(&buf, &at);
     keys->memory = buf_take(&buf, NULL);
     buf_deinit(&buf);
     if (!keys->memory)
@@ -181,6 +184,7 @@ int queue_keys_init(struct queue_keys *keys, const struct key_space *space, stru
     place_key(&keys->dead, &place);
     place_key(&keys->nodes, &place);
     place_key(&keys->counts, &place);
+    place_key(&keys->ledger, &place);
     keys->node = space->node;
     return 0;
 }

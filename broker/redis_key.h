@@ -23,7 +23,7 @@ struct key_space {
 struct queue_keys {
     struct str name, node;
     struct str lists[STEP_COUNT], staging[STEP_COUNT];
-    struct str in_flight, delayed, dead, nodes, counts;
+    struct str in_flight, delayed, dead, nodes, counts, ledger;
     char *memory; /* that all of them are in */
 };
 int queue_keys_init(struct queue_keys *keys,
