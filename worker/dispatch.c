@@ -247,6 +247,12 @@ static void on_returned(void *data, int status, const struct cel_error *err)
     (void)err;
 }
 
+static void track(struct dispatch *dispatch, struct request *request)
+{
+    request->claim.id = request->envelope.id;
+    broker_track(dispatch->broker, &request->claim);
+}
+
 static void look_at(struct dispatch *dispatch, struct request *request)
 {
     struct cel_error err = {0};
@@ -257,6 +263,8 @@ static void look_at(struct dispatch *dispatch, struct request *request)
         log_end(request, 0);
         tell(dispatch, request);
     } else {
+        if (dispatch->options.track_ids)
+            track(dispatch, request);
         admit(dispatch, request);
     }
 }

@@ -21,6 +21,7 @@ struct dispatch_options {
     struct str claimant;           /* <name>:<incarnation>: who the broker takes us for */
     usec_t soft_limit, hard_limit; /* of tasks that have none */
     usec_t lease;
+    bool track_ids; /* write a ledger */
 };
 
 struct dispatch {

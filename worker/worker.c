@@ -620,6 +620,7 @@ static int open_parts(struct worker *worker)
         .soft_limit = startup->settings.soft_time_limit,
         .hard_limit = startup->settings.hard_time_limit,
         .lease = startup->settings.lease,
+        .track_ids = startup->settings.track_ids,
     };
     revocations_init(&worker->revocations, &worker->loop, worker->broker,
                      startup->settings.revoke_expires, &revocations_events, worker);
