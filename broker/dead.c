@@ -66,8 +66,7 @@ int broker_list_dead(struct broker *broker,
     op->request.on_reply = on_listed;
     op->request.deadline_mono = deadline_mono;
     op->request.repeatable = true;
-    status = redis_command_dead_list(&op->request, &queue->keys, cursor, PART_MAX,
-                                     with_messages);
+    status = redis_command_dead_list(&op->request, &queue->keys, cursor, PART_MAX, with_messages);
     if (status)
         mem_free(op);
     else

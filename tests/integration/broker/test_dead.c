@@ -3,8 +3,9 @@
 
 #define DEAD   "celeriac:dead:{celery}"
 #define COUNTS "celeriac:counts:{celery}"
-#define STEP_6 "celery\x06\x16" \
-               "6"
+#define STEP_6                                                                                     \
+    "celery\x06\x16"                                                                               \
+    "6"
 
 enum { SHOWN_MAX = 512 };
 
@@ -75,10 +76,8 @@ static void bury(struct rig *rig, unsigned step, const char *text, const struct 
 
 static const struct broker_dead unknown = {.reason = STR("unregistered")};
 
-static uint64_t end_dead(struct rig *rig,
-                         const struct broker_dead_choice *choices,
-                         size_t count,
-                         bool are_dropped)
+static uint64_t
+end_dead(struct rig *rig, const struct broker_dead_choice *choices, size_t count, bool are_dropped)
 {
     struct outcome outcome = {0};
     uint64_t ended = 99;
@@ -164,7 +163,8 @@ static void huge_messages_come_in_small_parts(void **state)
     struct rig *rig = *state;
     static struct shown shown;
     server_says(rig, "EVAL %s 0", /* words end at spaces */
-                "for\ti=1,40\tdo\tredis.call('XADD','" DEAD "','*','message',string.rep('x',1048576))\tend");
+                "for\ti=1,40\tdo\tredis.call('XADD','" DEAD
+                "','*','message',string.rep('x',1048576))\tend");
     shown = (struct shown){.count = 0};
     show_part(rig, false, &shown);
     assert_true(shown.count < 40 && *shown.cursor);
@@ -298,15 +298,15 @@ static void misuse_is_refused_at_once(void **state)
 {
     struct rig *rig = *state;
     struct broker_dead_choice choices[BROKER_ENDED_MAX + 1] = {{.entry = STR("1-1")}};
-    assert_int_equal(broker_end_dead(rig->broker, QUEUE, choices, 0, true, in_seconds(5), NULL,
-                                     on_done, NULL),
-                     -EINVAL);
+    assert_int_equal(
+        broker_end_dead(rig->broker, QUEUE, choices, 0, true, in_seconds(5), NULL, on_done, NULL),
+        -EINVAL);
     assert_int_equal(broker_end_dead(rig->broker, QUEUE, choices, BROKER_ENDED_MAX + 1, true,
                                      in_seconds(5), NULL, on_done, NULL),
                      -EINVAL);
-    assert_int_equal(broker_list_dead(rig->broker, STR(""), STR_NONE, false, in_seconds(5), on_part,
-                                      NULL),
-                     -EINVAL);
+    assert_int_equal(
+        broker_list_dead(rig->broker, STR(""), STR_NONE, false, in_seconds(5), on_part, NULL),
+        -EINVAL);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
