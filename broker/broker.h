@@ -296,7 +296,8 @@ typedef void broker_dead_fn(void *data,
                             size_t count,
                             struct str cursor,
                             const struct cel_error *err);
-/* The oldest first: those there when the first part is asked for, which has no cursor. */
+/* The oldest first: those there when the first part is asked for. That has no cursor, or, to begin
+ * behind an entry, the id of that. */
 int broker_list_dead(struct broker *broker,
                      struct str queue,
                      struct str cursor,

@@ -320,12 +320,12 @@ end_part(struct dead *dead, struct cel_client *client, uint64_t *total, struct c
     uint64_t count = 0;
     if (dead->choice_count == 0)
         return 0;
-    int status = client_wait(
-        client, &wait,
-        broker_end_dead(client->broker, dead->queue, dead->choices, dead->choice_count,
-                        selection_does(&dead->selection, "drop"), client_deadline(client), &count,
-                        on_client_done, &wait),
-        err);
+    int status =
+        client_wait(client, &wait,
+                    broker_end_dead(client->broker, dead->queue, dead->choices, dead->choice_count,
+                                    selection_does(&dead->selection, "drop"),
+                                    client_deadline(client), &count, on_client_done, &wait),
+                    err);
     *total += count;
     return status;
 }
@@ -419,10 +419,12 @@ const struct verb dead_verb = {
     .mask = VERB_DEAD,
     .summary = "Show, retry or drop the messages that were set aside",
     .usage = "list|show|retry|drop|release [OPTION...] [ID...]",
-    .about =
-        "An ID is that of an entry, as list shows it, or of a task. Several choices narrow each other.\n"
-        "retry sends a message once more, behind what waits, byte for byte; only its counts of crashes\n"
-        "and lost workers start afresh. release is that for tasks that no worker knew. drop deletes.",
+    .about = "An ID is that of an entry, as list shows it, or of a task. Several choices narrow "
+             "each other.\n"
+             "retry sends a message once more, behind what waits, byte for byte; only its counts "
+             "of crashes\n"
+             "and lost workers start afresh. release is that for tasks that no worker knew. drop "
+             "deletes.",
     .flags = flags,
     .flag_count = ARRAY_SIZE(flags),
     .examples = "celeriac dead list --reason crash --newer-than 1h\n"

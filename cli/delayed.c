@@ -13,7 +13,7 @@
 #include "message/result.h"
 
 struct delayed {
-    struct selection selection;  /* first: its flags look for it here */
+    struct selection selection;   /* first: its flags look for it here */
     usec_t due_after, due_before; /* 0: whenever */
 
     const struct settings *settings;
@@ -100,13 +100,12 @@ static bool decode(struct str message, struct buf *upgraded, struct envelope *re
 }
 
 static const struct table_column columns[] = {
-    {"task id", "task_id", false}, {"queue", "queue", false},  {"due", "due", false},
+    {"task id", "task_id", false}, {"queue", "queue", false},    {"due", "due", false},
     {"in", "due_in", true},        {"retries", "retries", true}, {"task", "task", false},
 };
 
-static void add_row(struct delayed *delayed,
-                    const struct broker_delayed *item,
-                    const struct envelope *envelope)
+static void
+add_row(struct delayed *delayed, const struct broker_delayed *item, const struct envelope *envelope)
 {
     char due[ISOTIME_SIZE];
     usec_t now = clock_wall();
@@ -153,14 +152,12 @@ without_eta(struct delayed *delayed, struct str message, const struct envelope *
     return texts_add(&delayed->kept, is_written ? buf_str(&bytes) : message);
 }
 
-static void choose(struct delayed *delayed,
-                   const struct broker_delayed *item,
-                   const struct envelope *envelope)
+static void
+choose(struct delayed *delayed, const struct broker_delayed *item, const struct envelope *envelope)
 {
     if (delayed->choice_count == delayed->choice_cap) {
         delayed->choice_cap = delayed->choice_cap ? 2 * delayed->choice_cap : BROKER_ENDED_MAX;
-        delayed->choices =
-            xgrow(delayed->choices, delayed->choice_cap, sizeof(*delayed->choices));
+        delayed->choices = xgrow(delayed->choices, delayed->choice_cap, sizeof(*delayed->choices));
     }
     struct broker_delayed_choice *choice = &delayed->choices[delayed->choice_count++];
     *choice = (struct broker_delayed_choice){.member = texts_add(&delayed->kept, item->member)};
@@ -230,11 +227,11 @@ end_part(struct delayed *delayed, struct cel_client *client, uint64_t *total, st
         };
         struct client_wait wait = {.done = false};
         uint64_t count = 0;
-        status = client_wait(client, &wait,
-                             broker_end_delayed(client->broker, delayed->queue, &end,
-                                                client_deadline(client), &count, on_client_done,
-                                                &wait),
-                             err);
+        status =
+            client_wait(client, &wait,
+                        broker_end_delayed(client->broker, delayed->queue, &end,
+                                           client_deadline(client), &count, on_client_done, &wait),
+                        err);
         *total += count;
     }
     return status;
@@ -321,7 +318,8 @@ const struct verb delayed_verb = {
     .usage = "list|cancel|run-now [OPTION...] [ID...]",
     .about =
         "An ID is that of a task: with a countdown, an eta, or between two tries. Several choices\n"
-        "narrow each other. cancel stores the result REVOKED, for whoever waits for it. run-now puts\n"
+        "narrow each other. cancel stores the result REVOKED, for whoever waits for it. run-now "
+        "puts\n"
         "tasks in front of what waits.",
     .flags = flags,
     .flag_count = ARRAY_SIZE(flags),
