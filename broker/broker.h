@@ -315,7 +315,8 @@ typedef void broker_dead_fn(void *data,
                             size_t count,
                             struct str cursor,
                             const struct cel_error *err);
-/* The oldest first: those there when the first part is asked for, which has no cursor. */
+/* The oldest first: those there when the first part is asked for. That has no cursor, or, to begin
+ * behind an entry, the id of that. */
 int broker_list_dead(struct broker *broker,
                      struct str queue,
                      struct str cursor,
@@ -372,14 +373,18 @@ struct broker_delayed_choice {
     struct str bytes;                      /* to push; the member's message, with no due time */
     struct str result_id, result_document; /* of a cancelled one; absent: none is stored */
 };
-/* Moves members, those still there, to the serving end of their lists, the last one served first; or
+struct broker_delayed_end {
+    const struct broker_delayed_choice *choices;
+    size_t count; /* BROKER_ENDED_MAX at most */
+    bool are_cancelled;
+    usec_t result_ttl; /* of the results; 0: for ever */
+};
+/* Moves members, those still there, to the serving end of their lists, the first one served first; or
  * cancels them and stores their results: in the same step, or behind it when results live elsewhere.
- * At most BROKER_ENDED_MAX. `*ret_count` (how many) is written before cb. */
+ * `*ret_count` (how many) is written before cb. */
 int broker_end_delayed(struct broker *broker,
                        struct str queue,
-                       const struct broker_delayed_choice *choices,
-                       size_t count,
-                       bool are_cancelled,
+                       const struct broker_delayed_end *end,
                        usec_t deadline_mono,
                        uint64_t *ret_count,
                        broker_done_fn *cb,

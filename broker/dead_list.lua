@@ -1,6 +1,6 @@
 -- Shows a part of the quarantine, the oldest first.
--- KEYS[1] dead  ARGV[1] cursor of the part before, '' for the first  ARGV[2] at most so many
--- ARGV[3] '1': with the messages
+-- KEYS[1] dead  ARGV[1] cursor of the part before; for the first '', or the entry behind which it begins
+-- ARGV[2] at most so many  ARGV[3] '1': with the messages
 -- Returns a cursor, '' after the last part, then one list for each: its id, reason, detail, task id,
 -- task, time, evidence, message. A cursor is the newest entry at the time of the first part, and the last shown.
 local newest, last = ARGV[1]:match('^(%S+) (%S+)$')
@@ -8,6 +8,7 @@ if not newest then
   newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
   if not newest then return {''} end
   newest = newest[1]
+  if ARGV[1] ~= '' then last = ARGV[1] end
 end
 local names = {'reason', 'detail', 'task_id', 'task', 'time', 'evidence', 'message'}
 local out, left, bytes = {''}, tonumber(ARGV[2]), 0

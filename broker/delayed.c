@@ -221,55 +221,54 @@ static void on_ended(struct redis_request *request,
 }
 
 static int format_stores(struct end_op *op,
-                         const struct broker_delayed_choice *choices,
+                         const struct broker_delayed_end *end,
                          size_t count,
                          usec_t deadline_mono)
 {
     int status = 0;
     op->count = count;
     for (size_t i = 0; i < count && !status; i++) {
+        const struct broker_delayed_choice *choice = &end->choices[i];
         struct end_store *store = &op->stores[i];
-        *store = (struct end_store){.op = op};
+        store->op = op;
         store->request.on_reply = on_stored;
         store->request.deadline_mono = deadline_mono;
-        if (choices[i].result_id.ptr)
-            status = redis_command_store(&store->request, &op->broker->space, choices[i].result_id,
-                                         choices[i].result_document, op->broker->result_ttl);
+        if (choice->result_id.ptr)
+            status = redis_command_store(&store->request, &op->broker->space, choice->result_id,
+                                         choice->result_document, end->result_ttl);
     }
     return status;
 }
 
 int broker_end_delayed(struct broker *broker,
                        struct str name,
-                       const struct broker_delayed_choice *choices,
-                       size_t count,
-                       bool are_cancelled,
+                       const struct broker_delayed_end *end,
                        usec_t deadline_mono,
                        uint64_t *ret_count,
                        broker_done_fn *cb,
                        void *data)
 {
     struct broker_queue *queue;
-    if (count == 0 || count > BROKER_ENDED_MAX)
+    if (end->count == 0 || end->count > BROKER_ENDED_MAX)
         return -EINVAL;
     int status = broker->is_closing ? -ECANCELED : broker_queue(broker, name, &queue);
     if (status)
         return status;
     bool is_here = broker->has_results && broker->results == broker->main;
-    size_t stores = are_cancelled && broker->has_results && !is_here ? count : 0;
+    size_t stores = end->are_cancelled && broker->has_results && !is_here ? end->count : 0;
     struct end_op *op = mem_alloc(sizeof(*op) + stores * sizeof(op->stores[0]));
     if (!op)
         return -ENOMEM;
-    *op = (struct end_op){.broker = broker, .ret_count = ret_count, .cb = cb, .data = data};
+    op->broker = broker;
+    op->ret_count = ret_count;
+    op->cb = cb;
+    op->data = data;
     op->request.on_reply = on_ended;
     op->request.deadline_mono = deadline_mono;
-    if (are_cancelled)
-        status = redis_command_delayed_cancel(&op->request, is_here ? &broker->space : NULL,
-                                              &queue->keys, choices, count, broker->result_ttl);
-    else
-        status = redis_command_delayed_run(&op->request, &queue->keys, choices, count);
+    status =
+        redis_command_delayed_end(&op->request, is_here ? &broker->space : NULL, &queue->keys, end);
     if (!status)
-        status = format_stores(op, choices, stores, deadline_mono);
+        status = format_stores(op, end, stores, deadline_mono);
     if (status)
         free_end(op);
     else

@@ -151,17 +151,11 @@ int redis_command_dead_end(struct redis_request *request,
                            const struct broker_dead_choice *choices,
                            size_t count,
                            bool are_dropped) MUST_CHECK;
-/* Reply the numbers of those that were there. Results are stored in `space`; NULL: they are not. */
-int redis_command_delayed_run(struct redis_request *request,
+/* Replies the numbers of those that were there. Results are stored in `space`; NULL: they are not. */
+int redis_command_delayed_end(struct redis_request *request,
+                              const struct key_space *space,
                               const struct queue_keys *keys,
-                              const struct broker_delayed_choice *choices,
-                              size_t count) MUST_CHECK;
-int redis_command_delayed_cancel(struct redis_request *request,
-                                 const struct key_space *space,
-                                 const struct queue_keys *keys,
-                                 const struct broker_delayed_choice *choices,
-                                 size_t count,
-                                 usec_t result_ttl) MUST_CHECK;
+                              const struct broker_delayed_end *end) MUST_CHECK;
 
 /* --- revocations ------------------------------------------------------------------------------ */
 

@@ -65,61 +65,45 @@ int redis_command_delayed_list(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
-static struct buf begin_delayed_end(struct redis_request *request,
-                                    const struct queue_keys *keys,
-                                    const struct broker_delayed_choice *choices,
-                                    size_t count,
-                                    bool are_cancelled)
+/* The text that belongs to a member in the script. */
+static struct str text_of(const struct broker_delayed_choice *choice,
+                          const struct key_space *space,
+                          bool is_cancelled)
 {
-    size_t payload = 9 * keys->delayed.len;
-    for (size_t i = 0; i < count; i++)
-        payload += choices[i].member.len + choices[i].bytes.len + choices[i].result_document.len +
-                   choices[i].result_id.len + keys->delayed.len + 64;
-    struct buf buf =
-        script_begin(request, SCRIPT_delayed_end, 2 + STEP_COUNT + (are_cancelled ? 1 + count : 0),
-                     2 + (are_cancelled ? 3 : 2) * count, payload);
+    if (!is_cancelled)
+        return choice->bytes;
+    return space && choice->result_id.ptr ? choice->result_document : STR_NONE;
+}
+
+int redis_command_delayed_end(struct redis_request *request,
+                              const struct key_space *space,
+                              const struct queue_keys *keys,
+                              const struct broker_delayed_end *end)
+{
+    size_t payload = 9 * keys->delayed.len, results = end->are_cancelled ? end->count : 0;
+    for (size_t i = 0; i < end->count; i++)
+        payload += end->choices[i].member.len + end->choices[i].bytes.len + keys->delayed.len +
+                   end->choices[i].id.len + end->choices[i].result_id.len +
+                   end->choices[i].result_document.len + 64;
+    struct buf buf = script_begin(request, SCRIPT_delayed_end, 3 + STEP_COUNT + results,
+                                  2 + (end->are_cancelled ? 3 : 2) * end->count, payload);
     write_arg(&buf, keys->delayed);
     write_arg(&buf, keys->counts);
     command_add_lists(&buf, keys->lists);
-    return buf;
-}
-
-int redis_command_delayed_run(struct redis_request *request,
-                              const struct queue_keys *keys,
-                              const struct broker_delayed_choice *choices,
-                              size_t count)
-{
-    struct buf buf = begin_delayed_end(request, keys, choices, count, false);
-    write_arg(&buf, STR("run"));
-    write_arg(&buf, STR("0"));
-    for (size_t i = 0; i < count; i++) {
-        write_arg(&buf, choices[i].member);
-        write_arg(&buf, choices[i].bytes);
-    }
-    return redis_request_finish(request, &buf);
-}
-
-int redis_command_delayed_cancel(struct redis_request *request,
-                                 const struct key_space *space,
-                                 const struct queue_keys *keys,
-                                 const struct broker_delayed_choice *choices,
-                                 size_t count,
-                                 usec_t result_ttl)
-{
-    struct buf buf = begin_delayed_end(request, keys, choices, count, true);
     write_arg(&buf, keys->ledger);
-    for (size_t i = 0; i < count; i++) {
-        if (space && choices[i].result_id.ptr)
-            command_add_result(&buf, space, choices[i].result_id);
+    for (size_t i = 0; i < results; i++) {
+        if (space && end->choices[i].result_id.ptr)
+            command_add_result(&buf, space, end->choices[i].result_id);
         else
             write_arg(&buf, keys->delayed); /* a place that the script leaves alone */
     }
-    write_arg(&buf, STR("cancel"));
-    write_u64(&buf, seconds_up(result_ttl));
-    for (size_t i = 0; i < count; i++) {
-        write_arg(&buf, choices[i].member);
-        write_arg(&buf, space && choices[i].result_id.ptr ? choices[i].result_document : STR_NONE);
-        write_arg(&buf, choices[i].id);
+    write_arg(&buf, end->are_cancelled ? STR("cancel") : STR("run"));
+    write_u64(&buf, seconds_up(end->result_ttl));
+    for (size_t i = 0; i < end->count; i++) {
+        write_arg(&buf, end->choices[i].member);
+        write_arg(&buf, text_of(&end->choices[i], space, end->are_cancelled));
+        if (end->are_cancelled)
+            write_arg(&buf, end->choices[i].id);
     }
     return redis_request_finish(request, &buf);
 }

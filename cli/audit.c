@@ -16,7 +16,10 @@
 #include "core/mem.h"
 #include "message/envelope.h"
 
-enum { LOOKS = 4, PAUSE_US = 300000 }; /* what moves while it is looked for is found at the next look */
+enum {
+    LOOKS = 4,
+    PAUSE_US = 300000
+}; /* what moves while it is looked for is found at the next look */
 
 struct audit {
     struct client_wait wait; /* first: it is the data of callbacks */
@@ -47,7 +50,8 @@ static int take_forget(void *data, const char *value, struct cel_error *err)
 }
 
 static const struct verb_flag flags[] = {
-    {"ids", NULL, take_ids, "Name the ids that workers with --track-ids have noted and that are no more"},
+    {"ids", NULL, take_ids,
+     "Name the ids that workers with --track-ids have noted and that are no more"},
     {"forget-ids", NULL, take_forget, "Begin the ledger of ids anew"},
 };
 
@@ -171,13 +175,15 @@ static void ids_sort(struct ids *ids)
 /* How often `id` is there. */
 static size_t ids_count(const struct ids *ids, struct str id)
 {
-    const struct str *at = ids->count ? bsearch(&id, ids->items, ids->count, sizeof(id), by_text) : NULL;
+    const struct str *at =
+        ids->count ? bsearch(&id, ids->items, ids->count, sizeof(id), by_text) : NULL;
     if (!at)
         return 0;
     size_t count = 1;
     for (const struct str *before = at; before > ids->items && str_equal(before[-1], id); before--)
         count++;
-    for (const struct str *end = ids->items + ids->count - 1; at < end && str_equal(at[1], id); at++)
+    for (const struct str *end = ids->items + ids->count - 1; at < end && str_equal(at[1], id);
+         at++)
         count++;
     return count;
 }
@@ -205,10 +211,11 @@ static int look_for(struct audit *audit,
                     struct cel_error *err)
 {
     *look = (struct look){.ledger = {0}};
-    int status = client_wait(audit->client, &look->wait,
-                             broker_walk(audit->client->broker, queue, client_deadline(audit->client),
-                                         on_page, on_client_done, look),
-                             err);
+    int status =
+        client_wait(audit->client, &look->wait,
+                    broker_walk(audit->client->broker, queue, client_deadline(audit->client),
+                                on_page, on_client_done, look),
+                    err);
     ids_sort(&look->ledger);
     ids_sort(&look->found);
     for (size_t i = 0; i < look->ledger.count && !status; i++) {
@@ -219,7 +226,8 @@ static int look_for(struct audit *audit,
     return status;
 }
 
-static void add_ids(struct audit *audit, struct str queue, const struct ids *ids, const struct ids *found)
+static void
+add_ids(struct audit *audit, struct str queue, const struct ids *ids, const struct ids *found)
 {
     for (size_t i = 0; i < ids->count; i++) {
         table_add_text(&audit->ids, queue, TINT_PLAIN);
@@ -268,11 +276,11 @@ static const struct table_column id_columns[] = {
 
 static int count(struct audit *audit, struct cel_error *err)
 {
-    int status = client_wait(audit->client, &audit->wait,
-                             broker_queues(audit->client->broker, audit->names.items,
-                                           audit->names.count, client_deadline(audit->client),
-                                           on_stats, audit),
-                             err);
+    int status =
+        client_wait(audit->client, &audit->wait,
+                    broker_queues(audit->client->broker, audit->names.items, audit->names.count,
+                                  client_deadline(audit->client), on_stats, audit),
+                    err);
     for (size_t i = 0; i < audit->queue_count && !status; i++) {
         if (audit->wants_ids)
             status = find_ids(audit, audit->queues[i], err);
@@ -308,7 +316,8 @@ static int work(struct audit *audit, const struct verb_context *context)
         return verb_fail(&err);
     print(audit, context->settings.json);
     if (audit->missing)
-        fprintf(stderr, "celeriac: the numbers do not add up: %" PRId64 " messages\n", audit->missing);
+        fprintf(stderr, "celeriac: the numbers do not add up: %" PRId64 " messages\n",
+                audit->missing);
     return audit->missing || audit->found ? EXIT_FAILED : EXIT_OK;
 }
 
@@ -338,17 +347,20 @@ const struct verb audit_verb = {
     .mask = VERB_AUDIT,
     .summary = "Check that no message of a queue is missing",
     .usage = "[OPTION...] [QUEUE...]",
-    .about =
-        "The scripts that move messages count what they do, so that at any moment\n"
-        "\n"
-        "  published + by others = waiting + in flight + delayed + dead\n"
-        "                        + done + expired + revoked + removed\n"
-        "\n"
-        "\"by others\" is what programs other than Celeriac's pushed, less what they took: it follows\n"
-        "from the rest. \"removed\" was dropped, cancelled or purged. \"missing\" was claimed by a\n"
-        "worker and is nowhere: it must be 0. Workers that run with --track-ids note the ids that they\n"
-        "claim; then --ids names those that are nowhere, or in two places. (Ids that were purged, or\n"
-        "dropped by the caps of the quarantine, are named too.)",
+    .about = "The scripts that move messages count what they do, so that at any moment\n"
+             "\n"
+             "  published + by others = waiting + in flight + delayed + dead\n"
+             "                        + done + expired + revoked + removed\n"
+             "\n"
+             "\"by others\" is what programs other than Celeriac's pushed, less what they took: it "
+             "follows\n"
+             "from the rest. \"removed\" was dropped, cancelled or purged. \"missing\" was claimed "
+             "by a\n"
+             "worker and is nowhere: it must be 0. Workers that run with --track-ids note the ids "
+             "that they\n"
+             "claim; then --ids names those that are nowhere, or in two places. (Ids that were "
+             "purged, or\n"
+             "dropped by the caps of the quarantine, are named too.)",
     .flags = flags,
     .flag_count = ARRAY_SIZE(flags),
     .examples = "celeriac audit\n"

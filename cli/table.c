@@ -7,6 +7,7 @@
 #include <wchar.h>
 
 #include "core/mem.h"
+#include "core/value.h"
 
 #define GAP         "  "
 #define REPLACEMENT "\xef\xbf\xbd"
@@ -161,10 +162,20 @@ void table_add(struct table *table, struct cel_value *value, struct str text, en
     table->cells[table->cell_count++] = (struct table_cell){buf_take(&shown, NULL), value, tint};
 }
 
+/* JSON knows no bytes that are no UTF-8: there programs get what people see. */
+static struct cel_value *text_value(struct str text)
+{
+    if (str_is_utf8(text))
+        return value_text(text);
+    CLEANUP(buf_deinit) struct buf shown = BUF_INIT(SIZE_MAX);
+    text_add_printable(&shown, text, false);
+    return value_text(buf_str(&shown));
+}
+
 void table_add_text(struct table *table, struct str text, enum table_tint tint)
 {
     if (text.ptr)
-        table_add(table, cel_text_n(text.ptr, text.len), text, tint);
+        table_add(table, text_value(text), text, tint);
     else
         table_add(table, cel_null(), STR("-"), TINT_DIM);
 }

@@ -3,8 +3,10 @@
 #include "core/mem.h"
 
 #define FIELD(name) .offset = offsetof(struct settings, name)
-#define ASKS_REDIS  (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_REVOKE | VERB_AUDIT)
-#define DAEMONS     (VERB_WORKER | VERB_BEAT)
+#define ASKS_REDIS                                                                                 \
+    (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_REVOKE | VERB_DEAD | VERB_DELAYED | \
+     VERB_AUDIT)
+#define DAEMONS (VERB_WORKER | VERB_BEAT)
 
 const struct option settings_options[] = {
     {FIELD(config_file), .type = OPTION_STRING, .otherwise = "", .env = {"CELERIAC_CONFIG"},
@@ -18,7 +20,7 @@ const struct option settings_options[] = {
     {FIELD(result_backend), .section = "celeriac", .key = "result_backend", .type = OPTION_STRING,
      .otherwise = "", .env = {"CELERIAC_RESULT_BACKEND", "CELERY_RESULT_BACKEND"},
      .flag = "result-backend", .argument = "URL",
-     .verbs = VERB_WORKER | VERB_BEAT | VERB_CALL | VERB_RESULT, .secret = true,
+     .verbs = VERB_WORKER | VERB_BEAT | VERB_CALL | VERB_RESULT | VERB_DELAYED, .secret = true,
      .help = "Redis that holds the results; empty: the broker; disabled: no results"},
     {FIELD(master_name), .section = "celeriac", .key = "master_name", .type = OPTION_STRING,
      .otherwise = "", .env = {"CELERIAC_MASTER_NAME"},

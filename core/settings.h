@@ -18,8 +18,10 @@ enum {
     VERB_MIGRATE = 1 << 6,
     VERB_DEMO = 1 << 7,
     VERB_REVOKE = 1 << 8,
-    VERB_AUDIT = 1 << 9,
-    VERB_ALL = (1 << 10) - 1,
+    VERB_DEAD = 1 << 9,
+    VERB_DELAYED = 1 << 10,
+    VERB_AUDIT = 1 << 11,
+    VERB_ALL = (1 << 12) - 1,
 };
 
 /* Times and sizes are zero where that switches something off; no string is NULL. */
@@ -63,7 +65,7 @@ struct settings {
     /* [beat] */
     usec_t beat_max_interval; /* --max-interval; 5 min */
 
-    /* `call`, `result`, `queues`, `purge`, `migrate`, `demo` */
+    /* what asks and does not stay: `call`, `queues`, `dead` ... */
     bool json;      /* --json */
     usec_t timeout; /* --timeout: 5 s */
 };

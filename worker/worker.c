@@ -21,6 +21,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "keeper/promoter.h"
+#include "keeper/releaser.h"
 #include "worker/credit.h"
 #include "worker/dispatch.h"
 #include "worker/presence.h"
@@ -43,6 +44,7 @@ struct worker {
     struct dispatch dispatch;
     struct credit credit;
     struct promoter promoter;
+    struct releaser releaser;
     struct rescuer rescuer;
     struct presence presence;
     struct revocations revocations;
@@ -146,7 +148,8 @@ static void report(const struct worker *worker)
         F_U64("redelivered", dispatch->ends[END_REDELIVERED]),
         F_U64("buried", dispatch->ends[END_BURIED]), F_U64("parked", dispatch->ends[END_PARKED]),
         F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
-        F_U64("promoted", worker->promoter.promoted), F_U64("rescued", worker->rescuer.rescued),
+        F_U64("promoted", worker->promoter.promoted), F_U64("released", worker->releaser.released),
+        F_U64("rescued", worker->rescuer.rescued),
         F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));
     pool_report(&worker->pool);
 }
@@ -169,6 +172,7 @@ static void on_broker_closed(void *data)
     dispatch_deinit(&worker->dispatch);
     credit_deinit(&worker->credit);
     promoter_deinit(&worker->promoter);
+    releaser_deinit(&worker->releaser);
     rescuer_deinit(&worker->rescuer);
     presence_deinit(&worker->presence);
     revocations_deinit(&worker->revocations);
@@ -222,6 +226,7 @@ static void abandon(struct worker *worker)
     presence_stop(&worker->presence);
     rescuer_stop(&worker->rescuer);
     promoter_stop(&worker->promoter);
+    releaser_stop(&worker->releaser);
     revocations_stop(&worker->revocations);
     credit_abandon(&worker->credit);
     dispatch_abandon(&worker->dispatch);
@@ -263,6 +268,7 @@ static void stop_warm(struct worker *worker)
     worker->phase = DRAINING;
     process_notify_stopping();
     promoter_stop(&worker->promoter);
+    releaser_stop(&worker->releaser);
     rescuer_stop(&worker->rescuer);
     if (limit > 0)
         uv_timer_start(&worker->stop_limit, on_stop_limit, limit / USEC_PER_MSEC, 0);
@@ -298,11 +304,13 @@ static void on_code(void *data, bool reloaded)
     if (reloaded) {
         log_info("New code is in use; old children end with their task",
                  F_U64("tasks", worker->pool.registry.count));
+        releaser_start(&worker->releaser);
         tell_ready(worker);
         return;
     }
     worker->phase = RUNNING;
     promoter_start(&worker->promoter);
+    releaser_start(&worker->releaser);
     rescuer_start(&worker->rescuer);
     credit_start(&worker->credit);
 }
@@ -590,18 +598,26 @@ static int open_broker(struct worker *worker, struct cel_error *err)
     return broker_new(&worker->loop, &options, &worker->broker, err);
 }
 
+static bool knows(void *data, struct str task)
+{
+    const struct worker *worker = data;
+    return registry_find(&worker->pool.registry, task) != NULL;
+}
+
 static void open_keepers(struct worker *worker)
 {
     const struct startup *startup = &worker->startup;
     const struct rescuer_options options = {.lease = startup->settings.lease,
                                             .max_deliveries = startup->settings.max_deliveries};
     promoter_init(&worker->promoter, &worker->loop, worker->broker);
+    releaser_init(&worker->releaser, &worker->loop, worker->broker, knows, worker);
     rescuer_init(&worker->rescuer, &worker->loop, worker->broker, &options);
     presence_init(&worker->presence, &worker->loop, worker->broker, &worker->rescuer,
                   str_of(startup->node), startup->settings.lease, &presence_events, worker);
     presence_set_queues(&worker->presence, startup->queues, startup->queue_count);
     for (size_t i = 0; i < startup->queue_count; i++) {
         promoter_add(&worker->promoter, startup->queues[i]);
+        releaser_add(&worker->releaser, startup->queues[i]);
         rescuer_add(&worker->rescuer, startup->queues[i]);
     }
 }

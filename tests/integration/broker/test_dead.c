@@ -158,6 +158,24 @@ static void many_are_shown_in_parts_each_once(void **state)
     }
 }
 
+static void a_list_can_begin_behind_an_entry(void **state)
+{
+    struct rig *rig = *state;
+    bury(rig, 0, "one", &unknown);
+    bury(rig, 0, "two", &unknown);
+    struct shown *shown = show(rig);
+    copy(shown->cursor, sizeof(shown->cursor), str_of(shown->entries[0]));
+    shown->count = 0;
+    show_part(rig, true, shown);
+    assert_int_equal(shown->count, 1);
+    assert_string_equal(shown->messages[0], "two");
+    copy(shown->cursor, sizeof(shown->cursor), str_of(shown->entries[0]));
+    shown->count = 0;
+    show_part(rig, true, shown);
+    assert_int_equal(shown->count, 0);
+    assert_string_equal(shown->cursor, "");
+}
+
 static void huge_messages_come_in_small_parts(void **state)
 {
     struct rig *rig = *state;
@@ -317,6 +335,7 @@ int main(void)
         TEST(an_entry_is_shown_with_all_it_has),
         TEST(nothing_is_shown_of_nothing),
         TEST(many_are_shown_in_parts_each_once),
+        TEST(a_list_can_begin_behind_an_entry),
         TEST(huge_messages_come_in_small_parts),
         TEST(a_retry_goes_behind_what_waits_in_its_own_list),
         TEST(what_is_gone_is_not_retried_again),

@@ -87,9 +87,12 @@ static int end_delayed(struct rig *rig,
 {
     struct outcome outcome = {0};
     uint64_t ended = 99;
-    assert_int_equal(broker_end_delayed(rig->broker, QUEUE, choices, count, are_cancelled,
-                                        in_seconds(5), &ended, on_done, &outcome),
-                     0);
+    const struct broker_delayed_end end = {.choices = choices,
+                                           .count = count,
+                                           .are_cancelled = are_cancelled,
+                                           .result_ttl = 3600 * USEC_PER_SEC};
+    assert_int_equal(
+        broker_end_delayed(rig->broker, QUEUE, &end, in_seconds(5), &ended, on_done, &outcome), 0);
     rig_run(rig, &outcome);
     assert_int_equal(outcome.status, 0);
     return (int)ended;
@@ -200,7 +203,7 @@ static void run_now_goes_to_the_serving_end(void **state)
     assert_int_equal(end_delayed(rig, choices, 3, false), 0);
     assert_string_equal(server_says(rig, "LRANGE celery\x06\x16"
                                          "6 0 -1"),
-                        "*3\r\n$5\r\nfresh\r\n$3\r\nONE\r\n$3\r\nTWO\r\n");
+                        "*3\r\n$5\r\nfresh\r\n$3\r\nTWO\r\n$3\r\nONE\r\n");
     assert_int_equal(server_number(rig, "EXISTS " DELAYED), 0);
     assert_counts_add_up(rig);
 }

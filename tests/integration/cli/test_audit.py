@@ -92,10 +92,15 @@ class Audit(WorkerTest):
     def test_ends_by_hand_leave_the_ledger(self):
         self.worker("-c", "1", "--track-ids")
         self.call("tests.unknown")
-        wait_until(lambda: len(self.dead()) == 1, 10, "it is set aside")
-        self.assertEqual(self.redis.hlen("celeriac:ledger:{celery}"), 1)
-        celeriac("purge", "--force", "celery", redis=self.server, check=True)
-        self.assertEqual(self.audit()[0]["missing"], 0)
+        self.call("tests.add", "1", "2", "--countdown", "1h")
+        wait_until(lambda: len(self.dead()) == 1 and self.delayed() == 1, 10, "one is set aside, one parked")
+        self.assertEqual(self.redis.hlen("celeriac:ledger:{celery}"), 2)
+        for verb, action in (("dead", "drop"), ("delayed", "cancel")):
+            done = celeriac(verb, action, "--all", redis=self.server)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.redis.hlen("celeriac:ledger:{celery}"), 0)
+        counts = self.audit("celery")[0]
+        self.assertEqual((counts["missing"], counts["removed"]), (0, 2))
 
 
 if __name__ == "__main__":

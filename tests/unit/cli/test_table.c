@@ -121,6 +121,21 @@ static void an_empty_table_is_an_empty_list(void **state)
     table_deinit(&table);
 }
 
+static void text_that_is_no_utf8_is_replaced(void **state)
+{
+    (void)state;
+    static const struct table_column one[] = {{"queue", "name", false}};
+    struct table table;
+    table_init(&table, one, 1);
+    table_add_text(&table, STR("a\xff"), TINT_PLAIN);
+    char text[64];
+    FILE *file = fmemopen(text, sizeof(text), "w");
+    table_print_json(&table, file);
+    fclose(file);
+    assert_string_equal(text, "[{\"name\": \"a\\ufffd\"}]\n");
+    table_deinit(&table);
+}
+
 /* What a terminal receives when the table is printed on one. */
 static void print_on_terminal(char *text, size_t size)
 {
@@ -166,6 +181,7 @@ int main(void)
         cmocka_unit_test(columns_align_by_what_is_shown),
         cmocka_unit_test(programs_get_a_list_of_maps),
         cmocka_unit_test(an_empty_table_is_an_empty_list),
+        cmocka_unit_test(text_that_is_no_utf8_is_replaced),
         cmocka_unit_test(colour_is_for_terminals_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
