@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Three nodes work on many short tasks while something breaks every 1 to 3 seconds.
 
-Each task waits 0 to 20 ms and inserts a row into PostgreSQL: a number without a row is lost, one with two was
+Each task waits 0 to 20 ms and inserts a row into PostgreSQL. A number without a row is lost, one with two was
 executed twice. Redis syncs every write (appendfsync always); each node reaches it through a proxy of its own.
 With --sentinel two Redis and three sentinels take that place, and it is the master that breaks.
 
@@ -34,7 +34,9 @@ class Event:
     """One fault: what it was, which nodes it hit, and when (by the clock on the wall, as in the table `effect`)."""
 
     def __init__(self, name, nodes):
-        self.name, self.nodes, self.begin, self.end, self.held = name, nodes, time.time(), None, []
+        self.name, self.nodes, self.begin, self.end = name, nodes, time.time(), None
+        self.held = []        # numbers that a killed node held
+        self.backends = set() # what these connections do after the end is no recovery: their process is given up
 
 
 # --- the servers --------------------------------------------------------------------------------
@@ -45,7 +47,8 @@ class Effects:
 
     def __init__(self, server):
         self.server, self.connection = server, None
-        self.query("create table effect (n bigint, node text, at timestamptz); create index on effect (node, at)", False)
+        self.query("create table effect (n bigint, node text, at timestamptz, backend int default pg_backend_pid()); "
+                   "create index on effect (node, at)", False)
 
     def query(self, text, has_rows=True, seconds=20.0):
         end = time.monotonic() + seconds
@@ -64,11 +67,16 @@ class Effects:
                     self.connection.close()
                 time.sleep(0.05)
 
-    def first_after(self, node, moment):
-        """When `node` completed something again (wall clock), or None."""
+    def first_after(self, node, event):
+        """When `node` completed something again after `event` (wall clock), or None."""
         [(at,)] = self.query("select extract(epoch from min(at)) from effect where node = '%s@chaos' and "
-                             "at > to_timestamp(%.6f)" % (node, moment))
+                             "at > to_timestamp(%.6f) and backend != all('{%s}')"
+                             % (node, event.end, ",".join(map(str, event.backends))))
         return float(at) if at is not None else None
+
+    def backends(self, node, since):
+        return {backend for backend, in self.query(
+            "select distinct backend from effect where node = '%s@chaos' and at > to_timestamp(%.6f)" % (node, since))}
 
     def rows(self):
         """(n, node, at) in the order of time."""
@@ -164,12 +172,13 @@ def in_flight_of(client, name):
             for text in client.hvals(key)]
 
 
-def freeze_node(world, node, _):
+def freeze_node(world, node, event):
     """The supervisor alone, or its processes with it, as when a whole machine is paused."""
     frozen = [node.pid, *(node.children() if world.chance.random() < 0.5 else ())]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     time.sleep(LEASE + world.chance.uniform(0.5, 3))
+    event.backends = world.effects.backends(node.name, event.begin - 60)
     for pid in frozen:
         os.kill(pid, signal.SIGCONT)
 
@@ -277,7 +286,7 @@ def recover(world, event):
     left = set(event.nodes)
 
     def recovered():
-        left.difference_update([name for name in left if world.effects.first_after(name, event.end)])
+        left.difference_update([name for name in left if world.effects.first_after(name, event)])
         return not left or is_nearly_done(world)
 
     try:
@@ -327,7 +336,7 @@ def audit(world, events, count):
                   + (", Sentinel" if world.options.sentinel else ""))
     rows, seen, twice = world.effects.rows(), {}, {}
     for event in events:
-        table.add(event.name, 1, seconds=recovery(event, rows))
+        table.add(event.name, 1, seconds=recovery(world, event))
     for n, node, at in rows:
         if n in seen:
             twice.setdefault(blame(events, *seen[n]), []).append(n)
@@ -350,15 +359,10 @@ def audit(world, events, count):
     return table
 
 
-def recovery(event, rows):
+def recovery(world, event):
     """Seconds from the end of a fault until each of its nodes had completed something; None: it had nothing to do."""
-    firsts = []
-    for name in event.nodes:
-        at = next((at for _, node, at in rows if node == name and at > event.end), None)
-        if at is None:
-            return None
-        firsts.append(at - event.end)
-    return max(firsts)
+    firsts = [world.effects.first_after(name, event) for name in event.nodes]
+    return max(firsts) - event.end if all(firsts) else None
 
 
 def blame(events, node, at):
