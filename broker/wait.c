@@ -13,6 +13,10 @@
  * then. An UNBLOCK that overtakes its BLMOVE does nothing and is sent again; a connection that
  * still does not answer is given up.
  *
+ * A wait that is lost may have been the first to find that the server is not reached any more: an
+ * idle worker sends little else. So the main connection is tried too, and given up unless it
+ * answers soon; what comes when the server is back would else be claimed when a claim's time is over.
+ *
  * A message that is staged when nobody waits (the lists raced) is put back at once.
  */
 #include <errno.h>
@@ -20,8 +24,9 @@
 #include "broker/broker_priv.h"
 #include "core/mem.h"
 
-#define SERVER_WAIT    (5 * USEC_PER_SEC)
-#define SERVER_SLACK   (3 * USEC_PER_SEC)
+#define SERVER_WAIT    USEC_PER_SEC /* short: a half-open connection is found after both */
+#define SERVER_SLACK   (2 * USEC_PER_SEC)
+#define MAIN_WITHIN    USEC_PER_SEC
 #define STAY_ARMED     (5 * USEC_PER_MSEC)
 #define DOUBT_FOR      (60 * USEC_PER_SEC)
 #define UNBLOCK_WITHIN USEC_PER_SEC
@@ -148,6 +153,22 @@ static void put_back(struct wait *wait)
         redis_connection_send(wait->broker->main, request);
 }
 
+/* --- the main connection ----------------------------------------------------------------------- */
+
+static void try_main(struct wait *wait)
+{
+    struct redis_request *request = mem_new(struct redis_request);
+    if (!request)
+        return; /* the next command to be overdue finds it */
+    request->on_reply = on_ignored_reply;
+    request->deadline_mono = clock_mono() + COMMAND_WITHIN;
+    request->answer_within = MAIN_WITHIN;
+    if (redis_ping(request))
+        mem_free(request);
+    else
+        redis_connection_send(wait->broker->main, request);
+}
+
 /* --- arming ----------------------------------------------------------------------------------- */
 
 static int arm(struct wait_list *list)
@@ -205,6 +226,8 @@ static void on_answer(struct redis_request *request,
         wait->queue->maybe_staged = true;
     if (status)
         wait->doubt_until_mono = clock_mono() + DOUBT_FOR;
+    if (status == CEL_E_UNCERTAIN && !wait->broker->is_closing)
+        try_main(wait);
     if (!wait->cb) {
         if (is_staged && !wait->broker->is_closing)
             put_back(wait);

@@ -32,8 +32,7 @@ class Fleet:
         self.place, self.journal = place, Journal(folder, name)
         self.chance = chance(options, name)
         self.ids = {queue: [] for queue in WORKERS}
-        self.nodes = [Node(place.front(queue), folder, f"{name}-{queue}", queues=queue, lease=options.lease,
-                           level="warning")
+        self.nodes = [Node(place.front(queue), folder, f"{name}-{queue}", queues=queue, lease=options.lease)
                       for queue in WORKERS]
 
     def start(self):
@@ -176,7 +175,7 @@ def play(options, folder, name, place, kinds, count):
                 seconds = fleet.interrupt(kinds[kind])
                 rows.append((kind, seconds))
                 if seconds > WITHIN:
-                    findings.append(f"{kind}, number {number + 1}: {seconds:.2f} s")
+                    findings.append(f"{kind}, number {number + 1}: {seconds:.2f} s, at {time.strftime('%H:%M:%S')}")
                     say("LATE " + findings[-1])
                 findings += [f"{node.name} is gone after {kind}" for node in fleet.nodes if not node.is_alive()]
                 if (number + 1) % 20 == 0:
