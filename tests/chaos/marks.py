@@ -17,8 +17,10 @@ class Calls:
     def __init__(self, folder, seed, name="marks"):
         self.path, self.seed = os.path.join(folder, name), seed
         text = message("tests.mark", id="@id@", eta="@eta@", ignore_result="@ignore@")[1].decode()
-        body = json.loads(text)["body"]
-        self.template = text.replace(body, "@body@").replace('"@eta@"', "@eta@").replace('"@ignore@"', "@ignore@")
+        envelope = json.loads(text)
+        # a tag of its own for each: Celery keeps what it has taken by it
+        self.template = (text.replace(envelope["body"], "@body@").replace(envelope["properties"]["delivery_tag"], "@id@")
+                         .replace('"@eta@"', "@eta@").replace('"@ignore@"', "@ignore@"))
 
     def id(self, number):
         return f"{number:08x}-0000-4000-8000-{self.seed % 2**48:012x}"

@@ -60,7 +60,8 @@ static int mark(struct cel_task *task)
     return CEL_OK;
 }
 
-/* Waits `ms` and adds the row `n` to the table `effect`, committed before the outcome is told. */
+/* Waits `ms` and adds the row `n` to the table effect (n bigint, node text, at timestamptz), committed
+ * before the outcome is told. */
 static int effect(struct cel_task *task)
 {
     int64_t n, ms;
@@ -68,8 +69,8 @@ static int effect(struct cel_task *task)
         return CEL_FAIL;
     struct cel_db *db = cel_db(task);
     if (!db || cel_sleep_ms(task, ms) ||
-        cel_query(db, "INSERT INTO effect (n, at) VALUES ($1, clock_timestamp())",
-                  CEL_PARAMS(cel_p_int(n)), NULL))
+        cel_query(db, "INSERT INTO effect (n, node, at) VALUES ($1, $2, clock_timestamp())",
+                  CEL_PARAMS(cel_p_int(n), cel_p_text(cel_request(task)->hostname)), NULL))
         return cel_retry(task, 200, NULL);
     return CEL_OK;
 }

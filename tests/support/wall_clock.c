@@ -7,7 +7,6 @@
  * At that monotonic time it shows that moment. The monotonic clock stays the real one, and with it
  * every deadline, back-off and lease.
  */
-#define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
