@@ -128,8 +128,7 @@ void releaser_init(struct releaser *releaser,
                    releaser_knows_fn *knows,
                    void *data)
 {
-    *releaser =
-        (struct releaser){.broker = broker, .knows = knows, .data = data, .stopped = true};
+    *releaser = (struct releaser){.broker = broker, .knows = knows, .data = data, .stopped = true};
     uv_timer_init(loop, &releaser->timer);
 }
 

@@ -25,9 +25,9 @@ struct releaser_queue {
     char cursor[RELEASER_CURSOR_SIZE]; /* of the next part, "" behind the last */
     char last[RELEASER_CURSOR_SIZE];   /* entry of the part under way */
     bool under_way;
-    bool again;         /* the code has changed meanwhile: all are looked at once more */
-    uint64_t moved;     /* of the part under way */
-    uint64_t released;  /* by the look under way */
+    bool again;        /* the code has changed meanwhile: all are looked at once more */
+    uint64_t moved;    /* of the part under way */
+    uint64_t released; /* by the look under way */
 };
 
 /* Whether the task has a function here. */
