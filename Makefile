@@ -3,7 +3,7 @@ BUILD := build
 JOBS  := $(shell nproc)
 export CTEST_OUTPUT_ON_FAILURE := 1
 
-.PHONY: all build packages demo test unit bench asan tsan format check install clean
+.PHONY: all build packages demo test unit chaos bench asan tsan format check install clean
 
 all: build
 
@@ -25,6 +25,13 @@ test: build
 
 unit: build
 	ctest --test-dir $(BUILD) --no-tests=error -j $(JOBS) -L unit
+
+# Everything is killed, paused and cut: tests/chaos/README.md. About an hour; `make chaos CHAOS=crashpoints` runs one.
+CHAOS := crashpoints randomkills interruptions $(filter etas cronday revokes mixed,$(basename $(notdir $(wildcard tests/chaos/*.py))))
+chaos: build
+	@for harness in $(CHAOS); do \
+	    CELERIAC_BUILD=$(CURDIR)/$(BUILD) /usr/bin/python3 -B tests/chaos/$$harness.py --output $(BUILD)/chaos/$$harness.txt || failed=1; \
+	done; test -z "$$failed"
 
 bench: packages
 	cmake --preset release

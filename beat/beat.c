@@ -18,6 +18,7 @@
 #include "core/mem.h"
 #include "core/process.h"
 #include "core/settings.h"
+#include "keeper/census.h"
 #include "message/call.h"
 
 enum { STATUS_SIZE = 128, STATUS_MS = 5000 };
@@ -32,6 +33,9 @@ struct beat {
     struct entries entries;
     struct broker *broker;
     struct ticker ticker;
+    struct promoter promoter;
+    struct rescuer rescuer;
+    struct census census;
     uv_timer_t status, watchdog;
     uv_signal_t signals[ARRAY_SIZE(signals)];
     enum { STARTING, RUNNING, STOPPING, CLOSING } state;
@@ -75,6 +79,9 @@ static void on_broker_closed(void *data)
 
     beat->broker = NULL;
     ticker_close(&beat->ticker);
+    promoter_deinit(&beat->promoter);
+    rescuer_deinit(&beat->rescuer);
+    census_deinit(&beat->census);
     uv_close((uv_handle_t *)&beat->status, NULL);
     uv_close((uv_handle_t *)&beat->watchdog, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
@@ -88,6 +95,9 @@ static void close_all(void *data)
     if (beat->state == CLOSING)
         return;
     beat->state = CLOSING;
+    census_stop(&beat->census);
+    promoter_stop(&beat->promoter);
+    rescuer_stop(&beat->rescuer);
     broker_close(beat->broker, on_broker_closed, beat);
 }
 
@@ -104,6 +114,9 @@ static void stop(struct beat *beat)
 
 static void report(const struct beat *beat)
 {
+    log_info("Report", F_U64("fired", beat->ticker.fired),
+             F_U64("promoted", beat->promoter.promoted), F_U64("rescued", beat->rescuer.rescued),
+             F_U64("queues", beat->census.count));
     for (size_t i = 0; i < beat->entries.count; i++) {
         const struct entry *entry = beat->entries.items[i];
         char due[ISOTIME_SIZE] = "never";
@@ -139,6 +152,9 @@ static void run(struct beat *beat)
 
     beat->state = RUNNING;
     ticker_start(&beat->ticker, beat->broker, &beat->entries);
+    promoter_start(&beat->promoter);
+    rescuer_start(&beat->rescuer);
+    census_start(&beat->census);
     enabled = beat->ticker.schedule.heap.count + beat->ticker.firing_count;
     log_info("Beat ready", F_U64("entries", enabled),
              F_U64("disabled", beat->entries.count - enabled));
@@ -213,13 +229,24 @@ static int open_broker(struct beat *beat, struct cel_error *err)
         .master_name = settings->master_name,
         .sentinel_username = settings->sentinel_username,
         .sentinel_password = settings->sentinel_password,
-        .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
+        .silence = BROKER_SILENCE_USEC,
         .result_ttl = settings->result_expires,
         .dead_max = (size_t)settings->dead_max,
         .dead_max_age = settings->dead_max_age,
+        .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
     };
 
     return broker_new(&beat->loop, &options, &beat->broker, err);
+}
+
+/* What lost workers held and what is due, of all queues. */
+static void open_keepers(struct beat *beat)
+{
+    const struct rescuer_options options = {.lease = beat->settings.lease,
+                                            .max_deliveries = beat->settings.max_deliveries};
+    promoter_init(&beat->promoter, &beat->loop, beat->broker);
+    rescuer_init(&beat->rescuer, &beat->loop, beat->broker, &options);
+    census_init(&beat->census, &beat->loop, beat->broker, &beat->promoter, &beat->rescuer);
 }
 
 static void watch_signals(struct beat *beat)
@@ -240,6 +267,7 @@ static void start(struct beat *beat)
 
     uv_timer_init(&beat->loop, &beat->status);
     uv_timer_init(&beat->loop, &beat->watchdog);
+    open_keepers(beat);
     beat->status.data = beat;
     beat->watchdog.data = beat;
     if (watchdog_ms > 0)

@@ -1,9 +1,14 @@
 -- Ends claims; one HDEL of them all would tell how many there were, not which.
--- KEYS[1] in flight  KEYS[2] counts  ARGV[1..] tags
+-- KEYS[1] in flight  KEYS[2] counts  KEYS[3] ledger, or not given
+-- ARGV[1..] tags, then, with a ledger, their ids
 -- Returns the numbers of those (1: the first tag) that are not ours any more.
-local lost = {}
-for i, tag in ipairs(ARGV) do
-  if redis.call('HDEL', KEYS[1], tag) == 0 then lost[#lost + 1] = i end
+local lost, count = {}, KEYS[3] and #ARGV / 2 or #ARGV
+for i = 1, count do
+  if redis.call('HDEL', KEYS[1], ARGV[i]) == 0 then
+    lost[#lost + 1] = i
+  elseif KEYS[3] then
+    redis.call('HDEL', KEYS[3], ARGV[count + i])
+  end
 end
-if #lost < #ARGV then redis.call('HINCRBY', KEYS[2], 'done', #ARGV - #lost) end
+if #lost < count then redis.call('HINCRBY', KEYS[2], 'done', count - #lost) end
 return lost

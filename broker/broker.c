@@ -74,6 +74,17 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
     return status;
 }
 
+/* One connection met silence: the others need not wait for their own deadlines. */
+static void on_silent(void *data)
+{
+    struct broker *broker = data;
+    redis_connection_distrust(broker->main);
+    if (broker->revocations)
+        redis_connection_distrust(broker->revocations);
+    for (struct list_link *link = broker->queues.head; link; link = link->next)
+        wait_distrust(container_of(link, struct broker_queue, link)->wait);
+}
+
 int broker_connect(struct broker *broker,
                    const struct url *url,
                    struct redis_connection_options options,
@@ -83,14 +94,17 @@ int broker_connect(struct broker *broker,
     options.url = url;
     options.sentinels = url == &broker->url ? &broker->sentinels : &broker->result_sentinels;
     options.connect_timeout = broker->connect_timeout;
+    options.on_silent = broker->silence && url == &broker->url ? on_silent : NULL;
+    options.silent_data = broker;
     options.read_buffer = str_n(broker->read_buffer, READ_BUFFER);
     return redis_connection_new(&options, broker->loop, ret_connection);
 }
 
 static int connect_all(struct broker *broker)
 {
-    const struct redis_connection_options main = {.on_flush = acks_flush, .data = broker};
-    const struct redis_connection_options results = {.data = broker};
+    const struct redis_connection_options main = {
+        .on_flush = acks_flush, .silence = broker->silence, .data = broker};
+    const struct redis_connection_options results = {.silence = broker->silence, .data = broker};
     broker->read_buffer = mem_grow(NULL, READ_BUFFER, 1);
     if (!broker->read_buffer)
         return -ENOMEM;
@@ -120,6 +134,7 @@ int broker_new(uv_loop_t *loop,
         return error_no_memory(err);
     broker->loop = loop;
     broker->connect_timeout = options->connect_timeout;
+    broker->silence = options->silence;
     broker->result_ttl = options->result_ttl;
     broker->dead_limits.count = options->dead_max ? options->dead_max : DEAD_MAX_DEFAULT;
     broker->dead_limits.age = options->dead_max_age;

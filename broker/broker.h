@@ -33,13 +33,19 @@ struct broker_options {
     struct str key_prefix;  /* global_keyprefix; absent = none */
     struct str node;        /* <name>:<incarnation>; needed by claim and what follows from it */
     usec_t connect_timeout; /* 0: 4 s */
-    usec_t result_ttl;      /* 0: kept for ever; result_expires, normally one day */
-    size_t dead_max;        /* quarantine entries kept a queue; 0: 10000 */
-    usec_t dead_max_age;    /* of them; 0: whatever their age */
+    usec_t
+        silence; /* a connection on which an answer is awaited and nothing is heard for so long is
+                       given up, before any deadline; 0: never */
+    usec_t result_ttl;   /* 0: kept for ever; result_expires, normally one day */
+    size_t dead_max;     /* quarantine entries kept a queue; 0: 10000 */
+    usec_t dead_max_age; /* of them; 0: whatever their age */
 };
 
 typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
 typedef void broker_closed_fn(void *data);
+
+/* `silence` of a daemon, which shall be at work again soon after the server is. */
+#define BROKER_SILENCE_USEC (3 * USEC_PER_SEC)
 
 /* Checks the URLs; connects on the first command. -EINVAL, CEL_E_UNSUPPORTED (TLS). */
 int broker_new(uv_loop_t *loop,
@@ -108,6 +114,8 @@ struct broker_claim {
     struct str queue;
     uint64_t tag;  /* unique in this node's life; 0: already acknowledged */
     unsigned step; /* the priority list it came from */
+    struct str
+        id; /* of its task, to be struck out of the ledger when it ends; empty: it is not there */
 };
 struct broker_claimed {
     struct broker_claim claim;
@@ -189,6 +197,12 @@ int broker_ack(struct broker *broker,
                usec_t deadline_mono,
                broker_done_fn *cb,
                void *data) MUST_CHECK;
+/*
+ * Writes the call's `claim->id` into the ledger of its queue, from where the step that ends it
+ * strikes it out: an id that is there, and whose message is nowhere, was lost (broker_walk). Nobody
+ * is told whether it could be written.
+ */
+void broker_track(struct broker *broker, const struct broker_claim *claim);
 /* Back to the serving end of its list, bytes unchanged. Condition BROKER_E_LOST. */
 int broker_give_back(struct broker *broker,
                      const struct broker_claim *claim,
@@ -249,13 +263,18 @@ int broker_leave(struct broker *broker,
                  broker_done_fn *cb,
                  void *data) MUST_CHECK;
 
-typedef void broker_nodes_fn(
-    void *data, int status, const struct str *nodes, size_t count, const struct cel_error *err);
+typedef void broker_names_fn(
+    void *data, int status, const struct str *names, size_t count, const struct cel_error *err);
+/* Queues on which a node had a lease, ever. */
+int broker_known_queues(struct broker *broker,
+                        usec_t deadline_mono,
+                        broker_names_fn *cb,
+                        void *data) MUST_CHECK;
 /* Nodes whose lease on `queue` is over, given up or not; a few of them. */
 int broker_dead_nodes(struct broker *broker,
                       struct str queue,
                       usec_t deadline_mono,
-                      broker_nodes_fn *cb,
+                      broker_names_fn *cb,
                       void *data) MUST_CHECK;
 /* Gives `node` up, puts back what is staged for it, and shows what it has in flight: at most 64, the
  * newest first. Condition BROKER_E_LOST: its lease is not over. */
@@ -350,6 +369,7 @@ int broker_list_delayed(struct broker *broker,
                         void *data) MUST_CHECK;
 struct broker_delayed_choice {
     struct str member;
+    struct str id;                         /* of the task, if it is known */
     struct str bytes;                      /* to push; the member's message, with no due time */
     struct str result_id, result_document; /* of a cancelled one; absent: none is stored */
 };
@@ -495,6 +515,32 @@ int broker_queues(struct broker *broker,
                   usec_t deadline_mono,
                   broker_stats_fn *cb,
                   void *data) MUST_CHECK;
+/*
+ * Shows every message of a queue, and the ids in its ledger, a page after the other; ids first. What
+ * moves meanwhile may be shown twice or not at all. `cb` comes at the end.
+ */
+enum broker_place {
+    BROKER_IN_LEDGER,
+    BROKER_WAITING,
+    BROKER_STAGED,
+    BROKER_IN_FLIGHT,
+    BROKER_DELAYED,
+    BROKER_DEAD
+};
+typedef void
+broker_page_fn(void *data, enum broker_place place, const struct str *texts, size_t count);
+int broker_walk(struct broker *broker,
+                struct str queue,
+                usec_t deadline_mono,
+                broker_page_fn *on_page,
+                broker_done_fn *cb,
+                void *data) MUST_CHECK;
+/* Deletes the ledger. */
+int broker_forget_ledger(struct broker *broker,
+                         struct str queue,
+                         usec_t deadline_mono,
+                         broker_done_fn *cb,
+                         void *data) MUST_CHECK;
 /* Deletes what waits (not what is in flight; `delayed` too if asked); `*ret_purged` is written
  * before cb. */
 int broker_purge(struct broker *broker,

@@ -41,7 +41,7 @@ struct broker {
     struct redis_sentinels sentinels, result_sentinels;
     struct key_space space; /* owned */
     bool has_results;       /* false: they are disabled */
-    usec_t connect_timeout, result_ttl;
+    usec_t connect_timeout, silence, result_ttl;
     struct dead_limits dead_limits;
     usec_t disk_known_mono; /* `ready_mono` of the connection whose server has WAITAOF */
     char *read_buffer;      /* of all connections: what is read is taken in at once */
@@ -121,3 +121,4 @@ void awaits_cancel(struct broker *broker);
 unsigned wait_close(struct wait *wait, void (*closed)(void *data), void *data); /* connections */
 void wait_free(struct wait *wait);           /* tells its waiter; takes NULL */
 bool wait_is_armed(const struct wait *wait); /* takes NULL */
+void wait_distrust(struct wait *wait);       /* its connections; takes NULL */

@@ -5,7 +5,7 @@
 -- ARGV[2] seconds that the result lives, 0 for ever  ARGV[3] document or ''
 -- ARGV[4] what the call came to, as a field of the counts; '' when it goes on or is buried
 -- ARGV[5..] actions: push MESSAGE | again MESSAGE | park DUE MEMBER
---                    | bury MAX AGE REASON DETAIL ID TASK TIME EVIDENCE
+--                    | bury MAX AGE REASON DETAIL ID TASK TIME EVIDENCE | forget ID (in the ledger)
 -- Returns 1, or 0 when the claim is not ours any more.
 -- include bury
 -- include store
@@ -14,8 +14,9 @@ if #ARGV > 4 then
   local message = was_acked or redis.call('HGET', KEYS[1], ARGV[1])
   if not message then return 0 end
   -- A key of another type refuses its action. Nothing can be taken back here, so look at all first.
-  local types = {push = 'list', again = 'list', park = 'zset', bury = 'stream'}
-  local sizes, keys = {push = 2, again = 2, park = 3, bury = 9}, {push = 2, again = 1, park = 1, bury = 1}
+  local types = {push = 'list', again = 'list', park = 'zset', bury = 'stream', forget = 'hash'}
+  local sizes = {push = 2, again = 2, park = 3, bury = 9, forget = 2}
+  local keys = {push = 2, again = 1, park = 1, bury = 1, forget = 1}
   local a, k = 5, 4
   while a <= #ARGV do
     local is = redis.call('TYPE', KEYS[k]).ok
@@ -39,6 +40,8 @@ if #ARGV > 4 then
         redis.call('HINCRBY', KEYS[2], 'published', 1)
         redis.call('HINCRBY', KEYS[2], 'claimed', 1)
       end
+    elseif action == 'forget' then
+      redis.call('HDEL', KEYS[k], ARGV[a + 1])
     else
       bury(KEYS[k], ARGV[1], message, a + 3)
       trim_dead(KEYS[k], KEYS[2], ARGV[a + 1], ARGV[a + 2])

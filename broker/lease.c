@@ -88,7 +88,7 @@ int broker_renew(struct broker *broker,
     op->queue = queue;
     op->cb = cb;
     op->data = data;
-    status = redis_command_renew(&op->request, &queue->keys, ttl, is_new);
+    status = redis_command_renew(&op->request, &broker->space, &queue->keys, ttl, is_new);
     if (status) {
         mem_free(op);
         return status;
@@ -175,51 +175,86 @@ int broker_leave(
 
 /* --- others' ---------------------------------------------------------------------------------- */
 
-struct nodes_op {
+struct names_op {
     struct redis_request request;
-    broker_nodes_fn *cb;
+    broker_names_fn *cb;
     void *data;
 };
 
-static void on_dead_nodes(struct redis_request *request,
-                          int status,
-                          const struct redis_reply *reply,
-                          const struct cel_error *err)
+static void on_names(struct redis_request *request,
+                     int status,
+                     const struct redis_reply *reply,
+                     const struct cel_error *err)
 {
-    struct nodes_op *op = container_of(request, struct nodes_op, request);
-    struct str nodes[DEAD_NODES_MAX];
-    size_t count = 0;
-    for (size_t i = 0; !status && i < reply_count(reply) && count < DEAD_NODES_MAX; i++) {
-        nodes[count] = reply_text(reply_item(reply, i));
-        if (nodes[count].len)
+    struct names_op *op = container_of(request, struct names_op, request);
+    struct cel_error own = {0};
+    size_t count = 0, cap = status ? 0 : reply_count(reply);
+    struct str *names = cap ? mem_array(cap, sizeof(*names)) : NULL;
+    if (cap && !names) {
+        status = error_no_memory(&own);
+        err = &own;
+    }
+    for (size_t i = 0; names && i < cap; i++) {
+        names[count] = reply_text(reply_item(reply, i));
+        if (names[count].len)
             count++;
     }
-    op->cb(op->data, status, nodes, count, err);
+    op->cb(op->data, status, names, count, err);
+    mem_free(names);
     redis_request_deinit(request);
     mem_free(op);
 }
 
+static int
+names_op_new(usec_t deadline_mono, broker_names_fn *cb, void *data, struct names_op **ret_op)
+{
+    struct names_op *op = mem_new(struct names_op);
+    if (!op)
+        return -ENOMEM;
+    op->request.on_reply = on_names;
+    op->request.deadline_mono = deadline_mono;
+    op->cb = cb;
+    op->data = data;
+    *ret_op = op;
+    return 0;
+}
+
+/* Sends it, or frees it and hands up `status`. */
+static int names_op_send(struct names_op *op, struct broker *broker, int status)
+{
+    if (status)
+        mem_free(op);
+    else
+        redis_connection_send(broker->main, &op->request);
+    return status;
+}
+
+int broker_known_queues(struct broker *broker,
+                        usec_t deadline_mono,
+                        broker_names_fn *cb,
+                        void *data)
+{
+    struct names_op *op;
+    int status = broker->is_closing ? -ECANCELED : names_op_new(deadline_mono, cb, data, &op);
+    if (status)
+        return status;
+    op->request.repeatable = true;
+    return names_op_send(op, broker, redis_command_known_queues(&op->request, &broker->space));
+}
+
 int broker_dead_nodes(
-    struct broker *broker, struct str name, usec_t deadline_mono, broker_nodes_fn *cb, void *data)
+    struct broker *broker, struct str name, usec_t deadline_mono, broker_names_fn *cb, void *data)
 {
     struct broker_queue *queue;
     int status = broker->is_closing ? -ECANCELED : broker_queue(broker, name, &queue);
     if (status)
         return status;
-    struct nodes_op *op = mem_new(struct nodes_op);
-    if (!op)
-        return -ENOMEM;
-    op->request.on_reply = on_dead_nodes;
-    op->request.deadline_mono = deadline_mono;
-    op->cb = cb;
-    op->data = data;
-    status = redis_command_dead_nodes(&op->request, &queue->keys, DEAD_NODES_MAX);
-    if (status) {
-        mem_free(op);
+    struct names_op *op;
+    status = names_op_new(deadline_mono, cb, data, &op);
+    if (status)
         return status;
-    }
-    redis_connection_send(broker->main, &op->request);
-    return 0;
+    return names_op_send(op, broker,
+                         redis_command_dead_nodes(&op->request, &queue->keys, DEAD_NODES_MAX));
 }
 
 /* The keys of a queue as `node` knows them. */

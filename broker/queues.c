@@ -234,9 +234,7 @@ static int format_count(struct look_op *op)
 
 static int by_name(const void *a, const void *b)
 {
-    struct str x = ((const struct look *)a)->name, y = ((const struct look *)b)->name;
-    int order = memcmp(x.ptr, y.ptr, x.len < y.len ? x.len : y.len);
-    return order ? order : (x.len > y.len) - (x.len < y.len);
+    return str_compare(((const struct look *)a)->name, ((const struct look *)b)->name);
 }
 
 /* Enters the step after the present one; those with nothing to do are passed over. */

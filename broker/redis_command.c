@@ -61,6 +61,13 @@ static void add_revoked_number(struct buf *buf, const struct key_space *space)
     write_close(buf, start);
 }
 
+static void add_queues(struct buf *buf, const struct key_space *space)
+{
+    size_t start = write_open(buf);
+    key_add_queues(buf, space);
+    write_close(buf, start);
+}
+
 static void add_tag(struct buf *buf, const struct broker_claim *claim)
 {
     char tag[TAG_SIZE];
@@ -260,6 +267,12 @@ add_delayed_head(struct buf *buf, const struct queue_keys *keys, const struct br
     buf_add_char(buf, '\n');
 }
 
+/* Whether the ledger has the call, and need have it no more. */
+static bool ends_in_ledger(const struct broker_completion *c)
+{
+    return c->claim.tag && c->claim.id.len && !c->retry.ptr && !c->dead;
+}
+
 static size_t complete_payload(const struct broker_completion *c, const struct queue_keys *keys)
 {
     size_t payload =
@@ -270,6 +283,8 @@ static size_t complete_payload(const struct broker_completion *c, const struct q
     if (c->dead)
         payload += keys->dead.len + c->dead->reason.len + c->dead->detail.len +
                    c->dead->task_id.len + c->dead->task.len + c->dead->evidence.len + 64;
+    if (ends_in_ledger(c))
+        payload += keys->ledger.len + c->claim.id.len;
     return payload;
 }
 
@@ -292,6 +307,8 @@ static void add_complete_keys(struct buf *buf,
         write_arg(buf, c->retry_due_wall ? keys->delayed : keys->lists[c->claim.step / STEP_WIDTH]);
     if (c->dead)
         write_arg(buf, keys->dead);
+    if (ends_in_ledger(c))
+        write_arg(buf, keys->ledger);
 }
 
 static void
@@ -353,8 +370,11 @@ int redis_command_complete(struct redis_request *request,
                            const struct dead_limits *limits)
 {
     size_t retry_args = !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
-    size_t keys_count = 3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0);
-    size_t args_count = 4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0);
+    bool is_end = ends_in_ledger(c);
+    size_t keys_count =
+        3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0) + is_end;
+    size_t args_count =
+        4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0) + (is_end ? 2 : 0);
     struct buf buf =
         script_begin(request, SCRIPT_complete, keys_count, args_count, complete_payload(c, keys));
     add_complete_keys(&buf, space, keys, c);
@@ -373,6 +393,10 @@ int redis_command_complete(struct redis_request *request,
         add_retry(&buf, keys, c);
     if (c->dead)
         add_burial(&buf, c->dead, limits);
+    if (is_end) {
+        write_arg(&buf, STR("forget"));
+        write_arg(&buf, c->claim.id);
+    }
     return redis_request_finish(request, &buf);
 }
 
@@ -392,12 +416,28 @@ int redis_command_ack(struct redis_request *request,
                       const struct broker_claim *claims,
                       size_t count)
 {
+    bool has_ledger = claims[0].id.len > 0;
     struct buf buf =
-        script_begin(request, SCRIPT_ack, 2, count, 2 * keys->in_flight.len + count * 16);
+        script_begin(request, SCRIPT_ack, has_ledger ? 3 : 2, has_ledger ? 2 * count : count,
+                     3 * keys->in_flight.len + count * (has_ledger ? 64 : 16));
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->counts);
+    if (has_ledger)
+        write_arg(&buf, keys->ledger);
     for (size_t i = 0; i < count; i++)
         add_tag(&buf, &claims[i]);
+    for (size_t i = 0; i < count && has_ledger; i++)
+        write_arg(&buf, claims[i].id);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_track(struct redis_request *request, const struct queue_keys *keys, struct str id)
+{
+    struct buf buf = write_begin(4, keys->ledger.len + id.len + 64);
+    write_arg(&buf, STR("HSET"));
+    write_arg(&buf, keys->ledger);
+    write_arg(&buf, id);
+    write_arg(&buf, keys->node);
     return redis_request_finish(request, &buf);
 }
 
@@ -447,16 +487,27 @@ int redis_command_promote(struct redis_request *request,
 /* --- the lease -------------------------------------------------------------------------------- */
 
 int redis_command_renew(struct redis_request *request,
+                        const struct key_space *space,
                         const struct queue_keys *keys,
                         usec_t ttl,
                         bool is_new)
 {
-    struct buf buf = script_begin(request, SCRIPT_renew, 2, 3, 4 * keys->in_flight.len);
+    struct buf buf = script_begin(request, SCRIPT_renew, 3, 4, 8 * keys->in_flight.len);
     write_arg(&buf, keys->nodes);
     write_arg(&buf, keys->in_flight);
+    add_queues(&buf, space);
     write_arg(&buf, keys->node);
     write_u64(&buf, ms_up(ttl));
     write_arg(&buf, is_new ? STR("1") : STR("0"));
+    write_arg(&buf, keys->name);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_known_queues(struct redis_request *request, const struct key_space *space)
+{
+    struct buf buf = write_begin(2, space->prefix.len + 64);
+    write_arg(&buf, STR("SMEMBERS"));
+    add_queues(&buf, space);
     return redis_request_finish(request, &buf);
 }
 

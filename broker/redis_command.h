@@ -83,6 +83,10 @@ int redis_command_ack(struct redis_request *request,
                       const struct queue_keys *keys,
                       const struct broker_claim *claims,
                       size_t count) MUST_CHECK;
+/* Notes in the ledger that this node has the task `id`. */
+int redis_command_track(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        struct str id) MUST_CHECK;
 int redis_command_give_back(struct redis_request *request,
                             const struct queue_keys *keys,
                             const struct broker_claim *claim) MUST_CHECK;
@@ -100,9 +104,13 @@ int redis_command_promote(struct redis_request *request,
 
 /* Replies 0, or the tags in flight. */
 int redis_command_renew(struct redis_request *request,
+                        const struct key_space *space,
                         const struct queue_keys *keys,
                         usec_t ttl,
                         bool is_new) MUST_CHECK;
+/* Replies names. */
+int redis_command_known_queues(struct redis_request *request,
+                               const struct key_space *space) MUST_CHECK;
 /* Replies messages and nils. */
 int redis_command_show(struct redis_request *request,
                        const struct queue_keys *keys,
@@ -202,6 +210,13 @@ int redis_command_stats(struct redis_request *request,
                         size_t in_flight_count,
                         const struct str *staging,
                         size_t staging_count) MUST_CHECK;
+/* Replies where to go on, "" at the end, then texts: messages, or a hash's fields. */
+int redis_command_page(struct redis_request *request,
+                       struct str key,
+                       struct str cursor,
+                       unsigned max,
+                       bool wants_fields) MUST_CHECK;
+int redis_command_unlink(struct redis_request *request, struct str key) MUST_CHECK;
 int redis_command_purge(struct redis_request *request,
                         const struct queue_keys *keys,
                         bool delayed) MUST_CHECK;

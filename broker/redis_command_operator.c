@@ -25,13 +25,14 @@ int redis_command_dead_end(struct redis_request *request,
                            size_t count,
                            bool are_dropped)
 {
-    size_t payload = 7 * keys->dead.len;
+    size_t payload = 8 * keys->dead.len;
     for (size_t i = 0; i < count; i++)
         payload += choices[i].entry.len + choices[i].bytes.len + 32;
-    struct buf buf = script_begin(request, SCRIPT_dead_end, are_dropped ? 2 : 2 + STEP_COUNT,
+    struct buf buf = script_begin(request, SCRIPT_dead_end, are_dropped ? 3 : 3 + STEP_COUNT,
                                   2 * count, payload);
     write_arg(&buf, keys->dead);
     write_arg(&buf, keys->counts);
+    write_arg(&buf, keys->ledger);
     if (!are_dropped)
         command_add_lists(&buf, keys->lists);
     for (size_t i = 0; i < count; i++) {
@@ -79,15 +80,16 @@ int redis_command_delayed_end(struct redis_request *request,
                               const struct queue_keys *keys,
                               const struct broker_delayed_end *end)
 {
-    size_t payload = 8 * keys->delayed.len, results = end->are_cancelled ? end->count : 0;
+    size_t payload = 9 * keys->delayed.len, results = end->are_cancelled ? end->count : 0;
     for (size_t i = 0; i < end->count; i++)
         payload += end->choices[i].member.len + end->choices[i].bytes.len + keys->delayed.len +
                    end->choices[i].result_id.len + end->choices[i].result_document.len + 64;
-    struct buf buf = script_begin(request, SCRIPT_delayed_end, 2 + STEP_COUNT + results,
-                                  2 + 2 * end->count, payload);
+    struct buf buf = script_begin(request, SCRIPT_delayed_end, 3 + STEP_COUNT + results,
+                                  2 + (results ? 3 : 2) * end->count, payload);
     write_arg(&buf, keys->delayed);
     write_arg(&buf, keys->counts);
     command_add_lists(&buf, keys->lists);
+    write_arg(&buf, keys->ledger);
     for (size_t i = 0; i < results; i++) {
         if (space && end->choices[i].result_id.ptr)
             command_add_result(&buf, space, end->choices[i].result_id);
@@ -99,6 +101,8 @@ int redis_command_delayed_end(struct redis_request *request,
     for (size_t i = 0; i < end->count; i++) {
         write_arg(&buf, end->choices[i].member);
         write_arg(&buf, text_of(&end->choices[i], space, end->are_cancelled));
+        if (end->are_cancelled)
+            write_arg(&buf, end->choices[i].id);
     }
     return redis_request_finish(request, &buf);
 }
@@ -133,6 +137,34 @@ int redis_command_members(struct redis_request *request, struct str key)
     return redis_request_finish(request, &buf);
 }
 
+int redis_command_page(struct redis_request *request,
+                       struct str key,
+                       struct str cursor,
+                       unsigned max,
+                       bool wants_fields)
+{
+    struct buf buf = script_begin(request, SCRIPT_page, 1, 3, key.len + cursor.len + 32);
+    write_arg(&buf, key);
+    write_arg(&buf, cursor);
+    write_u64(&buf, max);
+    write_arg(&buf, wants_fields ? STR("1") : STR("0"));
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_unlink(struct redis_request *request, struct str key)
+{
+    struct buf buf = write_begin(2, key.len + 32);
+    write_arg(&buf, STR("UNLINK"));
+    write_arg(&buf, key);
+    return redis_request_finish(request, &buf);
+}
+
+/* A key without the node's name at its end. */
+static struct str without_node(struct str key, struct str node)
+{
+    return str_n(key.ptr, key.len - node.len);
+}
+
 int redis_command_stats(struct redis_request *request,
                         const struct queue_keys *keys,
                         const struct str *in_flight,
@@ -141,17 +173,20 @@ int redis_command_stats(struct redis_request *request,
                         size_t staging_count)
 {
     size_t count = in_flight_count + staging_count;
-    struct buf buf = script_begin(request, SCRIPT_stats, 7 + count, 1,
-                                  (8 + 2 * count) * (keys->in_flight.len + 16));
+    struct buf buf = script_begin(request, SCRIPT_stats, 8 + count, 3,
+                                  (10 + 2 * count) * (keys->in_flight.len + 16));
     command_add_lists(&buf, keys->lists);
     write_arg(&buf, keys->delayed);
     write_arg(&buf, keys->dead);
     write_arg(&buf, keys->counts);
+    write_arg(&buf, keys->nodes);
     for (size_t i = 0; i < in_flight_count; i++)
         write_arg(&buf, in_flight[i]);
     for (size_t i = 0; i < staging_count; i++)
         write_arg(&buf, staging[i]);
     write_u64(&buf, in_flight_count);
+    write_arg(&buf, without_node(keys->in_flight, keys->node));
+    write_arg(&buf, without_node(keys->staging[0], keys->node));
     return redis_request_finish(request, &buf);
 }
 

@@ -18,6 +18,7 @@ enum redis_script_number {
     SCRIPT_fire,
     SCRIPT_give_back,
     SCRIPT_leave,
+    SCRIPT_page,
     SCRIPT_park,
     SCRIPT_promote,
     SCRIPT_purge,

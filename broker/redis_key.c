@@ -11,8 +11,10 @@
 #define DEAD      "celeriac:dead:{"
 #define NODES     "celeriac:nodes:{"
 #define COUNTS    "celeriac:counts:{"
+#define LEDGER    "celeriac:ledger:{"
 #define FIRED     "celeriac:beat:"
 #define REVOKED   "celeriac:revoked"
+#define QUEUES    "celeriac:queues"
 #define SENT      "celeriac:sent:{"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
@@ -108,6 +110,12 @@ void key_add_counts(struct buf *buf, const struct key_space *space, struct str q
     add_of_queue(buf, space, COUNTS, queue, "}");
 }
 
+void key_add_queues(struct buf *buf, const struct key_space *space)
+{
+    buf_add_str(buf, space->prefix);
+    buf_add_c(buf, QUEUES);
+}
+
 void key_add_revoked(struct buf *buf, const struct key_space *space)
 {
     buf_add_str(buf, space->prefix);
@@ -159,6 +167,8 @@ int queue_keys_init(struct queue_keys *keys, const struct key_space *space, stru
     keys->nodes = end_key(&buf, &at);
     add_of_queue(&buf, space, COUNTS, queue, "}");
     keys->counts = end_key(&buf, &at);
+    add_of_queue(&buf, space, LEDGER, queue, "}");
+    keys->ledger = end_key(&buf, &at);
     keys->memory = buf_take(&buf, NULL);
     buf_deinit(&buf);
     if (!keys->memory)
@@ -174,6 +184,7 @@ int queue_keys_init(struct queue_keys *keys, const struct key_space *space, stru
     place_key(&keys->dead, &place);
     place_key(&keys->nodes, &place);
     place_key(&keys->counts, &place);
+    place_key(&keys->ledger, &place);
     keys->node = space->node;
     return 0;
 }

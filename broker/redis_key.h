@@ -23,7 +23,7 @@ struct key_space {
 struct queue_keys {
     struct str name, node;
     struct str lists[STEP_COUNT], staging[STEP_COUNT];
-    struct str in_flight, delayed, dead, nodes, counts;
+    struct str in_flight, delayed, dead, nodes, counts, ledger;
     char *memory; /* that all of them are in */
 };
 int queue_keys_init(struct queue_keys *keys,
@@ -34,6 +34,7 @@ void queue_keys_deinit(struct queue_keys *keys);
 /* These append one key; failures stick in `buf`. */
 void key_add_list(struct buf *buf, const struct key_space *space, struct str queue, unsigned step);
 void key_add_counts(struct buf *buf, const struct key_space *space, struct str queue);
+void key_add_queues(struct buf *buf, const struct key_space *space);
 void key_add_revoked(struct buf *buf, const struct key_space *space);
 void key_add_revoked_number(struct buf *buf, const struct key_space *space);
 void key_add_binding(struct buf *buf, const struct key_space *space, struct str exchange);

@@ -22,6 +22,8 @@
 
 #define SERVER_WAIT    (5 * USEC_PER_SEC)
 #define SERVER_SLACK   (3 * USEC_PER_SEC)
+#define FEEL_PULSE     (2 * USEC_PER_SEC) /* the first list's: a silent server is found by it */
+#define PULSE_SLACK    USEC_PER_SEC
 #define STAY_ARMED     (5 * USEC_PER_MSEC)
 #define DOUBT_FOR      (60 * USEC_PER_SEC)
 #define UNBLOCK_WITHIN USEC_PER_SEC
@@ -155,14 +157,16 @@ static int arm(struct wait_list *list)
     struct wait *wait = list->wait;
     if (list->is_armed)
         return 0;
-    int status = redis_command_wait(&list->request, &wait->queue->keys,
-                                    (unsigned)(list - wait->lists), SERVER_WAIT);
+    bool is_first = list == wait->lists;
+    int status =
+        redis_command_wait(&list->request, &wait->queue->keys, (unsigned)(list - wait->lists),
+                           is_first ? FEEL_PULSE : SERVER_WAIT);
     if (status)
         return status;
     list->is_armed = true;
     list->is_left_over = false;
     list->request.deadline_mono = USEC_NEVER; /* until there is a connection */
-    list->request.answer_within = SERVER_WAIT + SERVER_SLACK;
+    list->request.answer_within = is_first ? FEEL_PULSE + PULSE_SLACK : SERVER_WAIT + SERVER_SLACK;
     wait->queue->maybe_staged = true;
     redis_connection_send(list->connection, &list->request);
     return 0;
@@ -303,6 +307,12 @@ unsigned wait_close(struct wait *wait, void (*closed)(void *data), void *data)
     for (unsigned i = 0; i < STEP_COUNT; i++)
         redis_connection_close(wait->lists[i].connection, closed, data);
     return STEP_COUNT;
+}
+
+void wait_distrust(struct wait *wait)
+{
+    for (unsigned i = 0; wait && i < STEP_COUNT; i++)
+        redis_connection_distrust(wait->lists[i].connection);
 }
 
 void wait_free(struct wait *wait)

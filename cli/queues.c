@@ -4,45 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/queue_names.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 #include "client/handle.h"
 #include "core/mem.h"
 #include "message/envelope.h"
-
-/* --- the names -------------------------------------------------------------------------------- */
-
-struct names {
-    struct str *items;
-    size_t count;
-};
-
-static void names_deinit(struct names *names)
-{
-    mem_free(names->items);
-}
-
-static void names_add(struct names *names, struct str name)
-{
-    for (size_t i = 0; i < names->count; i++) {
-        if (str_equal(names->items[i], name))
-            return;
-    }
-    names->items = xgrow(names->items, names->count + 1, sizeof(*names->items));
-    names->items[names->count++] = name;
-}
-
-/* Arguments and -Q, each name once; borrowed from the context. */
-static void names_of(struct names *names, const struct verb_context *context)
-{
-    for (size_t i = 0; i < context->config.argument_count; i++)
-        names_add(names, str_of(context->config.arguments[i]));
-    struct str rest = str_of(context->settings.queues), name;
-    while (str_split(&rest, ',', &name)) {
-        if (str_trim(name).len > 0)
-            names_add(names, str_trim(name));
-    }
-}
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
@@ -75,10 +42,7 @@ static int by_name(const void *a, const void *b)
 {
     const struct broker_queue_stats *one = *(const struct broker_queue_stats *const *)a;
     const struct broker_queue_stats *other = *(const struct broker_queue_stats *const *)b;
-    size_t len = one->queue.len < other->queue.len ? one->queue.len : other->queue.len;
-    int order = memcmp(one->queue.ptr, other->queue.ptr, len);
-    return order ? order
-                 : (one->queue.len > other->queue.len) - (one->queue.len < other->queue.len);
+    return str_compare(one->queue, other->queue);
 }
 
 static void add_row(struct table *table, const struct broker_queue_stats *stats)
@@ -111,7 +75,7 @@ static void on_stats(void *data,
 }
 
 static int list_queues(const struct verb_context *context,
-                       const struct names *names,
+                       const struct queue_names *names,
                        struct cel_client *client)
 {
     struct table table;
@@ -136,8 +100,8 @@ static int queues_run(int argc, char **argv)
     int status = verb_begin(&context, &queues_verb, argc, argv, NULL);
     if (status)
         return status;
-    CLEANUP(names_deinit) struct names names = {0};
-    names_of(&names, &context);
+    CLEANUP(queue_names_deinit) struct queue_names names = {0};
+    queue_names_of(&names, &context);
     struct cel_client *client;
     status = verb_open_client(&context, &client);
     if (status)
@@ -190,7 +154,7 @@ static const struct verb_flag purge_flags[] = {
 static const struct table_column purge_columns[] = {{"queue", "name", false},
                                                     {"deleted", "deleted", true}};
 
-static bool confirmed(const struct names *names)
+static bool confirmed(const struct queue_names *names)
 {
     fprintf(stderr, "Delete all messages that wait in");
     for (size_t i = 0; i < names->count; i++)
@@ -221,8 +185,9 @@ static int purge_queue(struct cel_client *client,
     return 0;
 }
 
-static int
-purge_all(const struct verb_context *context, const struct purge *purge, const struct names *names)
+static int purge_all(const struct verb_context *context,
+                     const struct purge *purge,
+                     const struct queue_names *names)
 {
     struct cel_client *client;
     int status = verb_open_client(context, &client);
@@ -250,8 +215,8 @@ static int purge_run(int argc, char **argv)
     int status = verb_begin(&context, &purge_verb, argc, argv, &purge);
     if (status)
         return status;
-    CLEANUP(names_deinit) struct names names = {0};
-    names_of(&names, &context);
+    CLEANUP(queue_names_deinit) struct queue_names names = {0};
+    queue_names_of(&names, &context);
     if (!names.count)
         return verb_misused(&purge_verb, "name the queues to purge");
     if (!purge.force && !isatty(STDIN_FILENO))

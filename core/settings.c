@@ -4,7 +4,8 @@
 
 #define FIELD(name) .offset = offsetof(struct settings, name)
 #define ASKS_REDIS                                                                                 \
-    (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_REVOKE | VERB_DEAD | VERB_DELAYED)
+    (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_REVOKE | VERB_AUDIT | VERB_DEAD |   \
+     VERB_DELAYED)
 #define DAEMONS (VERB_WORKER | VERB_BEAT)
 
 const struct option settings_options[] = {
@@ -57,7 +58,7 @@ const struct option settings_options[] = {
      .help = "Shared objects with the task functions"},
     {FIELD(queues), .section = "worker", .key = "queues", .type = OPTION_LIST, .otherwise = "",
      .flag = "queues", .short_flag = 'Q', .argument = "NAME,...",
-     .verbs = VERB_WORKER | VERB_QUEUES | VERB_PURGE,
+     .verbs = VERB_WORKER | VERB_QUEUES | VERB_PURGE | VERB_AUDIT,
      .help = "Queues that are served; empty: the default queue"},
     {FIELD(concurrency), .section = "worker", .key = "concurrency", .type = OPTION_INT,
      .otherwise = "0", .min = 0, .max = 1024, .flag = "concurrency", .short_flag = 'c',
@@ -94,6 +95,9 @@ const struct option settings_options[] = {
     {FIELD(max_deliveries), .section = "worker", .key = "max_deliveries", .type = OPTION_INT,
      .otherwise = "10", .min = 0, .max = INT64_MAX,
      .help = "Lost workers after which a message goes to quarantine; 0: any number"},
+    {FIELD(track_ids), .section = "worker", .key = "track_ids", .type = OPTION_BOOL,
+     .otherwise = "no", .flag = "track-ids", .verbs = VERB_WORKER,
+     .help = "Note the ids of what is claimed, for celeriac audit --ids"},
     {FIELD(beat_max_interval), .section = "beat", .key = "max_interval", .type = OPTION_DURATION,
      .otherwise = "5min", .min = 10 * (int64_t)USEC_PER_MSEC, .max = INT64_MAX,
      .flag = "max-interval", .argument = "TIME", .verbs = VERB_BEAT,

@@ -18,9 +18,10 @@ enum {
     VERB_MIGRATE = 1 << 6,
     VERB_DEMO = 1 << 7,
     VERB_REVOKE = 1 << 8,
-    VERB_DEAD = 1 << 9,
-    VERB_DELAYED = 1 << 10,
-    VERB_ALL = (1 << 11) - 1,
+    VERB_AUDIT = 1 << 9,
+    VERB_DEAD = 1 << 10,
+    VERB_DELAYED = 1 << 11,
+    VERB_ALL = (1 << 12) - 1,
 };
 
 /* Times and sizes are zero where that switches something off; no string is NULL. */
@@ -59,6 +60,7 @@ struct settings {
     usec_t dead_max_age;         /* 0: whatever their age */
     usec_t lease;                /* --lease; 15 s */
     int64_t max_deliveries;      /* 10; 0: any number */
+    bool track_ids;              /* --track-ids: a ledger for `celeriac audit --ids` */
 
     /* [beat] */
     usec_t beat_max_interval; /* --max-interval; 5 min */

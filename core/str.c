@@ -23,6 +23,13 @@ static bool equal_ignoring_case(struct str text, const char *word)
     return text.len == strlen(word) && strncasecmp(text.ptr, word, text.len) == 0;
 }
 
+int str_compare(struct str a, struct str b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len ? memcmp(a.ptr, b.ptr, len) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 bool str_starts(struct str text, struct str prefix)
 {
     return text.len >= prefix.len && str_equal(str_n(text.ptr, prefix.len), prefix);

@@ -28,6 +28,7 @@
 #define SENTINEL_WITHIN         USEC_PER_SEC       /* each */
 #define LOOK_EVERY              (USEC_PER_SEC / 2) /* whether there is another master */
 #define LEAVE_WITHIN            (USEC_PER_SEC / 5) /* when there is: it may hang, or hold a wait */
+#define TRUSTED_FOR             USEC_PER_SEC       /* after it was heard */
 #define STABLE_AFTER            USEC_PER_SEC /* a connection that lasted so long was a good one */
 static const struct backoff reconnect = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
 static const struct backoff again = {.first = 20 * USEC_PER_MSEC, .cap = USEC_PER_SEC};
@@ -60,6 +61,15 @@ static const struct {
 };
 
 /* --- states ----------------------------------------------------------------------------------- */
+
+/* When silence ends the connection, unless something is heard before. */
+static usec_t silence_mono(const struct redis_connection *c)
+{
+    if (!c->options.silence || !c->socket || !c->pipeline.sent.head)
+        return USEC_NEVER;
+    usec_t since = c->asked_mono > c->socket->heard_mono ? c->asked_mono : c->socket->heard_mono;
+    return since + c->options.silence;
+}
 
 static void set_alarm(struct redis_connection *c)
 {
@@ -449,8 +459,13 @@ static void write_waiting(struct redis_connection *c)
     usec_t earliest = USEC_NEVER;
     if (c->state != REDIS_READY || c->fault || c->pause_mono != USEC_NEVER)
         return;
+    bool awaits_nothing = !c->pipeline.sent.head;
     int status = pipeline_write(&c->pipeline, c->socket, &earliest);
     note_deadline(c, earliest);
+    if (awaits_nothing && c->options.silence) {
+        c->asked_mono = clock_mono();
+        note_deadline(c, silence_mono(c));
+    }
     if (status)
         note_fault(c, status, uv_strerror(status));
 }
@@ -639,6 +654,15 @@ static void check_state(struct redis_connection *c, usec_t now)
     }
 }
 
+static void lose_for_silence(struct redis_connection *c)
+{
+    void (*on_silent)(void *) = c->options.on_silent;
+    void *data = c->options.silent_data;
+    lose(c, -ETIMEDOUT, "no answer in time");
+    if (on_silent && c->state != REDIS_CLOSING)
+        on_silent(data);
+}
+
 /* Ends what is overdue; each step may call back and so close the connection. */
 static void on_alarm(struct turn_alarm *alarm)
 {
@@ -653,13 +677,15 @@ static void on_alarm(struct turn_alarm *alarm)
     if (c->state == REDIS_READY && now >= c->look_mono)
         look_for_master(c, now);
     if ((c->state == REDIS_READY || c->state == REDIS_LEAVING) &&
-        pipeline_is_overdue(&c->pipeline, now))
-        lose(c, -ETIMEDOUT, "no answer in time");
+        (pipeline_is_overdue(&c->pipeline, now) || now >= silence_mono(c)))
+        lose_for_silence(c);
     if (c->state != REDIS_CLOSING)
         expire_waiting(c, now);
     if (c->state == REDIS_CLOSING)
         return;
     c->earliest_mono = pipeline_earliest(&c->pipeline);
+    if (silence_mono(c) < c->earliest_mono)
+        c->earliest_mono = silence_mono(c);
     set_alarm(c);
 }
 
@@ -738,4 +764,10 @@ void redis_connection_reset(struct redis_connection *c, int code, const char *wh
 {
     if (c->socket && c->state != REDIS_CLOSING)
         note_fault(c, code, why);
+}
+
+void redis_connection_distrust(struct redis_connection *c)
+{
+    if (c->state == REDIS_READY && clock_mono() - c->socket->heard_mono >= TRUSTED_FOR)
+        redis_connection_reset(c, -ETIMEDOUT, "the server is silent");
 }

@@ -5,7 +5,8 @@
  * It connects when the first request comes and again whenever there is something to do. Requests
  * wait while it does, each until its own deadline. Everything asked for in one turn of the loop
  * goes out in one write. A request that was written and is not answered by its deadline ends the
- * connection: a socket that may be half open is never waited on.
+ * connection: a socket that may be half open is never waited on. Where `silence` is set it ends as
+ * soon as an answer is awaited and nothing at all was heard for so long.
  *
  * RESOLVING is the look-up of a host's name. Behind sentinels they are asked first, one after the
  * other, each with its deadline, who the master is; TESTING asks the named server whether it agrees.
@@ -54,8 +55,11 @@ struct redis_connection_options {
     const struct url *url;             /* outlives the connection */
     struct redis_sentinels *sentinels; /* of this URL, outlives the connection; NULL: its own */
     usec_t connect_timeout;            /* of each state on the way to READY; 0: 4 s */
-    struct str read_buffer;            /* shared with all connections of the loop */
-    bool wants_id;                     /* ask for the client id */
+    usec_t silence; /* nothing heard for so long while something is awaited: given up; 0: never */
+    void (*on_silent)(void *silent_data); /* when it was, or an answer came too late; may be NULL */
+    void *silent_data;
+    struct str read_buffer; /* shared with all connections of the loop */
+    bool wants_id;          /* ask for the client id */
     /* In every turn before the requests are written; may send more. May be NULL. */
     void (*on_flush)(void *data);
     /* A reply that answers nothing: a published message. NULL: there are none. */
@@ -93,6 +97,7 @@ struct redis_connection {
     usec_t state_mono;        /* deadline of this state */
     usec_t retry_mono;        /* no attempt to connect before */
     usec_t ready_mono;        /* when it became READY */
+    usec_t asked_mono;        /* when `pipeline.sent` got its first */
     usec_t look_mono;         /* READY, and the master is looked for again; USEC_NEVER: it is not */
     usec_t pause_mono;        /* READY, and nothing is written before this; USEC_NEVER: no pause */
     unsigned attempt;         /* failed ones in a row */
@@ -127,3 +132,6 @@ void redis_connection_wake(struct redis_connection *connection);
 /* Gives the present socket up at the end of this turn; a new one is made when something waits.
  * `why` is a constant. */
 void redis_connection_reset(struct redis_connection *connection, int code, const char *why);
+/* The same because another connection to this server met silence, unless this one was heard of in
+ * the last second. */
+void redis_connection_distrust(struct redis_connection *connection);

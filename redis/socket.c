@@ -101,6 +101,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         socket->events->failed(socket->owner, (int)len, uv_strerror((int)len));
         return;
     }
+    socket->heard_mono = clock_mono();
     int status = reply_reader_feed(&socket->reader, str_n(buf->base, (size_t)len));
     while (!status && !socket->is_dead) {
         const struct redis_reply *reply;

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <uv.h>
 
+#include "core/clock.h"
 #include "redis/reply.h"
 
 struct redis_socket;
@@ -34,9 +35,10 @@ struct redis_socket {
     struct str read_buffer;
     const struct redis_socket_events *events;
     void *owner;
-    bool is_dead;     /* closing: nothing more is told but `closed` */
-    bool is_writing;  /* the rest of a buffer waits for room in the kernel */
-    unsigned scripts; /* that its server knows: the owner's business, zero at first */
+    bool is_dead;      /* closing: nothing more is told but `closed` */
+    bool is_writing;   /* the rest of a buffer waits for room in the kernel */
+    usec_t heard_mono; /* when something was read last; 0: never */
+    unsigned scripts;  /* that its server knows: the owner's business, zero at first */
 };
 
 /* A socket of the kind that `is_pipe` says, not connected. 0 or a failure, then without any event.

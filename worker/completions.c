@@ -3,10 +3,7 @@
  * had arrived, its claim is gone, the answer is BROKER_E_LOST, and that is as good as success.
  *
  * A call that was acknowledged early has no claim to look at (tag 0). Its result is told again, but
- * not its next attempt and not its sends: it promised to run at most once. Its acknowledgement
- * leaves together with its dispatch, and its outcome waits for the answer. If that was a failure, or
- * said that some claim of its batch was gone, the completion is made under the claim, and without
- * one when that claim turns out to be gone.
+ * not its next attempt and not its sends: it promised to run at most once.
  *
  * What Redis refuses for good (a key of another type where a list should be) it refuses each time.
  * After a few tries the call fails with that reason, without its sends and its next attempt; what
@@ -76,16 +73,6 @@ static void finish(struct completions *completions, struct request *request, int
     completions->told(completions->data, request, status);
 }
 
-static void on_lost(struct completions *completions, struct request *request)
-{
-    if (request->ack == ACK_FAILED) {
-        request->ack = ACK_DONE; /* so that acknowledgement had arrived */
-        completions_tell(completions, request);
-    } else {
-        finish(completions, request, request->settlement.uncertain ? 0 : BROKER_E_LOST);
-    }
-}
-
 static bool is_refusal(const struct cel_error *err)
 {
     switch (err->code) {
@@ -130,7 +117,7 @@ static void on_told(void *data, int status, const struct cel_error *err)
         completions->failures = 0;
         finish(completions, request, status);
     } else if (status == BROKER_E_LOST) {
-        on_lost(completions, request);
+        finish(completions, request, request->settlement.uncertain ? 0 : BROKER_E_LOST);
     } else if (is_refusal(err)) {
         on_refused(completions, request, err);
     } else {
@@ -169,7 +156,7 @@ static int tell(struct completions *completions, struct request *request)
     case SETTLE_COMPLETE:
         break;
     }
-    completion = request->ack == ACK_DONE ? without_claim(settlement) : settlement->completion;
+    completion = request->ack.is_done ? without_claim(settlement) : settlement->completion;
     return broker_complete(broker, &completion, deadline, on_told, request);
 }
 
@@ -178,9 +165,7 @@ void completions_tell(struct completions *completions, struct request *request)
     struct settlement *settlement = &request->settlement;
     ASSERT(request->state == REQUEST_SETTLING && !settlement->under_way);
     request->completions = completions;
-    if (request->ack == ACK_SENT)
-        return; /* on_acked() goes on */
-    if (request->ack == ACK_DONE && settlement->verb == SETTLE_ACK) {
+    if (request->ack.is_done && settlement->verb == SETTLE_ACK) {
         finish(completions, request, 0);
         return;
     }
@@ -199,23 +184,4 @@ void completions_tell(struct completions *completions, struct request *request)
         on_refused(completions, request, &err);
     else
         tell_later(completions, &err);
-}
-
-static void on_acked(void *data, int status, const struct cel_error *err)
-{
-    struct request *request = data;
-    (void)err;
-    request->ack = status == 0 ? ACK_DONE : ACK_FAILED;
-    if (request->state == REQUEST_SETTLING)
-        completions_tell(request->completions, request);
-}
-
-void completions_ack_early(struct completions *completions, struct request *request)
-{
-    ASSERT(request->ack == ACK_LATE);
-    usec_t deadline = clock_mono() + TELL_DEADLINE_USEC;
-    request->completions = completions;
-    request->ack = ACK_SENT;
-    if (broker_ack(completions->broker, &request->claim, deadline, on_acked, request) < 0)
-        request->ack = ACK_FAILED;
 }

@@ -36,5 +36,3 @@ void completions_stop(struct completions *completions);
 void completions_deinit(struct completions *completions);
 /* Tells what request->settlement says; the request is SETTLING. */
 void completions_tell(struct completions *completions, struct request *request);
-/* The acknowledgement of a task that wants it before it runs. What is told later knows of it. */
-void completions_ack_early(struct completions *completions, struct request *request);

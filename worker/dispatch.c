@@ -53,7 +53,7 @@ static void on_told(void *data, struct request *request, int status)
                                         settlement->completion.retry_due_wall);
     } else {
         dispatch->lost++;
-        bool held = status != BROKER_E_LOST && request->ack != ACK_DONE;
+        bool held = status != BROKER_E_LOST && !request->ack.is_done;
         log_warning(
             status == BROKER_E_LOST ? "The claim was lost; nothing was recorded"
                                     : "Redis was not told what a task came to",
@@ -247,6 +247,12 @@ static void on_returned(void *data, int status, const struct cel_error *err)
     (void)err;
 }
 
+static void track(struct dispatch *dispatch, struct request *request)
+{
+    request->claim.id = request->envelope.id;
+    broker_track(dispatch->broker, &request->claim);
+}
+
 static void look_at(struct dispatch *dispatch, struct request *request)
 {
     struct cel_error err = {0};
@@ -257,6 +263,8 @@ static void look_at(struct dispatch *dispatch, struct request *request)
         log_end(request, 0);
         tell(dispatch, request);
     } else {
+        if (dispatch->options.track_ids)
+            track(dispatch, request);
         admit(dispatch, request);
     }
 }
@@ -330,8 +338,6 @@ static void store(struct dispatch *dispatch, struct request *request, const stru
 
 static void started(struct dispatch *dispatch, struct request *request, int64_t pid)
 {
-    if (request->task.acks_early && request->ack == ACK_LATE)
-        completions_ack_early(&dispatch->completions, request);
     if (!request->task.track_started || request_ignores_result(request))
         return;
     CLEANUP(buf_deinit) struct buf document = BUF_INIT(VALUE_BYTES_MAX);
@@ -355,19 +361,42 @@ static bool run(struct dispatch *dispatch, struct request *request)
     return true;
 }
 
+static void acknowledge(struct dispatch *dispatch, struct request *request)
+{
+    request_set_state(request, REQUEST_ACKING);
+    early_ack(&dispatch->early_acks, request);
+}
+
 void dispatch_pump(struct dispatch *dispatch)
 {
     struct list *ready = in_state(dispatch, REQUEST_READY);
     while (!dispatch->paused && !dispatch->abandoned && ready->head &&
-           pool_idle(dispatch->pool) > 0) {
+           pool_idle(dispatch->pool) > in_state(dispatch, REQUEST_ACKING)->count) {
         struct request *request = request_of(ready->head);
         if (request->envelope.expires_wall && request_is_expired(&request->envelope, clock_wall()))
             settle_fate(dispatch, request, FATE_EXPIRED);
         else if (revocations_find(dispatch->revocations, &request->envelope))
             settle_fate(dispatch, request, FATE_REVOKED);
+        else if (request->task.acks_early && !request->ack.is_done)
+            acknowledge(dispatch, request);
         else if (!run(dispatch, request))
             return;
     }
+}
+
+static void on_acked(void *data, struct request *request, int status)
+{
+    struct dispatch *dispatch = data;
+    if (dispatch->abandoned)
+        return;
+    if (status == 0) {
+        make_ready(dispatch, request);
+    } else {
+        settle_give_back(request, &request->settlement);
+        request_set_state(request, REQUEST_SETTLING);
+        on_told(dispatch, request, status);
+    }
+    dispatch_pump(dispatch);
 }
 
 void dispatch_written(struct dispatch *dispatch, struct request *request)
@@ -444,7 +473,8 @@ void dispatch_death(struct dispatch *dispatch, struct request *request, const st
 size_t dispatch_held(const struct dispatch *dispatch)
 {
     return dispatch->requests.lists[REQUEST_CLAIMED].count +
-           dispatch->requests.lists[REQUEST_READY].count;
+           dispatch->requests.lists[REQUEST_READY].count +
+           dispatch->requests.lists[REQUEST_ACKING].count;
 }
 
 usec_t dispatch_ready_since(const struct dispatch *dispatch)
@@ -477,6 +507,7 @@ void dispatch_abandon(struct dispatch *dispatch)
 {
     dispatch->abandoned = true;
     completions_stop(&dispatch->completions);
+    early_acks_stop(&dispatch->early_acks);
     for (int state = REQUEST_CLAIMED; state <= REQUEST_SETTLING; state++) {
         struct list *list = in_state(dispatch, (enum request_state)state);
         while (list->head)
@@ -513,10 +544,13 @@ void dispatch_init(struct dispatch *dispatch,
                                   .events = events,
                                   .data = data};
     completions_init(&dispatch->completions, loop, broker, &dispatch->requests, on_told, dispatch);
+    early_acks_init(&dispatch->early_acks, loop, broker, &dispatch->requests, options->lease,
+                    on_acked, dispatch);
 }
 
 void dispatch_deinit(struct dispatch *dispatch)
 {
     completions_deinit(&dispatch->completions);
+    early_acks_deinit(&dispatch->early_acks);
     requests_deinit(&dispatch->requests);
 }

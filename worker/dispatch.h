@@ -6,6 +6,7 @@
 #pragma once
 
 #include "worker/completions.h"
+#include "worker/early_ack.h"
 #include "worker/pool.h"
 #include "worker/revocations.h"
 
@@ -19,6 +20,8 @@ struct dispatch_options {
     struct str node;               /* name@host */
     struct str claimant;           /* <name>:<incarnation>: who the broker takes us for */
     usec_t soft_limit, hard_limit; /* of tasks that have none */
+    usec_t lease;
+    bool track_ids; /* write a ledger */
 };
 
 struct dispatch {
@@ -29,6 +32,7 @@ struct dispatch {
     void *data;
     struct requests requests;
     struct completions completions;
+    struct early_acks early_acks;
     struct revocations *revocations;
     bool paused;   /* nothing is given to children any more */
     bool draining; /* what is ready is given back */

@@ -10,8 +10,8 @@ enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
 /* What a quarantine entry shows of a task's last progress. */
 enum { PROGRESS_KEPT_MAX = 64 * 1024 };
 
-static const char *const state_names[REQUEST_STATES] = {"CLAIMED",  "READY",     "PIPED", "RUNNING",
-                                                        "SETTLING", "ABANDONED", "DONE"};
+static const char *const state_names[REQUEST_STATES] = {"CLAIMED", "READY",    "ACKING",    "PIPED",
+                                                        "RUNNING", "SETTLING", "ABANDONED", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {
     "succeeded", "failed", "retried", "ignored",    "skipped",    "expired",
     "revoked",   "buried", "parked",  "given back", "redelivered"};
@@ -19,7 +19,8 @@ static const char *const end_names[REQUEST_ENDS] = {
 #define TO(state) (1U << REQUEST_##state)
 static const unsigned transitions[REQUEST_STATES] = {
     [REQUEST_CLAIMED] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
-    [REQUEST_READY] = TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_READY] = TO(ACKING) | TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_ACKING] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
     [REQUEST_PIPED] = TO(RUNNING) | TO(READY) | TO(ABANDONED),
     [REQUEST_RUNNING] = TO(SETTLING) | TO(ABANDONED),
     [REQUEST_SETTLING] = TO(DONE) | TO(ABANDONED),
@@ -113,7 +114,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->soft_limit = request->hard_limit = 0;
     request->ready_mono = request->started_mono = 0;
     request->claimed_len = bytes.len;
-    request->ack = ACK_LATE;
+    request->ack = (struct request_ack){.acks = NULL};
     request->is_looked_at = false;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;
@@ -133,11 +134,12 @@ void request_set_state(struct request *request, enum request_state state)
     ASSERT(transitions[request->state] & (1U << state));
     log_debug("Request moves", F_STR("task_id", request->envelope.id),
               F_C("from", state_names[request->state]), F_C("to", state_names[state]));
+    bool is_first = request->state == REQUEST_ACKING; /* a child waits for it */
     list_remove(&request->table->lists[request->state], &request->link);
     request->state = state;
     struct list *list = &request->table->lists[state];
     if (state != REQUEST_DONE) {
-        list_append(list, &request->link);
+        (is_first ? list_prepend : list_append)(list, &request->link);
         return;
     }
     if (list->count >= SPARE_MAX) {

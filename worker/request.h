@@ -3,6 +3,9 @@
  * rules of its task, its state, and at the end what the broker shall be told about it. Owned by the
  * supervisor's table of requests; never seen by a child.
  *
+ *                       ACKING (early_ack.h)
+ *                        ^   |
+ *                        |   v
  *   CLAIMED --run now--> READY --frame written--> PIPED --child has it--> RUNNING
  *      |                 |   ^                      |                        |
  *      |                 |   +------recalled--------+                        | outcome, or
@@ -26,6 +29,7 @@
 enum request_state {
     REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */
     REQUEST_READY,     /* waits for a free child */
+    REQUEST_ACKING,    /* a child waits for its acknowledgement */
     REQUEST_PIPED,     /* given to a child, its frame not yet wholly written */
     REQUEST_RUNNING,   /* a child has it */
     REQUEST_SETTLING,  /* the broker is being told */
@@ -68,12 +72,16 @@ struct settlement {
     unsigned refusals; /* of Redis, so far */
 };
 
-/* The early acknowledgement, for tasks that ask for it; never LATE again once it was sent. FAILED: it
- * may or may not have arrived. */
-enum request_ack { ACK_LATE, ACK_SENT, ACK_DONE, ACK_FAILED };
-
 struct requests;
 struct completions;
+struct early_acks;
+
+/* The acknowledgement before the run. */
+struct request_ack {
+    struct early_acks *acks; /* who makes it */
+    bool under_way, uncertain;
+    bool is_done; /* the broker has the call no more */
+};
 
 struct request {
     struct requests *table;
@@ -88,7 +96,7 @@ struct request {
     uint64_t seq;              /* of this dispatch */
     usec_t soft_limit, hard_limit; /* in force; 0: none */
     usec_t ready_mono, started_mono;
-    enum request_ack ack;
+    struct request_ack ack;
     bool is_looked_at;   /* CLAIMED: its result is being looked at */
     struct buf progress; /* what the task told last of itself, JSON */
     struct settlement settlement;

@@ -318,7 +318,7 @@ static int refuse_body(const struct request *request,
                        struct settlement *ret)
 {
     begin(request, END_BURIED, ret);
-    if (request->ack == ACK_LATE)
+    if (!request->ack.is_done)
         bury(request, STR("undecodable"), outcome->detail, ret);
     else
         ret->end = END_FAILED; /* the broker has it no more */
@@ -393,7 +393,7 @@ static int lose(const struct request *request,
 {
     char how[64], text[160];
     int64_t crashes = request->envelope.crashes + 1;
-    bool is_ours = request->ack == ACK_LATE; /* else the broker has it no more */
+    bool is_ours = !request->ack.is_done; /* else the broker has it no more */
     if (is_ours && death->cause == DEATH_CRASH && crashes < request->task.max_crashes)
         return redeliver(request, crashes, ret);
     death_describe(death, how, sizeof(how));
@@ -454,7 +454,7 @@ int settle_death(const struct request *request,
 {
     if (death->cause == DEATH_HARD_LIMIT)
         return run_out_of_time(request, context, ret);
-    if (death->cause == DEATH_SHUTDOWN && request->ack == ACK_LATE) {
+    if (death->cause == DEATH_SHUTDOWN && !request->ack.is_done) {
         settle_give_back(request, ret);
         return 0;
     }
@@ -540,7 +540,7 @@ void settle_give_back(const struct request *request, struct settlement *ret)
 {
     begin(request, END_GIVEN_BACK, ret);
     ret->verb = SETTLE_GIVE_BACK;
-    if (request->ack == ACK_LATE)
+    if (!request->ack.is_done)
         return;
     ret->verb = SETTLE_COMPLETE; /* the broker has it no more: sent once more, unchanged */
     ret->completion.retry = buf_str(&request->bytes);

@@ -590,6 +590,7 @@ static int open_broker(struct worker *worker, struct cel_error *err)
         .sentinel_password = settings->sentinel_password,
         .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
         .node = str_of(worker->startup.node),
+        .silence = BROKER_SILENCE_USEC,
         .result_ttl = settings->result_expires,
         .dead_max = (size_t)settings->dead_max,
         .dead_max_age = settings->dead_max_age,
@@ -634,6 +635,8 @@ static int open_parts(struct worker *worker)
         .claimant = str_of(startup->node),
         .soft_limit = startup->settings.soft_time_limit,
         .hard_limit = startup->settings.hard_time_limit,
+        .lease = startup->settings.lease,
+        .track_ids = startup->settings.track_ids,
     };
     revocations_init(&worker->revocations, &worker->loop, worker->broker,
                      startup->settings.revoke_expires, &revocations_events, worker);

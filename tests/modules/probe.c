@@ -469,6 +469,7 @@ CEL_TASKS(
     {.name = "tests.print", .run = print, .params = "text"},
     {.name = "tests.setting", .run = setting, .params = "name"},
     {.name = "tests.count", .run = count, .params = "path"},
+    {.name = "tests.count_early", .run = count, .params = "path", .acks = CEL_ACKS_EARLY},
     {.name = "tests.count_once", .run = count, .params = "path", .once = true},
     {.name = "tests.on_other_queue", .run = noop, .queue = "other"},
     {.name = "tests.sql", .run = sql, .params = "sql, database=\"default\""},

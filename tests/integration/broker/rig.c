@@ -282,7 +282,7 @@ static int64_t keys_like(struct rig *rig, const char *pattern)
 int64_t keys_of_messages(struct rig *rig)
 {
     return server_number(rig, "DBSIZE") - keys_like(rig, "*celeriac:nodes:*") -
-           keys_like(rig, "*celeriac:counts:*");
+           keys_like(rig, "*celeriac:counts:*") - keys_like(rig, "*celeriac:queues");
 }
 
 void wait_for_number(struct rig *rig, int64_t number, const char *command)

@@ -92,7 +92,7 @@ const char *server_says(struct rig *rig, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 int64_t server_number(struct rig *rig, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* How many keys there are, but those of leases and counts. */
+/* How many keys there are, but those of leases, counts and the names of queues. */
 int64_t keys_of_messages(struct rig *rig);
 /* Runs the loop until the command replies `number`. */
 void wait_for_number(struct rig *rig, int64_t number, const char *command);

@@ -120,6 +120,52 @@ static void a_silent_server_costs_the_connection_at_the_deadline(void **state)
     assert_true(server_number(rig, "CLIENT ID") >= received + 2);
 }
 
+static void silence_costs_the_connection_before_the_deadline(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome outcome;
+    struct broker_options options = rig_options(rig);
+    rig_close_broker(rig);
+    options.silence = USEC_PER_SEC / 5;
+    rig_new_broker(rig, &options);
+    assert_int_equal(ping(rig, 5, &outcome), 0);
+    int64_t received = server_number(rig, "CLIENT ID");
+    rig_spend(rig, 0.5);
+    assert_int_equal(ping(rig, 5, &outcome), 0);
+    /* nothing was awaited: it lived on */
+    assert_int_equal(server_number(rig, "CLIENT ID"), received + 1);
+    redis_server_freeze(&rig->server);
+    usec_t before = clock_mono();
+    assert_int_equal(push(rig, 20, &outcome), CEL_E_UNCERTAIN);
+    assert_in_range(clock_mono() - before, 200000, 900000);
+    assert_non_null(strstr(outcome.err.text, "no answer in time"));
+    redis_server_thaw(&rig->server);
+    assert_int_equal(push(rig, 20, &outcome), 0);
+}
+
+/* Whoever waits idly learns from the silence on another connection that its own may be dead. */
+static void silence_on_one_connection_costs_the_idle_ones(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome waited = {0}, outcome;
+    struct broker_options options = rig_options(rig);
+    rig_close_broker(rig);
+    options.silence = USEC_PER_SEC / 2;
+    rig_new_broker(rig, &options);
+    assert_int_equal(ping(rig, 5, &outcome), 0);
+    assert_int_equal(broker_wait(rig->broker, QUEUE, on_done, &waited), 0);
+    rig_spend(rig, 1.2); /* each of its connections was heard more than a second ago */
+    assert_int_equal(waited.calls, 0);
+    redis_server_freeze(&rig->server);
+    usec_t before = clock_mono();
+    assert_int_equal(push(rig, 20, &outcome), CEL_E_UNCERTAIN);
+    if (!waited.calls)
+        rig_run(rig, &waited);
+    assert_int_equal(waited.status, CEL_E_UNCERTAIN);
+    assert_in_range(clock_mono() - before, 500000, 1400000); /* and not 3 s */
+    redis_server_thaw(&rig->server);
+}
+
 static void a_server_that_does_not_greet_is_given_up(void **state)
 {
     struct rig *rig = *state;
@@ -478,6 +524,8 @@ int main(void)
         TEST(a_deadline_in_the_past_ends_without_sleeping),
         TEST(a_command_under_way_is_uncertain),
         TEST(a_silent_server_costs_the_connection_at_the_deadline),
+        TEST(silence_costs_the_connection_before_the_deadline),
+        TEST(silence_on_one_connection_costs_the_idle_ones),
         TEST(a_server_that_does_not_greet_is_given_up),
         TEST(calls_survive_a_restart),
         TEST(lost_scripts_are_loaded_again),

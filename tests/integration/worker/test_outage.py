@@ -1,4 +1,5 @@
 """Redis goes away and comes back: children run on, outcomes are kept, nothing is lost."""
+import os
 import signal
 import time
 import unittest
@@ -88,6 +89,21 @@ class Outage(WorkerTest):
         for id in ids:
             self.assertEqual(self.wait(id, 40)["status"], "SUCCESS")
         self.wait_idle(20)
+
+    def test_what_is_acknowledged_early_does_not_run_before_that_is_known(self):
+        """Else it would run twice, when its worker died then and others found it in flight."""
+        path = os.path.join(self.folder, "count")
+        worker = self.worker("-c", "1", "-l", "debug", "--lease", "2s")
+        self.redis.execute_command("ACL", "SETUSER", "default", "-hdel")  # no acknowledgement goes through
+        id = self.send("tests.count_early", path)
+        wait_until(lambda: "to=ACKING" in worker.text(), 10, "a child waits for it")
+        wait_until(lambda: sum(entry["count"] for entry in self.redis.acl_log()) >= 2, 10, "it was tried again")
+        self.assertFalse(os.path.exists(path))
+        worker.stop(signal.SIGKILL)
+        self.redis.execute_command("ACL", "SETUSER", "default", "+hdel")
+        self.worker("-c", "1", "--lease", "2s", name="second")
+        self.assertEqual(self.wait(id, 20)["status"], "SUCCESS")
+        self.assertEqual(os.path.getsize(path), 1)
 
     def test_a_server_that_hangs_is_not_waited_for(self):
         worker = self.worker("-c", "1")

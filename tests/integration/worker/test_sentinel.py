@@ -1,7 +1,7 @@
 """A Redis behind sentinels: who fails over does so under a worker and a client that go on."""
-import ctypes
 import os
 import signal
+import subprocess
 import threading
 import time
 import unittest
@@ -11,48 +11,9 @@ import redis
 from integration.worker.calls import WorkerTest
 from support.servers import BUILD, RedisServer, Sentinels, celeriac, free_port, temporary_folder, wait_until
 
+PUSHER = os.path.join(BUILD, "tests", "worker_pusher")
 WITHIN = 5.0  # from the moment the new master serves
 SETTLED = 2.5  # until then every connection has heard of it
-
-
-class Options(ctypes.Structure):
-    """struct cel_client_options of include/celeriac/client.h."""
-
-    _fields_ = [("broker_url", ctypes.c_char_p), ("result_backend", ctypes.c_char_p), ("queue", ctypes.c_char_p),
-                ("timeout_ms", ctypes.c_int64), ("key_prefix", ctypes.c_char_p),
-                ("dedupe_ms", ctypes.c_int64), ("confirm_replicas", ctypes.c_int), ("confirm_disk", ctypes.c_bool),
-                ("master_name", ctypes.c_char_p),
-                ("sentinel_username", ctypes.c_char_p), ("sentinel_password", ctypes.c_char_p)]
-
-
-class Error(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_int), ("text", ctypes.c_char * 508)]
-
-
-class Client:
-    """A program that sends calls through libceleriac, one after the other."""
-
-    def __init__(self, url, timeout_ms=8000):
-        self.library = ctypes.CDLL(os.path.join(BUILD, "lib", "libceleriac.so"))
-        for name in ("cel_call_new", "cel_client_close", "cel_call_free", "cel_int"):
-            getattr(self.library, name).restype = ctypes.c_void_p
-        self.handle, self.error = ctypes.c_void_p(), Error()
-        options = Options(broker_url=url.encode(), timeout_ms=timeout_ms)
-        status = self.library.cel_client_open(ctypes.byref(options), ctypes.byref(self.handle), ctypes.byref(self.error))
-        if status:
-            raise AssertionError(self.error.text)
-
-    def send(self, task, *numbers):
-        call = ctypes.c_void_p(self.library.cel_call_new(task.encode()))
-        for number in numbers:
-            self.library.cel_call_arg(call, ctypes.c_void_p(self.library.cel_int(ctypes.c_int64(number))))
-        id = ctypes.create_string_buffer(37)
-        status = self.library.cel_send(self.handle, call, id, ctypes.byref(self.error))
-        self.library.cel_call_free(call)
-        return status, id.value.decode()
-
-    def close(self):
-        self.library.cel_client_close(self.handle)
 
 
 class Behind(WorkerTest):
@@ -95,23 +56,27 @@ class Behind(WorkerTest):
 
 
 class Pusher(threading.Thread):
-    """Sends all the time; notes what was sent, and the longest time without success."""
+    """A program that sends all the time; notes what was sent, and the longest time without success."""
 
     def __init__(self, url):
         super().__init__()
-        self.client, self.over = Client(url), False
         self.ids, self.errors, self.moments = [], [], []
+        self.process = subprocess.Popen([PUSHER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self):
-        while not self.over:
-            status, id = self.client.send("tests.add", 1, 2)
-            if status:
-                self.errors.append((status, self.client.error.text.decode()))
-            else:
+        for line in self.process.stdout:
+            status, id, text = line.rstrip("\n").split(" ", 2)
+            if status == "0":
                 self.ids.append(id)
                 self.moments.append(time.monotonic())
-            time.sleep(0.002)
-        self.client.close()
+            else:
+                self.errors.append((status, text))
+
+    def stop(self):
+        self.process.stdin.close()
+        self.join(20)
+        self.process.wait(20)
+        self.process.stdout.close()
 
     def longest_gap(self):
         return max(after - before for before, after in zip(self.moments, self.moments[1:]))
@@ -127,8 +92,7 @@ class Failover(Behind):
         old = self.now()
         pusher = Pusher(self.sentinels.url)
         pusher.start()
-        self.addCleanup(pusher.join, 20)
-        self.addCleanup(setattr, pusher, "over", True)
+        self.addCleanup(pusher.stop)
         wait_until(lambda: len(pusher.ids) > 50, 20, "the client sends")
         begun = time.monotonic()
         fail(old)
@@ -143,8 +107,7 @@ class Failover(Behind):
         print(f"failover {changed - begun:.2f} s; after it the client sent after {pushed - changed:.2f} s and a fresh "
               f"task was run {run - changed:.2f} s; longest time without a send {pusher.longest_gap():.2f} s; "
               f"{len(pusher.errors)} uncertain")
-        pusher.over = True
-        pusher.join(20)
+        pusher.stop()
         for status, text in pusher.errors:  # what was under way; never one that was known not to be run
             self.assertIn("may have run", text)
         self.assertLess(len(pusher.errors), 5)
@@ -196,10 +159,10 @@ class Failover(Behind):
         process.wait()
         self.sentinels.processes[1].send_signal(signal.SIGSTOP)
         self.addCleanup(self.sentinels.processes[1].send_signal, signal.SIGCONT)
-        client = Client(self.sentinels.url)
-        self.addCleanup(client.close)
         begun = time.monotonic()
-        self.assertEqual(client.send("tests.add", 1, 2)[0], 0)
+        done = subprocess.run([PUSHER, self.sentinels.url], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=20)
+        self.assertRegex(done.stdout, r"^0 \S+ \n$")
         self.assertLess(time.monotonic() - begun, 3)
 
     def test_without_any_sentinel_the_reason_is_told(self):

@@ -22,7 +22,7 @@ static struct fixture {
     struct request *request;
     broker_done_fn *cb; /* of the call under way */
     void *data;
-    unsigned acks, completes, told;
+    unsigned completes, told;
     struct broker_completion last;
     int refusal; /* what broker_complete returns */
     int told_status;
@@ -43,7 +43,6 @@ int broker_ack(struct broker *broker,
                void *data)
 {
     (void)broker, (void)claim, (void)deadline_mono;
-    f.acks++;
     return take(cb, data);
 }
 
@@ -151,22 +150,6 @@ static bool says(const char *word)
     return document.ptr && memmem(document.ptr, document.len, word, strlen(word));
 }
 
-static void a_lost_early_acknowledgement_costs_no_outcome(void **state)
-{
-    (void)state;
-    completions_ack_early(&f.completions, f.request);
-    answer(BROKER_E_LOST, NULL); /* one of its batch was */
-    settle_and_tell();
-    assert_int_equal(f.last.claim.tag, 7);
-    answer(BROKER_E_LOST, NULL);
-    assert_int_equal(f.last.claim.tag, 0);
-    assert_true(says("SUCCESS"));
-    assert_int_equal(f.last.follow_up_count, 1);
-    answer(0, NULL);
-    assert_int_equal(f.told, 1);
-    assert_int_equal(f.told_status, 0);
-}
-
 static void an_uncertain_end_that_finds_no_claim_was_carried_out(void **state)
 {
     (void)state;
@@ -253,7 +236,6 @@ int main(void)
 {
     log_open(LOG_LEVEL_ERROR + 1, LOG_FORMAT_TEXT, 2);
     const struct CMUnitTest tests[] = {
-        test(a_lost_early_acknowledgement_costs_no_outcome),
         test(an_uncertain_end_that_finds_no_claim_was_carried_out),
         test(what_was_not_sent_in_time_is_not_uncertain),
         test(what_is_refused_for_good_becomes_a_failure),

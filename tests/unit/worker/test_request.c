@@ -146,14 +146,29 @@ static void a_run_follows_the_arrows(void **state)
     struct requests requests = {0};
     struct request *request = request_with(&requests, message_with(""), NULL);
     assert_int_equal(requests_live(&requests), 1);
-    const enum request_state way[] = {REQUEST_READY, REQUEST_PIPED,   REQUEST_READY,
-                                      REQUEST_PIPED, REQUEST_RUNNING, REQUEST_SETTLING,
-                                      REQUEST_DONE};
+    const enum request_state way[] = {REQUEST_READY,   REQUEST_ACKING,   REQUEST_READY,
+                                      REQUEST_PIPED,   REQUEST_READY,    REQUEST_PIPED,
+                                      REQUEST_RUNNING, REQUEST_SETTLING, REQUEST_DONE};
     for (size_t i = 0; i < ARRAY_SIZE(way); i++) {
         request_set_state(request, way[i]);
         assert_int_equal(requests.lists[way[i]].count, 1);
     }
     assert_int_equal(requests_live(&requests), 0);
+    requests_deinit(&requests);
+}
+
+static void one_that_was_acknowledged_goes_before_those_that_wait(void **state)
+{
+    (void)state;
+    struct requests requests = {0};
+    struct request *first = request_with(&requests, message_with(""), NULL);
+    struct request *second = request_with(&requests, message_with(""), NULL);
+    request_set_state(first, REQUEST_READY);
+    request_set_state(second, REQUEST_READY);
+    request_set_state(first, REQUEST_ACKING);
+    request_set_state(first, REQUEST_READY);
+    assert_ptr_equal(requests.lists[REQUEST_READY].head, &first->link);
+    assert_ptr_equal(requests.lists[REQUEST_READY].tail, &second->link);
     requests_deinit(&requests);
 }
 
@@ -201,11 +216,15 @@ static bool survives(enum request_state to, const enum request_state *way, size_
 static void every_other_arrow_is_refused(void **state)
 {
     (void)state;
-    const enum request_state way[] = {REQUEST_READY, REQUEST_PIPED, REQUEST_RUNNING,
-                                      REQUEST_SETTLING};
+    const enum request_state way[] = {REQUEST_READY, REQUEST_ACKING,  REQUEST_READY,
+                                      REQUEST_PIPED, REQUEST_RUNNING, REQUEST_SETTLING};
     const unsigned allowed[] = {
         1U << REQUEST_READY | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED, /* from CLAIMED */
-        1U << REQUEST_PIPED | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_ACKING | 1U << REQUEST_PIPED | 1U << REQUEST_SETTLING |
+            1U << REQUEST_ABANDONED,
+        1U << REQUEST_READY | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_ACKING | 1U << REQUEST_PIPED | 1U << REQUEST_SETTLING |
+            1U << REQUEST_ABANDONED,
         1U << REQUEST_RUNNING | 1U << REQUEST_READY | 1U << REQUEST_ABANDONED,
         1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
         1U << REQUEST_DONE | 1U << REQUEST_ABANDONED,
@@ -263,6 +282,7 @@ int main(void)
         cmocka_unit_test(an_old_message_is_translated),
         cmocka_unit_test(unreadable_bytes_are_told_with_a_reason),
         cmocka_unit_test(a_run_follows_the_arrows),
+        cmocka_unit_test(one_that_was_acknowledged_goes_before_those_that_wait),
         cmocka_unit_test(a_message_that_is_too_long_can_be_buried_all_the_same),
         cmocka_unit_test(every_other_arrow_is_refused),
         cmocka_unit_test(a_finished_request_is_used_again_and_remembers_nothing),

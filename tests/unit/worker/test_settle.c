@@ -448,7 +448,7 @@ static void a_cold_stop_gives_back(void **state)
     assert_int_equal(request->settlement.verb, SETTLE_GIVE_BACK);
     /* acknowledged early: it must not run again */
     request = request_of("", task_rules());
-    request->ack = ACK_DONE;
+    request->ack.is_done = true;
     assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
     completion_of(request);
     expect_exception("FAILURE", "WorkerLostError", "billiard.exceptions");
@@ -548,7 +548,7 @@ static void what_was_acknowledged_goes_back_as_a_new_message(void **state)
     struct request *request = request_of("", task_rules());
     settle_give_back(request, &request->settlement);
     assert_int_equal(request->settlement.verb, SETTLE_GIVE_BACK);
-    request->ack = ACK_DONE;
+    request->ack.is_done = true;
     settle_give_back(request, &request->settlement);
     assert_str(completion_of(request)->retry, message_with(""));
 }

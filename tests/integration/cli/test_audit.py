@@ -1,0 +1,102 @@
+"""celeriac audit: the numbers add up whatever becomes of the tasks, and what is lost is named."""
+import json
+import signal
+import unittest
+
+from integration.worker.calls import WorkerTest, iso, message
+from support.servers import celeriac, wait_until
+
+
+class Audit(WorkerTest):
+    def audit(self, *arguments, expect=0):
+        done = celeriac("audit", "--json", *arguments, redis=self.server)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return json.loads(done.stdout)
+
+    def call(self, *arguments):
+        """A call that is counted; returns its id."""
+        done = celeriac("call", *arguments, redis=self.server, check=True)
+        return done.stdout.strip()
+
+    def everything(self):
+        """Calls that come to each end there is."""
+        for _ in range(20):
+            self.call("tests.add", "1", "2")
+        self.call("tests.retry", "20", "2")
+        self.call("tests.fail")
+        self.call("tests.crash")
+        self.call("tests.sleep_early", "5")
+        self.call("tests.unknown")
+        self.call("tests.send", "tests.noop", "[]", "3")
+        self.call("tests.add", "1", "2", "--countdown", "1h")
+        celeriac("revoke", self.call("tests.add", "1", "2", "--countdown", "2s"), redis=self.server, check=True)
+        self.redis.lpush("celery", b"no message", message("tests.add", 1, 2)[1],
+                         message("tests.add", 1, 2, expires=iso(-1))[1])
+
+    def settled(self):
+        counts = self.audit()[0]
+        return counts["waiting"] + counts["in_flight"] == 0 and counts["delayed"] == 1 and counts
+
+    def test_what_comes_to_every_end_adds_up(self):
+        self.worker("-c", "2", "--track-ids")
+        self.everything()
+        counts = wait_until(self.settled, 20, "all but one have ended", 0.1)
+        self.assertEqual(counts["by_others"], 3)
+        self.assertEqual(counts["dead"], 3)  # unknown, no message, crashed twice
+        self.assertEqual((counts["expired"], counts["revoked"], counts["removed"]), (1, 1, 0))
+        self.assertEqual(counts["published"] + counts["by_others"],
+                         counts["delayed"] + counts["dead"] + counts["done"] + counts["expired"] + counts["revoked"])
+        self.assertEqual(counts["missing"], 0)
+        self.assertEqual(self.audit("--ids"), [])
+        ledger = {id.decode() for id in self.redis.hkeys("celeriac:ledger:{celery}")}
+        self.assertEqual(len(ledger), 3)  # delayed, and two of those set aside: the third has no id
+
+    def test_a_running_fleet_adds_up_at_any_moment(self):
+        worker = self.worker("-c", "2", "--track-ids", "--lease", "2s")
+        self.worker("-c", "2", "--track-ids", "--lease", "2s", name="second")
+        batch = [message("tests.sleep", 3)[1] for _ in range(1500)]
+        self.redis.lpush("celery", *batch)
+        looks = 0
+        while self.waiting() > 0:
+            counts = self.audit()[0]
+            self.assertEqual((counts["missing"], counts["by_others"]), (0, 1500))
+            looks += 1
+            if looks == 5:
+                worker.stop(signal.SIGKILL)
+        self.assertGreater(looks, 5)
+        self.assertEqual(self.audit("--ids"), [])
+        self.wait_idle(20)
+        self.assertEqual(self.audit("--ids"), [])
+        self.assertEqual(self.redis.hlen("celeriac:ledger:{celery}"), 0)
+
+    def test_what_is_lost_is_named(self):
+        self.worker("-c", "1", "--track-ids")
+        lost, kept, doubled = (self.call("tests.add", "1", "2", "--countdown", "1h") for _ in range(3))
+        wait_until(lambda: self.delayed() == 3, 10, "they are parked")
+        for member in self.redis.zrange("celeriac:delayed:{celery}", 0, -1):
+            if lost.encode() in member:
+                self.redis.zrem("celeriac:delayed:{celery}", member)
+            if doubled.encode() in member:
+                self.redis.zadd("celeriac:delayed:{celery}", {b"again/1.0\n" + member.split(b"\n")[1]: 1e13})
+        self.redis.hincrby("celeriac:counts:{celery}", "done", 1)  # or the two would cancel each other out
+        rows = self.audit("--ids", expect=1)
+        self.assertEqual(sorted((row["id"], row["found"]) for row in rows), sorted([(lost, 0), (doubled, 2)]))
+        self.assertNotIn(kept, str(rows))
+        self.assertEqual(self.audit(expect=1)[0]["missing"], -1)
+        text = celeriac("audit", "--ids", redis=self.server)
+        self.assertIn("the numbers do not add up: 1 messages", text.stderr)
+        self.assertIn(lost, text.stdout)
+        self.audit("--forget-ids", expect=1)
+        self.assertEqual(self.audit("--ids", expect=1), [])
+
+    def test_ends_by_hand_leave_the_ledger(self):
+        self.worker("-c", "1", "--track-ids")
+        self.call("tests.unknown")
+        wait_until(lambda: len(self.dead()) == 1, 10, "it is set aside")
+        self.assertEqual(self.redis.hlen("celeriac:ledger:{celery}"), 1)
+        celeriac("purge", "--force", "celery", redis=self.server, check=True)
+        self.assertEqual(self.audit()[0]["missing"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
