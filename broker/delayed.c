@@ -7,7 +7,7 @@
 #include "broker/broker_priv.h"
 #include "core/mem.h"
 
-enum { PROMOTE_MAX = 256, PART_MAX = 1000 };
+enum { PROMOTE_MAX = 256, PART_MAX = 400 };
 
 int broker_park(struct broker *broker,
                 const struct broker_claim *claim,

@@ -83,10 +83,9 @@ int redis_command_delayed_end(struct redis_request *request,
     size_t payload = 9 * keys->delayed.len, results = end->are_cancelled ? end->count : 0;
     for (size_t i = 0; i < end->count; i++)
         payload += end->choices[i].member.len + end->choices[i].bytes.len + keys->delayed.len +
-                   end->choices[i].id.len + end->choices[i].result_id.len +
-                   end->choices[i].result_document.len + 64;
+                   end->choices[i].result_id.len + end->choices[i].result_document.len + 64;
     struct buf buf = script_begin(request, SCRIPT_delayed_end, 3 + STEP_COUNT + results,
-                                  2 + (end->are_cancelled ? 3 : 2) * end->count, payload);
+                                  2 + (results ? 3 : 2) * end->count, payload);
     write_arg(&buf, keys->delayed);
     write_arg(&buf, keys->counts);
     command_add_lists(&buf, keys->lists);

@@ -161,8 +161,7 @@ choose(struct delayed *delayed, const struct broker_delayed *item, const struct 
     }
     struct broker_delayed_choice *choice = &delayed->choices[delayed->choice_count++];
     *choice = (struct broker_delayed_choice){.member = texts_add(&delayed->kept, item->member)};
-    if (envelope->id.len)
-        choice->id = texts_add(&delayed->kept, envelope->id);
+    choice->id = texts_add(&delayed->kept, envelope->id);
     if (selection_does(&delayed->selection, "cancel"))
         add_result(delayed, envelope, choice);
     else

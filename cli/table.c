@@ -42,8 +42,20 @@ static locale_t open_utf8(void)
     return utf8;
 }
 
+/* Most text: needs no locale, which costs more than all else in a long table. */
+static bool is_printable_ascii(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < ' ' || text.ptr[i] > '~')
+            return false;
+    }
+    return true;
+}
+
 size_t text_width(const char *text)
 {
+    if (is_printable_ascii(str_of(text)))
+        return strlen(text);
     locale_t utf8 = open_utf8();
     size_t width = 0;
     for (struct str rest = str_of(text); rest.len > 0;) {
@@ -76,6 +88,10 @@ static void add_escape(struct buf *buf, wchar_t c)
 
 void text_add_printable(struct buf *buf, struct str text, bool lines)
 {
+    if (is_printable_ascii(text)) {
+        buf_add_str(buf, text);
+        return;
+    }
     locale_t utf8 = open_utf8();
     while (text.len > 0) {
         wchar_t c = 0;

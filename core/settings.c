@@ -4,8 +4,8 @@
 
 #define FIELD(name) .offset = offsetof(struct settings, name)
 #define ASKS_REDIS                                                                                 \
-    (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_REVOKE | VERB_DEAD | VERB_DELAYED | \
-     VERB_AUDIT)
+    (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_REVOKE | VERB_AUDIT | VERB_DEAD |   \
+     VERB_DELAYED)
 #define DAEMONS (VERB_WORKER | VERB_BEAT)
 
 const struct option settings_options[] = {

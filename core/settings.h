@@ -18,9 +18,9 @@ enum {
     VERB_MIGRATE = 1 << 6,
     VERB_DEMO = 1 << 7,
     VERB_REVOKE = 1 << 8,
-    VERB_DEAD = 1 << 9,
-    VERB_DELAYED = 1 << 10,
-    VERB_AUDIT = 1 << 11,
+    VERB_AUDIT = 1 << 9,
+    VERB_DEAD = 1 << 10,
+    VERB_DELAYED = 1 << 11,
     VERB_ALL = (1 << 12) - 1,
 };
 

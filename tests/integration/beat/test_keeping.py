@@ -5,7 +5,7 @@ import signal
 import time
 import unittest
 
-from integration.worker.calls import WorkerTest, iso
+from integration.worker.calls import WorkerTest, iso, message
 from support.servers import CELERIAC, Daemon, wait_until
 
 NOTHING_TO_FIRE = "[beat never]\ntask = test.never\nevery = 1h\nenabled = no\n"
@@ -30,10 +30,20 @@ class Keeping(WorkerTest):
         begun = time.monotonic()
         wait_until(lambda: self.waiting("mail") == 1, 20, "it waits again")
         print(f"waits again after {time.monotonic() - begun:.1f} s")
-        message = json.loads(self.redis.lindex("mail", 0))
-        self.assertEqual(message["headers"]["id"], id)
-        self.assertIs(message["properties"]["delivery_info"].get("redelivered"), True)
+        call = json.loads(self.redis.lindex("mail", 0))
+        self.assertEqual(call["headers"]["id"], id)
+        self.assertIs(call["properties"]["delivery_info"].get("redelivered"), True)
         self.assertEqual(self.in_flight("mail"), 0)
+
+    def test_who_waits_for_what_it_buries_hears_so(self):
+        self.worker("-c", "1").stop()  # the queue is known by it
+        id, text = message("tests.add", 1, 2, celeriac_deliveries=10)
+        self.redis.zadd("celeriac:nodes:{celery}", {"gone@test:1": 1000})
+        self.redis.hset("celeriac:inflight:{celery}:gone@test:1", "1.0", text)
+        self.beat()
+        self.assertEqual(self.failure(id, 20)[0], "WorkerLostError")
+        wait_until(self.dead, 5, "it is in quarantine")
+        self.assertEqual(self.dead()[0][b"reason"], b"max deliveries")
 
     def test_what_is_due_is_promoted_without_a_worker(self):
         worker = self.worker("-c", "1")

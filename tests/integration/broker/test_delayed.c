@@ -156,7 +156,7 @@ static void equals_are_shown_once_while_others_go(void **state)
         server_says(rig, "ZREM " DELAYED " %s", shown.members[shown.count - 1]);
     } while (*shown.cursor);
     assert_int_equal(shown.count, 2500);
-    assert_int_equal(shown.parts, 3);
+    assert_int_equal(shown.parts, 7); /* of 400 at most */
     memset(seen, 0, sizeof(seen));
     for (size_t i = 0; i < shown.count; i++) {
         int number = atoi(shown.messages[i] + 1);

@@ -102,6 +102,15 @@ class Delayed(WorkerTest):
         self.assertEqual(self.result(id)["status"], "REVOKED")
         self.assert_adds_up()
 
+    def test_the_ledger_forgets_what_is_cancelled_alone(self):
+        self.worker("-c", "1", "--track-ids")
+        one, two, three = self.park("tests.noop", "tests.noop", "tests.noop")
+        self.verb("cancel", one)
+        self.assertEqual({id.decode() for id in self.redis.hkeys("celeriac:ledger:{celery}")}, {two, three})
+        self.verb("run-now", two)
+        self.wait(two)
+        wait_until(lambda: self.redis.hkeys("celeriac:ledger:{celery}") == [three.encode()], 5, "it has ended")
+
     def test_run_now_runs_at_once(self):
         self.worker("-c", "1")
         ids = self.park("tests.add", "tests.add")

@@ -146,9 +146,13 @@ static void print_on_terminal(char *text, size_t size)
     fill(&table);
     table_print(&table, file);
     fflush(file);
-    ssize_t len = read(master, text, size - 1);
-    assert_true(len > 0);
-    text[len] = '\0';
+    size_t len = 0;
+    do { /* the kernel hands it over piece by piece */
+        ssize_t part = read(master, text + len, size - 1 - len);
+        assert_true(part > 0);
+        len += (size_t)part;
+        text[len] = '\0';
+    } while (!strstr(text, "celery") || text[len - 1] != '\n');
     fclose(file);
     close(master);
     table_deinit(&table);

@@ -195,7 +195,7 @@ static void each_verb_takes_its_own_flags(void **state)
         {"--config=/dev/null", VERB_ALL & ~(unsigned)VERB_DEMO},
         {"--concurrency=1", VERB_WORKER},
         {"--app=x", VERB_WORKER},
-        {"--queues=x", VERB_WORKER | VERB_QUEUES | VERB_PURGE},
+        {"--queues=x", VERB_WORKER | VERB_QUEUES | VERB_PURGE | VERB_AUDIT},
         {"--max-interval=1s", VERB_BEAT},
         {"--loglevel=info", VERB_WORKER | VERB_BEAT},
         {"--json", VERB_ALL & ~(unsigned)(VERB_WORKER | VERB_BEAT | VERB_DEMO)},
