@@ -45,6 +45,32 @@ class Lease(WorkerTest):
         self.assert_adds_up()
         self.assertEqual(self.counts()["returned"], 2)
 
+    def test_what_is_staged_late_for_each_of_many_lost_nodes_is_found(self):
+        now, ids = int(time.time() * 1000), []
+        for at in range(40):
+            id, text = message("tests.add", 1, 2)
+            ids.append(id)
+            self.redis.zadd("celeriac:nodes:{celery}", {f"ghost{at}@test:1": -(now - 60000 - at)})
+            self.redis.lpush("celeriac:staging:{celery}:ghost%d@test:1" % at, text)
+        self.node("heir", "-c", "1")
+        for id in ids:
+            self.assertEqual(self.get(id, 40), 3)
+
+    def test_a_server_that_refuses_to_write_costs_nobody_the_lease(self):
+        """It refuses renewals too, while it answers questions: leases that are over by then mean nothing."""
+        nodes = [self.node(name, "-c", "1") for name in ("one", "two")]
+        ids = [self.send("tests.sleep", 6000) for _ in nodes]
+        wait_until(lambda: self.in_flight() == 2, 10, "both run")
+        time.sleep(3.5)  # by now each would believe that the other is dead
+        self.redis.config_set("min-replicas-to-write", 1)
+        time.sleep(4)
+        self.redis.config_set("min-replicas-to-write", 0)
+        for id in ids:
+            self.assertEqual(self.wait(id, 20)["status"], "SUCCESS")
+        self.wait_idle()
+        for node in nodes:
+            self.assertNotIn("lost", node.text())
+
     def test_what_comes_back_is_marked_and_served_first_in_its_order(self):
         lost = self.node("lost", "-c", "3")
         wait_until(lambda: self.redis.zcard("celeriac:nodes:{celery}"), 5, "the lease")
