@@ -251,7 +251,8 @@ int broker_leave(struct broker *broker,
 
 typedef void broker_nodes_fn(
     void *data, int status, const struct str *nodes, size_t count, const struct cel_error *err);
-/* Nodes whose lease on `queue` is over, given up or not; a few of them. */
+/* Other nodes whose lease on `queue` is over, given up or not; a few of them. Fails while Redis
+ * refuses writes, since nobody can renew then. */
 int broker_dead_nodes(struct broker *broker,
                       struct str queue,
                       usec_t deadline_mono,

@@ -177,6 +177,7 @@ int broker_leave(
 
 struct nodes_op {
     struct redis_request request;
+    struct str ours; /* who asks does not give itself up */
     broker_nodes_fn *cb;
     void *data;
 };
@@ -191,7 +192,7 @@ static void on_dead_nodes(struct redis_request *request,
     size_t count = 0;
     for (size_t i = 0; !status && i < reply_count(reply) && count < DEAD_NODES_MAX; i++) {
         nodes[count] = reply_text(reply_item(reply, i));
-        if (nodes[count].len)
+        if (nodes[count].len && !str_equal(nodes[count], op->ours))
             count++;
     }
     op->cb(op->data, status, nodes, count, err);
@@ -210,6 +211,7 @@ int broker_dead_nodes(
     if (!op)
         return -ENOMEM;
     op->request.on_reply = on_dead_nodes;
+    op->ours = broker->space.node;
     op->request.deadline_mono = deadline_mono;
     op->cb = cb;
     op->data = data;

@@ -123,6 +123,22 @@ class Lease(WorkerTest):
             self.assertNotIn("went back", node.text())
             self.assertEqual(node.text().count("Task succeeded"), 1)
 
+    def test_writes_refused_for_longer_than_the_lease_kill_nobody(self):
+        """Redis answers, but has too few replicas: no lease can be renewed, and all look over."""
+        nodes = [self.node(name, "-c", "1") for name in ("one", "two")]
+        ids = [self.send("tests.sleep", 7000) for _ in range(2)]
+        wait_until(lambda: all(any(id in node.text() for node in nodes) for id in ids), 5, "both run")
+        time.sleep(3.5)  # until they believe that others are dead
+        self.redis.config_set("min-replicas-to-write", 1)
+        time.sleep(5)
+        self.redis.config_set("min-replicas-to-write", 0)
+        for id in ids:
+            self.assertEqual(self.wait(id, 15)["status"], "SUCCESS")
+        for node in nodes:
+            self.assertNotIn("The lease was lost", node.text())
+            self.assertNotIn("went back", node.text())
+            self.assertEqual(node.text().count("Task succeeded"), 1)
+
     def test_a_claim_that_nobody_knows_goes_back(self):
         """As after a failover that lost the acknowledgement of a message."""
         worker = self.node("forgetful", "-c", "1")
