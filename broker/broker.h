@@ -270,7 +270,8 @@ int broker_known_queues(struct broker *broker,
                         usec_t deadline_mono,
                         broker_names_fn *cb,
                         void *data) MUST_CHECK;
-/* Nodes whose lease on `queue` is over, given up or not; a few of them. */
+/* Nodes whose lease on `queue` is over, given up or not; a few of them. Fails while Redis refuses
+ * writes, since nobody can renew then. */
 int broker_dead_nodes(struct broker *broker,
                       struct str queue,
                       usec_t deadline_mono,

@@ -5,6 +5,7 @@ things in an order that `--seed` fixes, and ends with a table and a status: 0 wh
 everything adds up.
 """
 import argparse
+import atexit
 import contextlib
 import os
 import random
@@ -37,9 +38,18 @@ def parser(description):
     return options
 
 
+def end_children():
+    """Whatever the harness has started ends with it, also what a thread was about to stop."""
+    for pid in children_of(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def work_folder(options, prefix):
     """A temporary folder, or the one to be kept."""
+    atexit.register(end_children)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.keep:
         os.makedirs(options.keep, mode=0o755, exist_ok=True)
         yield os.path.abspath(options.keep)

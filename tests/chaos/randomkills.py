@@ -241,6 +241,7 @@ def failover(harm, repair):
         harm(world, old)
         world.place.wait_for_other(old)
         repair(old)
+        world.place.wait_for_replica()  # without one the master refuses to write
 
     return fault
 
