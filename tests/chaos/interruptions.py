@@ -200,7 +200,9 @@ def main():
     failovers = options.count // 5 if options.failovers is None else options.failovers
     with work_folder(options, "celeriac-interruptions-") as folder:
         kinds = {name: kind for name, kind in SINGLE.items() if not options.only or name in options.only.split(",")}
-        parts = [Background(play, options, folder, "single", Single(folder), kinds, options.count - failovers)]
+        parts = []
+        if options.count > failovers:
+            parts.append(Background(play, options, folder, "single", Single(folder), kinds, options.count - failovers))
         if failovers:
             parts.append(Background(play, options, folder, "sentinel", Replicated(folder), SENTINEL, failovers))
         sys.exit(report(options, [part.join() for part in parts]))

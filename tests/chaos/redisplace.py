@@ -1,4 +1,6 @@
 """Where the queues stand: one Redis behind proxies, or a master with a replica and sentinels."""
+import contextlib
+
 import redis as redis_py
 
 from common import DURABLE, RedisServer, Sentinels, free_port, wait_until
@@ -71,7 +73,14 @@ class Replicated:
             return False
 
     def ask_for_failover(self):
-        self.sentinels.client().execute_command("SENTINEL", "FAILOVER", self.sentinels.name)
+        """The sentinels give one up now and then; then they are asked again."""
+        old = self.master()
+        for _ in range(3):
+            with contextlib.suppress(redis_py.exceptions.ResponseError):  # one is under way
+                self.sentinels.client().execute_command("SENTINEL", "FAILOVER", self.sentinels.name)
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: self.is_another(old), 12, "the sentinels name another master", 0.02)
+                return
 
     def wait_for_other(self, old):
         wait_until(lambda: self.is_another(old), 40, "the sentinels name another master", 0.02)
