@@ -7,7 +7,8 @@
 Workers of both kinds take from the same list. Every `--kills` seconds one is killed as a whole (Celery's with all of its
 processes) and started again. In the end each task has run to its end, or stands in `unacked`, where Celery keeps what its
 workers have taken, or is nowhere. What Celeriac's workers took is counted by the scripts that take and end it: claimed =
-returned to the queue + done, when nothing is in flight. So what has not run was last taken by Celery.
+returned to the queue + done, when nothing is in flight. So what has not run was last taken by Celery; and, in the logs,
+by no worker of Celeriac alone.
 
 What is in `unacked` comes back when the visibility timeout is over (an hour by default, here `--visibility-timeout`
 seconds). The table shows what is where when all is still for the first time, and later, after that timeout. What is lost
@@ -126,6 +127,12 @@ class Verdict:
         self.again = {by: sum(mark.by == by for starts, _ in self.runs.values() for mark in starts[1:]) for by in "cp"}
 
 
+def known_to_celeriac_alone(calls, missing, kinds):
+    """Those of `missing` that stand in a log of Celeriac's and in none of Celery's."""
+    logs = {kind: "".join(worker.daemon.text() for worker in workers) for kind, workers in kinds.items()}
+    return [number for number in missing if calls.id(number) in logs["Celeriac"] and calls.id(number) not in logs["Celery"]]
+
+
 def judge(report, options, before, after):
     report.add("tasks", options.tasks)
     for when, one in (("still", before), ("later", after)):
@@ -166,7 +173,11 @@ def run(options, folder, report):
                 worker.stop()
         for kind, count in killer.kills.items():
             report.add(f"workers of {kind} killed", count)
-        judge(report, options, before, Verdict(options, redis, calls))
+        after = Verdict(options, redis, calls)
+        judge(report, options, before, after)
+        alone = known_to_celeriac_alone(calls, before.missing, kinds)
+        report.add("not run, and known to Celeriac alone", len(alone))
+        report.expect(not alone, f"not run, and known to Celeriac alone: {alone[:10]}")
 
 
 def main():
