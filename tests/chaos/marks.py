@@ -97,6 +97,7 @@ class Report:
         text = "\n".join(self.lines())
         print("\n" + text, flush=True)
         if options.output:
+            os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
             with open(options.output, "w") as file:
                 file.write(text + "\n")
         return 1 if self.wrong else 0
