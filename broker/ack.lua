@@ -10,5 +10,5 @@ for i = 1, count do
     redis.call('HDEL', KEYS[3], ARGV[count + i])
   end
 end
-if #lost < count then redis.call('HINCRBY', KEYS[2], 'done', count - #lost) end
+if #lost < count then redis.pcall('HINCRBY', KEYS[2], 'done', count - #lost) end
 return lost

@@ -285,6 +285,13 @@ int broker_claim_queue(struct broker *broker,
     return broker_queue(broker, claim->queue, ret_queue);
 }
 
+struct str broker_in_flight_key(struct broker *broker, struct str name)
+{
+    struct broker_queue *queue;
+    bool is_known = broker->space.node.ptr && broker_queue(broker, name, &queue) == 0;
+    return is_known ? queue->keys.in_flight : STR_NONE;
+}
+
 static void on_done_reply(struct redis_request *request,
                           int status,
                           const struct redis_reply *reply,

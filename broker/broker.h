@@ -190,6 +190,9 @@ int broker_complete(struct broker *broker,
                     broker_done_fn *cb,
                     void *data) MUST_CHECK;
 
+/* The name of the key in which this node's claims of `queue` stand, for messages to people; borrowed
+ * from the broker; absent without a node. */
+struct str broker_in_flight_key(struct broker *broker, struct str queue);
 /* Acknowledges (BROKER_DONE) without anything else; gathered per loop turn, answered for each. Condition
  * BROKER_E_LOST. */
 int broker_ack(struct broker *broker,

@@ -67,5 +67,5 @@ for i = 4, #ARGV, 2 do recover(tonumber(ARGV[i]), tonumber(ARGV[i + 1])) end
 for i = 9, #KEYS do take(KEYS[i], steps[i - 8]) end
 for i = 5, 8 do take(KEYS[i], steps[i - 4]) end
 if refused and #out == 1 then return refused end
-if taken > 0 then redis.call('HINCRBY', KEYS[3], 'claimed', taken) end
+if taken > 0 then redis.pcall('HINCRBY', KEYS[3], 'claimed', taken) end
 return out

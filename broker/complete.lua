@@ -30,15 +30,15 @@ if #ARGV > 4 then
     local action = ARGV[a]
     if action == 'push' then
       redis.call('LPUSH', KEYS[k], ARGV[a + 1])
-      redis.call('HINCRBY', KEYS[k + 1], 'published', 1)
+      redis.pcall('HINCRBY', KEYS[k + 1], 'published', 1)
     elseif action == 'again' then
       redis.call('LPUSH', KEYS[k], ARGV[a + 1])
-      redis.call('HINCRBY', KEYS[2], was_acked and 'published' or 'returned', 1)
+      redis.pcall('HINCRBY', KEYS[2], was_acked and 'published' or 'returned', 1)
     elseif action == 'park' then
       redis.call('ZADD', KEYS[k], ARGV[a + 1], ARGV[a + 2])
       if was_acked then
-        redis.call('HINCRBY', KEYS[2], 'published', 1)
-        redis.call('HINCRBY', KEYS[2], 'claimed', 1)
+        redis.pcall('HINCRBY', KEYS[2], 'published', 1)
+        redis.pcall('HINCRBY', KEYS[2], 'claimed', 1)
       end
     elseif action == 'forget' then
       redis.call('HDEL', KEYS[k], ARGV[a + 1])
@@ -51,7 +51,7 @@ if #ARGV > 4 then
 end
 if not was_acked then
   if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
-  if ARGV[4] ~= '' then redis.call('HINCRBY', KEYS[2], ARGV[4], 1) end
+  if ARGV[4] ~= '' then redis.pcall('HINCRBY', KEYS[2], ARGV[4], 1) end
 end
 if ARGV[3] ~= '' then store(KEYS[3], ARGV[3], ARGV[2]) end
 return 1

@@ -26,5 +26,5 @@ for a = 1, #ARGV, 2 do
     count = count + 1
   end
 end
-if count > 0 then redis.call('HINCRBY', KEYS[2], KEYS[4] and 'returned' or 'dropped', count) end
+if count > 0 then redis.pcall('HINCRBY', KEYS[2], KEYS[4] and 'returned' or 'dropped', count) end
 return count

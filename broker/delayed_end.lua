@@ -27,6 +27,6 @@ for a = #ARGV - size + 1, 3, -size do -- the first is to be served first
   end
 end
 if #ended > 0 then
-  redis.call('HINCRBY', KEYS[2], ARGV[1] == 'run' and 'returned' or 'cancelled', #ended)
+  redis.pcall('HINCRBY', KEYS[2], ARGV[1] == 'run' and 'returned' or 'cancelled', #ended)
 end
 return ended

@@ -4,5 +4,5 @@
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
-redis.call('HINCRBY', KEYS[3], 'published', 1)
+redis.pcall('HINCRBY', KEYS[3], 'published', 1)
 return 1

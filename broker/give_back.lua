@@ -5,5 +5,5 @@ local message = redis.call('HGET', KEYS[1], ARGV[1])
 if not message then return 0 end
 redis.call('RPUSH', KEYS[3], message)
 redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('HINCRBY', KEYS[2], 'returned', 1)
+redis.pcall('HINCRBY', KEYS[2], 'returned', 1)
 return 1

@@ -11,5 +11,5 @@ local function trim_dead(dead, counts, max, age)
     local oldest = redis.call('TIME')[1] * 1000 - age
     dropped = dropped + redis.call('XTRIM', dead, 'MINID', '~', string.format('%.0f', oldest))
   end
-  if dropped > 0 then redis.call('HINCRBY', counts, 'dropped', dropped) end
+  if dropped > 0 then redis.pcall('HINCRBY', counts, 'dropped', dropped) end
 end

@@ -20,7 +20,7 @@ end
 for i = #due, 1, -1 do redis.call('RPUSH', to[i], due[i]:sub(from[i])) end
 if #due > 0 then
   redis.call('ZREMRANGEBYRANK', KEYS[1], 0, #due - 1)
-  redis.call('HINCRBY', KEYS[6], 'returned', #due)
+  redis.pcall('HINCRBY', KEYS[6], 'returned', #due)
 end
 local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {#due, next[2] and math.ceil(tonumber(next[2])) or 0}

@@ -5,6 +5,6 @@ local waiting, delayed = 0, 0
 for i = 2, 5 do waiting = waiting + redis.call('LLEN', KEYS[i]) end
 if KEYS[6] then delayed = redis.call('ZCARD', KEYS[6]) end
 redis.call('UNLINK', unpack(KEYS, 2))
-if waiting > 0 then redis.call('HINCRBY', KEYS[1], 'purged', waiting) end
-if delayed > 0 then redis.call('HINCRBY', KEYS[1], 'cancelled', delayed) end
+if waiting > 0 then redis.pcall('HINCRBY', KEYS[1], 'purged', waiting) end
+if delayed > 0 then redis.pcall('HINCRBY', KEYS[1], 'cancelled', delayed) end
 return waiting + delayed

@@ -25,6 +25,6 @@ for i = 3, #KEYS do
 end
 if #fresh > 0 then
   redis.call('LPUSH', KEYS[1], unpack(fresh))
-  redis.call('HINCRBY', KEYS[2], 'published', #fresh)
+  redis.pcall('HINCRBY', KEYS[2], 'published', #fresh)
 end
 return #fresh

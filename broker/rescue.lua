@@ -28,5 +28,5 @@ while a <= #ARGV do
   a = a + (ARGV[a] == 'push' and 4 or 8)
 end
 if buried > 0 then trim_dead(KEYS[3], KEYS[2], ARGV[1], ARGV[2]) end
-if pushed > 0 then redis.call('HINCRBY', KEYS[2], 'returned', pushed) end
+if pushed > 0 then redis.pcall('HINCRBY', KEYS[2], 'returned', pushed) end
 return pushed + buried

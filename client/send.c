@@ -144,7 +144,9 @@ static int push_slice(struct cel_client *client,
                              err);
         progress->sent = larger(progress->sent, begin + pushed.sure);
         progress->possible = larger(progress->possible, begin + pushed.possible);
-        if (status != CEL_E_UNCONFIRMED) /* to be confirmed it must be pushed again */
+        /* What shall be confirmed is pushed again as a whole: the first part may be with a master that
+         * is none any more, and the confirmation speaks of the present one. */
+        if (!client->promises.replicas && !client->promises.disk)
             begin = progress->sent;
     } while (is_worth_repeating(client, status, &pushed, deadline_mono));
     if (status && status != CEL_E_UNCONFIRMED && progress->sent == end)

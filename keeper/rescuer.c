@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "core/id.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -38,6 +39,7 @@ struct item {
     bool is_buried;
     struct broker_dead dead;
     struct envelope envelope;
+    struct buf upgraded; /* of protocol 1, which the envelope then borrows from */
     char detail[128], evidence[128];
 };
 
@@ -49,8 +51,10 @@ struct batch {
 
 static void batch_deinit(struct batch *batch)
 {
-    for (size_t i = 0; i < batch->count; i++)
+    for (size_t i = 0; i < batch->count; i++) {
         envelope_deinit(&batch->items[i].envelope);
+        buf_deinit(&batch->items[i].upgraded);
+    }
     buf_deinit(&batch->bytes);
 }
 
@@ -68,6 +72,19 @@ static void bury(struct item *item, int64_t deliveries)
                                       .evidence = str_of(item->evidence)};
 }
 
+/* One of protocol 1 has no place for the count: it is translated, as whoever claims it would. */
+static int read_message(struct item *item, struct str bytes)
+{
+    char tag[UUID_SIZE];
+    int status = envelope_decode(bytes, &item->envelope, NULL);
+    if (status != ENVELOPE_PROTOCOL_1)
+        return status;
+    envelope_deinit(&item->envelope);
+    buf_init(&item->upgraded, 2 * ENVELOPE_BYTES_MAX);
+    status = envelope_upgrade(bytes, uuid_new(tag), &item->upgraded, NULL);
+    return status ? status : envelope_decode(buf_str(&item->upgraded), &item->envelope, NULL);
+}
+
 /* A message that cannot be read or written anew goes back byte for byte: who claims it next has the
  * words for it. */
 static void
@@ -75,8 +92,10 @@ decide(struct rescuer *rescuer, const struct broker_claimed *claimed, struct bat
 {
     struct item *item = &batch->items[batch->count++];
     *item = (struct item){.claim = claimed->claim, .start = batch->bytes.len};
-    if (envelope_decode(claimed->bytes, &item->envelope, NULL) != 0)
+    if (read_message(item, claimed->bytes) != 0) {
+        item->envelope = (struct envelope){.task = STR_NONE};
         return;
+    }
     struct envelope again = item->envelope;
     again.redelivered = true;
     again.deliveries++;

@@ -133,6 +133,11 @@ static struct broker_completion without_claim(const struct settlement *settlemen
     struct broker_completion completion = settlement->completion;
     completion.claim.tag = 0;
     if (settlement->uncertain) {
+        if (completion.retry.ptr || completion.follow_up_count > 0)
+            log_warning(
+                "Acknowledged early, and it is not known whether Redis has what follows: it "
+                "is not sent again, since it must not run twice",
+                F_STR("queue", completion.claim.queue));
         completion.retry = STR_NONE;
         completion.follow_up_count = 0;
     }

@@ -28,20 +28,15 @@ static struct dispatch *dispatch_of(struct request *request)
 /* --- telling ---------------------------------------------------------------------------------- */
 
 /* Where a message stands that we have claimed: for whoever moves it by hand. */
-static struct str stands_in(const struct dispatch *dispatch, struct str queue, struct buf *key)
+static struct str stands_in(const struct dispatch *dispatch, struct str queue)
 {
-    buf_add_c(key, "celeriac:inflight:{");
-    buf_add_str(key, queue);
-    buf_add_c(key, "}:");
-    buf_add_str(key, dispatch->options.claimant);
-    return buf_str(key);
+    return broker_in_flight_key(dispatch->broker, queue);
 }
 
 static void on_told(void *data, struct request *request, int status)
 {
     struct dispatch *dispatch = data;
     const struct settlement *settlement = &request->settlement;
-    CLEANUP(buf_deinit) struct buf key = BUF_INIT(1024);
     if (dispatch->abandoned)
         return;
     if (status == 0) {
@@ -54,12 +49,11 @@ static void on_told(void *data, struct request *request, int status)
     } else {
         dispatch->lost++;
         bool held = status != BROKER_E_LOST && !request->ack.is_done;
-        log_warning(
-            status == BROKER_E_LOST ? "The claim was lost; nothing was recorded"
-                                    : "Redis was not told what a task came to",
-            F_STR("stays_in", held ? stands_in(dispatch, request->claim.queue, &key) : STR_NONE),
-            F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
-            F_C("outcome", request_end_name(settlement->end)));
+        log_warning(status == BROKER_E_LOST ? "The claim was lost; nothing was recorded"
+                                            : "Redis was not told what a task came to",
+                    F_STR("stays_in", held ? stands_in(dispatch, request->claim.queue) : STR_NONE),
+                    F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+                    F_C("outcome", request_end_name(settlement->end)));
     }
     request_set_state(request, REQUEST_DONE);
     dispatch->events->on_told(dispatch->data);
@@ -275,12 +269,11 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
         return;
     struct request *request = request_new(&dispatch->requests, &claimed->claim, claimed->bytes);
     if (!request) {
-        CLEANUP(buf_deinit) struct buf key = BUF_INIT(1024);
         log_error("No memory for a message; it is given back");
         usec_t deadline = clock_mono() + STORE_DEADLINE_USEC;
         if (broker_give_back(dispatch->broker, &claimed->claim, deadline, on_returned, NULL) < 0)
             log_error("A message stays in flight",
-                      F_STR("stays_in", stands_in(dispatch, claimed->claim.queue, &key)));
+                      F_STR("stays_in", stands_in(dispatch, claimed->claim.queue)));
         return;
     }
     dispatch->received++;
@@ -485,7 +478,8 @@ usec_t dispatch_ready_since(const struct dispatch *dispatch)
 
 void dispatch_give_back(struct dispatch *dispatch)
 {
-    /* The newest first: each goes to the serving end, so the oldest comes out first. */
+    /* The newest first: each goes to the serving end, so the oldest comes out first. (But those
+     * that are acknowledged already: they are sent anew.) */
     struct list_link *link;
     while ((link = in_state(dispatch, REQUEST_READY)->tail))
         give_back(dispatch, request_of(link));

@@ -18,7 +18,6 @@ struct dispatch_events {
 
 struct dispatch_options {
     struct str node;               /* name@host */
-    struct str claimant;           /* <name>:<incarnation>: who the broker takes us for */
     usec_t soft_limit, hard_limit; /* of tasks that have none */
     usec_t lease;
     bool track_ids; /* write a ledger */

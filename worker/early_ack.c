@@ -58,7 +58,8 @@ static void finish(struct early_acks *acks, struct request *request, int status)
     acks->acked(acks->data, request, status);
 }
 
-/* The lease stands after the claim was found gone: nobody else can have taken it. */
+/* The lease stands after the claim was found gone: nobody else has taken it from here. (A failover that
+ * lost the claim, and not the lease, has the message in its queue still: then it runs twice.) */
 static void on_renewed(void *data,
                        int status,
                        const struct broker_claim *held,

@@ -632,7 +632,6 @@ static int open_parts(struct worker *worker)
     };
     const struct dispatch_options dispatch_options = {
         .node = str_of(startup->name),
-        .claimant = str_of(startup->node),
         .soft_limit = startup->settings.soft_time_limit,
         .hard_limit = startup->settings.hard_time_limit,
         .lease = startup->settings.lease,

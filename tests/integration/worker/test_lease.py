@@ -1,4 +1,5 @@
 """A worker is lost as a whole: others take its tasks over, once, and it knows when it was given up."""
+import base64
 import json
 import signal
 import time
@@ -55,6 +56,21 @@ class Lease(WorkerTest):
         self.node("heir", "-c", "1")
         for id in ids:
             self.assertEqual(self.get(id, 40), 3)
+
+    def test_what_speaks_protocol_1_is_counted_too(self):
+        body = json.dumps({"task": "tests.sleep", "id": "old-1", "args": [60000], "kwargs": {}, "retries": 0})
+        self.redis.lpush("celery", json.dumps({
+            "body": base64.b64encode(body.encode()).decode(), "content-encoding": "utf-8",
+            "content-type": "application/json", "headers": {},
+            "properties": {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "celery"},
+                           "delivery_tag": "old-tag", "correlation_id": "old-1"}}))
+        lost = self.node("lost", "-c", "1")
+        self.running(lost, "old-1")
+        lost.stop(signal.SIGKILL)
+        heir = self.node("heir", "-c", "1")
+        self.running(heir, "old-1", 20)
+        messages = [text for key in self.redis.scan_iter("celeriac:inflight:{celery}:*") for text in self.redis.hvals(key)]
+        self.assertEqual([json.loads(text)["headers"]["celeriac_deliveries"] for text in messages], [1])
 
     def test_what_comes_back_is_marked_and_served_first_in_its_order(self):
         lost = self.node("lost", "-c", "3")
