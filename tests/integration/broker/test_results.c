@@ -285,6 +285,32 @@ static void when_the_result_server_is_away_the_claim_stays(void **state)
     assert_int_equal(server_number(rig, "HLEN celeriac:inflight:{celery}:node@host:1"), 1);
 }
 
+/* Whoever acknowledged before gives up what follows when it is uncertain: a lost store must not be. */
+static void a_store_elsewhere_that_is_lost_leaves_the_step_unmade(void **state)
+{
+    struct rig *rig = *state;
+    struct broker_options options = rig_options(rig);
+    struct outcome claimed, outcome;
+    char url[256];
+    snprintf(url, sizeof(url), "unix://%s?db=2", rig->server.socket);
+    options.result_url = url;
+    reopen(rig, &options);
+    claim_one(rig, &claimed);
+    assert_int_equal(complete(rig, &claimed, &outcome), 0); /* both connections are there */
+    redis_server_freeze(&rig->server);
+    const struct broker_completion completion = {.claim = {.queue = QUEUE},
+                                                 .result_id = STR("b"),
+                                                 .result_document = STR(DONE),
+                                                 .retry = STR("next")};
+    outcome = (struct outcome){0};
+    assert_int_equal(broker_complete(rig->broker, &completion, in_seconds(0.3), on_done, &outcome),
+                     0);
+    rig_run(rig, &outcome);
+    redis_server_thaw(&rig->server);
+    assert_int_equal(outcome.status, -ETIMEDOUT);
+    assert_int_equal(server_number(rig, "LLEN celery"), 0);
+}
+
 static void disabled_results_are_neither_stored_nor_found(void **state)
 {
     struct rig *rig = *state;
@@ -321,6 +347,7 @@ int main(void)
         TEST(a_wrong_password_ends_the_wait),
         TEST(results_may_live_in_another_database),
         TEST(when_the_result_server_is_away_the_claim_stays),
+        TEST(a_store_elsewhere_that_is_lost_leaves_the_step_unmade),
         TEST(disabled_results_are_neither_stored_nor_found),
     };
     return cmocka_run_group_tests(tests, rig_open, rig_close);
