@@ -122,8 +122,8 @@ int broker_complete(struct broker *broker,
     op->store.on_reply = on_stored;
     op->complete.on_reply = on_completed;
     op->holds.deadline_mono = op->store.deadline_mono = op->complete.deadline_mono = deadline_mono;
-    op->holds.repeatable = op->store.repeatable =
-        true; /* what is uncertain is the last step alone */
+    /* Only the last step can be uncertain. */
+    op->holds.repeatable = op->store.repeatable = true;
     status = format(op, queue, completion, stores_elsewhere);
     if (status) {
         redis_request_deinit(&op->holds);
