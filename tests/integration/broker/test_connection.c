@@ -73,6 +73,7 @@ static void a_deadline_in_the_past_ends_without_sleeping(void **state)
 {
     struct rig *rig = *state;
     struct outcome outcome = {0};
+    reopen(rig, rig->server.url); /* on a connection that is there a quick answer may come first */
     assert_int_equal(broker_ping(rig->broker, 1, on_done, &outcome), 0);
     for (int i = 0; i < 3 && !outcome.calls; i++)
         uv_run(&rig->loop, UV_RUN_ONCE);
