@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "core/id.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "message/result.h"
@@ -148,32 +147,13 @@ static void refuse(struct ending *ending,
 
 /* --- before the function ---------------------------------------------------------------------- */
 
-static int read_upgraded(struct cel_task *task, struct str bytes, struct cel_error *err)
-{
-    char tag[UUID_SIZE];
-    task->upgraded = BUF_INIT(ENVELOPE_BYTES_MAX);
-    int r = envelope_upgrade(bytes, uuid_new(tag), &task->upgraded, err);
-    if (r)
-        return r;
-    r = envelope_decode(buf_str(&task->upgraded), &task->envelope, err);
-    if (r == ENVELOPE_PROTOCOL_1)
-        envelope_deinit(&task->envelope);
-    return r > 0 ? error_set(err, CEL_E_FORMAT, "the message names no task") : r;
-}
-
 static bool read_message(struct cel_task *task, const struct frame_run *run, struct ending *ending)
 {
     struct cel_error err = {0};
-    int r = envelope_decode(run->envelope, &task->envelope, &err);
-    if (r == ENVELOPE_PROTOCOL_1) {
-        envelope_deinit(&task->envelope);
-        task->envelope = (struct envelope){0};
-        r = read_upgraded(task, run->envelope, &err);
-    }
-    if (r) {
-        task->envelope = (struct envelope){0};
+    task->upgraded = BUF_INIT(ENVELOPE_BYTES_MAX);
+    int r = envelope_decode_any(run->envelope, &task->upgraded, &task->envelope, &err);
+    if (r)
         refuse(ending, task, STR("kombu.exceptions"), STR("DecodeError"), &err);
-    }
     return r == 0;
 }
 

@@ -192,10 +192,11 @@ static void on_page(void *data, enum broker_place place, const struct str *texts
 {
     struct look *look = data;
     for (size_t i = 0; i < count; i++) {
+        CLEANUP(buf_deinit) struct buf upgraded = BUF_INIT(2 * ENVELOPE_BYTES_MAX);
         struct envelope envelope;
         if (place == BROKER_IN_LEDGER) {
             ids_add(&look->ledger, texts[i]);
-        } else if (envelope_decode(texts[i], &envelope, NULL) == 0) {
+        } else if (envelope_decode_any(texts[i], &upgraded, &envelope, NULL) == 0) {
             ids_add(&look->found, envelope.id);
             envelope_deinit(&envelope);
         }

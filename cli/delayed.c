@@ -88,17 +88,6 @@ static struct str common_text(const struct selection *selection)
 
 /* --- one member ------------------------------------------------------------------------------- */
 
-/* An old message in its translation. False: it cannot be read. */
-static bool decode(struct str message, struct buf *upgraded, struct envelope *ret)
-{
-    int status = envelope_decode(message, ret, NULL);
-    if (status != ENVELOPE_PROTOCOL_1)
-        return status == 0;
-    envelope_deinit(ret);
-    return envelope_upgrade(message, STR("delayed"), upgraded, NULL) == 0 &&
-           envelope_decode(buf_str(upgraded), ret, NULL) == 0;
-}
-
 static const struct table_column columns[] = {
     {"task id", "task_id", false}, {"queue", "queue", false},    {"due", "due", false},
     {"in", "due_in", true},        {"retries", "retries", true}, {"task", "task", false},
@@ -171,10 +160,8 @@ choose(struct delayed *delayed, const struct broker_delayed *item, const struct 
 static void take(struct delayed *delayed, const struct broker_delayed *item)
 {
     CLEANUP(buf_deinit) struct buf upgraded = BUF_INIT(SIZE_MAX / 2);
-    struct envelope envelope = {.task = STR_NONE};
-    bool is_read = decode(item->message, &upgraded, &envelope);
-    if (!is_read)
-        envelope = (struct envelope){.task = STR_NONE};
+    struct envelope envelope;
+    bool is_read = envelope_decode_any(item->message, &upgraded, &envelope, NULL) == 0;
     if (selection_takes(&delayed->selection, STR_NONE, envelope.id, envelope.task)) {
         if (selection_does(&delayed->selection, "list"))
             add_row(delayed, item, &envelope);

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "core/id.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -39,7 +38,7 @@ struct item {
     bool is_buried;
     struct broker_dead dead;
     struct envelope envelope;
-    struct buf upgraded; /* of protocol 1, which the envelope then borrows from */
+    struct buf upgraded; /* of a message of protocol 1 */
     char detail[128], evidence[128];
 };
 
@@ -72,19 +71,6 @@ static void bury(struct item *item, int64_t deliveries)
                                       .evidence = str_of(item->evidence)};
 }
 
-/* One of protocol 1 has no place for the count: it is translated, as whoever claims it would. */
-static int read_message(struct item *item, struct str bytes)
-{
-    char tag[UUID_SIZE];
-    int status = envelope_decode(bytes, &item->envelope, NULL);
-    if (status != ENVELOPE_PROTOCOL_1)
-        return status;
-    envelope_deinit(&item->envelope);
-    buf_init(&item->upgraded, 2 * ENVELOPE_BYTES_MAX);
-    status = envelope_upgrade(bytes, uuid_new(tag), &item->upgraded, NULL);
-    return status ? status : envelope_decode(buf_str(&item->upgraded), &item->envelope, NULL);
-}
-
 /* A message that cannot be read or written anew goes back byte for byte: who claims it next has the
  * words for it. */
 static void
@@ -92,10 +78,9 @@ decide(struct rescuer *rescuer, const struct broker_claimed *claimed, struct bat
 {
     struct item *item = &batch->items[batch->count++];
     *item = (struct item){.claim = claimed->claim, .start = batch->bytes.len};
-    if (read_message(item, claimed->bytes) != 0) {
-        item->envelope = (struct envelope){.task = STR_NONE};
+    buf_init(&item->upgraded, 2 * ENVELOPE_BYTES_MAX);
+    if (envelope_decode_any(claimed->bytes, &item->upgraded, &item->envelope, NULL) != 0)
         return;
-    }
     struct envelope again = item->envelope;
     again.redelivered = true;
     again.deliveries++;

@@ -68,5 +68,15 @@ int envelope_upgrade(struct str bytes,
                      struct buf *buf,
                      struct cel_error *err) MUST_CHECK;
 
+/*
+ * Reads a message of either protocol, as envelope_decode. One of protocol 1 is translated into
+ * `upgraded` (empty before, the caller's to free, whatever the end), from which `ret` then borrows.
+ * On failure `*ret` is all absent.
+ */
+int envelope_decode_any(struct str bytes,
+                        struct buf *upgraded,
+                        struct envelope *ret,
+                        struct cel_error *err) MUST_CHECK;
+
 /* Kombu's priority step of a priority: 0, 3, 6 or 9. */
 unsigned priority_step(int64_t priority);

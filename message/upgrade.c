@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "core/id.h"
 #include "message/body.h"
 
 static struct str text_of(const struct cel_value *call, const char *key)
@@ -153,5 +154,27 @@ int envelope_upgrade(struct str bytes,
         r = upgrade(&old, call, delivery_tag, buf, err);
     cel_value_free(call);
     envelope_deinit(&old);
+    return r;
+}
+
+int envelope_decode_any(struct str bytes,
+                        struct buf *upgraded,
+                        struct envelope *ret,
+                        struct cel_error *err)
+{
+    char tag[UUID_SIZE];
+    int r = envelope_decode(bytes, ret, err);
+    if (r == ENVELOPE_PROTOCOL_1) {
+        envelope_deinit(ret);
+        r = envelope_upgrade(bytes, uuid_new(tag), upgraded, err);
+        if (r == 0)
+            r = envelope_decode(buf_str(upgraded), ret, err);
+        if (r == ENVELOPE_PROTOCOL_1) {
+            envelope_deinit(ret);
+            r = error_set(err, CEL_E_FORMAT, "the message names no task");
+        }
+    }
+    if (r < 0)
+        *ret = (struct envelope){.task = STR_NONE};
     return r;
 }

@@ -1,6 +1,5 @@
 #include "worker/request.h"
 
-#include "core/id.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "message/body.h"
@@ -150,36 +149,20 @@ void request_set_state(struct request *request, enum request_state state)
     list_append(list, &request->link);
 }
 
-static int upgrade(struct request *request, struct cel_error *err)
+int request_read(struct request *request, struct cel_error *err)
 {
-    char fresh_tag[UUID_SIZE];
     struct buf upgraded = BUF_INIT(request->bytes.max);
-    envelope_deinit(&request->envelope);
-    int r = envelope_upgrade(buf_str(&request->bytes), uuid_new(fresh_tag), &upgraded, err);
-    if (r < 0) {
+    if (request->claimed_len > ENVELOPE_BYTES_MAX)
+        return error_set(err, CEL_E_LIMIT, "a message of %zu bytes is too long",
+                         request->claimed_len);
+    int r = envelope_decode_any(buf_str(&request->bytes), &upgraded, &request->envelope, err);
+    if (r < 0 || upgraded.len == 0) {
         buf_deinit(&upgraded);
         return r;
     }
     buf_deinit(&request->bytes);
     request->bytes = upgraded;
-    r = envelope_decode(buf_str(&request->bytes), &request->envelope, err);
-    if (r <= 0)
-        return r;
-    envelope_deinit(&request->envelope);
-    return error_set(err, CEL_E_FORMAT, "a translated message without a task");
-}
-
-int request_read(struct request *request, struct cel_error *err)
-{
-    if (request->claimed_len > ENVELOPE_BYTES_MAX)
-        return error_set(err, CEL_E_LIMIT, "a message of %zu bytes is too long",
-                         request->claimed_len);
-    int r = envelope_decode(buf_str(&request->bytes), &request->envelope, err);
-    if (r == ENVELOPE_PROTOCOL_1)
-        r = upgrade(request, err);
-    if (r < 0)
-        request->envelope = (struct envelope){0};
-    return r;
+    return 0;
 }
 
 bool request_is_expired(const struct envelope *envelope, usec_t now_wall)

@@ -1,4 +1,5 @@
 """celeriac audit: the numbers add up whatever becomes of the tasks, and what is lost is named."""
+import base64
 import json
 import signal
 import unittest
@@ -88,6 +89,18 @@ class Audit(WorkerTest):
         self.assertIn(lost, text.stdout)
         self.audit("--forget-ids", expect=1)
         self.assertEqual(self.audit("--ids", expect=1), [])
+
+    def test_a_message_of_protocol_1_is_found_where_it_waits(self):
+        self.worker("-c", "1", "--track-ids")
+        body = json.dumps({"task": "tests.add", "id": "old-1", "args": [1, 2], "kwargs": {}, "retries": 0, "eta": iso(3600)})
+        self.redis.lpush("celery", json.dumps({
+            "body": base64.b64encode(body.encode()).decode(), "content-encoding": "utf-8",
+            "content-type": "application/json", "headers": {},
+            "properties": {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "celery"},
+                           "delivery_tag": "old-tag", "correlation_id": "old-1"}}))
+        wait_until(lambda: self.delayed() == 1, 10, "it is parked")
+        self.assertEqual(self.redis.hkeys("celeriac:ledger:{celery}"), [b"old-1"])
+        self.assertEqual(self.audit("--ids"), [])
 
     def test_ends_by_hand_leave_the_ledger(self):
         self.worker("-c", "1", "--track-ids")
