@@ -11,9 +11,9 @@
 
 #include "cli/queue_names.h"
 #include "cli/table.h"
+#include "cli/texts.h"
 #include "cli/verbs.h"
 #include "client/handle.h"
-#include "core/mem.h"
 #include "message/envelope.h"
 
 enum {
@@ -26,8 +26,7 @@ struct audit {
     struct cel_client *client;
     bool wants_ids, forgets;
     struct queue_names names;
-    struct str *queues; /* owned, all that were counted */
-    size_t queue_count;
+    struct texts queues; /* all that were counted */
     struct table counts, ids;
     int64_t missing; /* over all queues, without its sign */
     size_t found;    /* ids that are no more, or twice */
@@ -109,13 +108,6 @@ static void add_counts(struct audit *audit, const struct broker_queue_stats *sta
     audit->missing += missing < 0 ? -missing : missing;
 }
 
-static struct str copy_of(struct str text)
-{
-    char *copy = xalloc(text.len + 1);
-    memcpy(copy, text.ptr, text.len);
-    return str_n(copy, text.len);
-}
-
 static void on_stats(void *data,
                      int status,
                      const struct broker_queue_stats *stats,
@@ -123,57 +115,33 @@ static void on_stats(void *data,
                      const struct cel_error *err)
 {
     struct audit *audit = data;
-    if (status == 0 && count > 0)
-        audit->queues = xgrow(NULL, count, sizeof(*audit->queues));
     for (size_t i = 0; status == 0 && i < count; i++) {
         add_counts(audit, &stats[i]);
-        audit->queues[audit->queue_count++] = copy_of(stats[i].queue);
+        texts_add(&audit->queues, stats[i].queue);
     }
     on_client_done(&audit->wait, status, err);
 }
 
 /* --- the ids ---------------------------------------------------------------------------------- */
 
-struct ids {
-    struct str *items; /* owned */
-    size_t count, cap;
-};
-
 struct look {
     struct client_wait wait; /* first */
-    struct ids ledger, found;
+    struct texts ledger, found;
 };
-
-static void ids_add(struct ids *ids, struct str id)
-{
-    if (ids->count == ids->cap) {
-        ids->cap = ids->cap ? 2 * ids->cap : 1024;
-        ids->items = xgrow(ids->items, ids->cap, sizeof(*ids->items));
-    }
-    ids->items[ids->count++] = copy_of(id);
-}
-
-static void ids_deinit(struct ids *ids)
-{
-    for (size_t i = 0; i < ids->count; i++)
-        mem_free((char *)(uintptr_t)ids->items[i].ptr);
-    mem_free(ids->items);
-    *ids = (struct ids){NULL, 0, 0};
-}
 
 static int by_text(const void *a, const void *b)
 {
     return str_compare(*(const struct str *)a, *(const struct str *)b);
 }
 
-static void ids_sort(struct ids *ids)
+static void sort(struct texts *ids)
 {
     if (ids->count)
         qsort(ids->items, ids->count, sizeof(*ids->items), by_text);
 }
 
 /* How often `id` is there. */
-static size_t ids_count(const struct ids *ids, struct str id)
+static size_t count_of(const struct texts *ids, struct str id)
 {
     const struct str *at =
         ids->count ? bsearch(&id, ids->items, ids->count, sizeof(id), by_text) : NULL;
@@ -195,9 +163,9 @@ static void on_page(void *data, enum broker_place place, const struct str *texts
         CLEANUP(buf_deinit) struct buf upgraded = BUF_INIT(2 * ENVELOPE_BYTES_MAX);
         struct envelope envelope;
         if (place == BROKER_IN_LEDGER) {
-            ids_add(&look->ledger, texts[i]);
+            texts_add(&look->ledger, texts[i]);
         } else if (envelope_decode_any(texts[i], &upgraded, &envelope, NULL) == 0) {
-            ids_add(&look->found, envelope.id);
+            texts_add(&look->found, envelope.id);
             envelope_deinit(&envelope);
         }
     }
@@ -206,8 +174,8 @@ static void on_page(void *data, enum broker_place place, const struct str *texts
 /* Those of `suspects` (all, when NULL) that this look shows missing or doubled. */
 static int look_for(struct audit *audit,
                     struct str queue,
-                    const struct ids *suspects,
-                    struct ids *ret,
+                    const struct texts *suspects,
+                    struct texts *ret,
                     struct look *look,
                     struct cel_error *err)
 {
@@ -217,47 +185,47 @@ static int look_for(struct audit *audit,
                     broker_walk(audit->client->broker, queue, client_deadline(audit->client),
                                 on_page, on_client_done, look),
                     err);
-    ids_sort(&look->ledger);
-    ids_sort(&look->found);
+    sort(&look->ledger);
+    sort(&look->found);
     for (size_t i = 0; i < look->ledger.count && !status; i++) {
         struct str id = look->ledger.items[i];
-        if (ids_count(&look->found, id) != 1 && (!suspects || ids_count(suspects, id)))
-            ids_add(ret, id);
+        if (count_of(&look->found, id) != 1 && (!suspects || count_of(suspects, id)))
+            texts_add(ret, id);
     }
     return status;
 }
 
 static void
-add_ids(struct audit *audit, struct str queue, const struct ids *ids, const struct ids *found)
+add_ids(struct audit *audit, struct str queue, const struct texts *ids, const struct texts *found)
 {
     for (size_t i = 0; i < ids->count; i++) {
         table_add_text(&audit->ids, queue, TINT_PLAIN);
         table_add_text(&audit->ids, ids->items[i], TINT_PLAIN);
-        table_add_u64(&audit->ids, ids_count(found, ids->items[i]), TINT_BAD);
+        table_add_u64(&audit->ids, count_of(found, ids->items[i]), TINT_BAD);
     }
     audit->found += ids->count;
 }
 
 static int find_ids(struct audit *audit, struct str queue, struct cel_error *err)
 {
-    struct ids suspects = {0};
+    struct texts suspects = {0};
     struct look look = {.ledger = {0}};
     int status = 0;
     for (int i = 0; i < LOOKS && !status && (i == 0 || suspects.count); i++) {
-        struct ids still = {0};
+        struct texts still = {0};
         if (i > 0)
             usleep(PAUSE_US);
-        ids_deinit(&look.ledger);
-        ids_deinit(&look.found);
+        texts_deinit(&look.ledger);
+        texts_deinit(&look.found);
         status = look_for(audit, queue, i ? &suspects : NULL, &still, &look, err);
-        ids_deinit(&suspects);
+        texts_deinit(&suspects);
         suspects = still;
     }
     if (!status)
         add_ids(audit, queue, &suspects, &look.found);
-    ids_deinit(&look.ledger);
-    ids_deinit(&look.found);
-    ids_deinit(&suspects);
+    texts_deinit(&look.ledger);
+    texts_deinit(&look.found);
+    texts_deinit(&suspects);
     return status;
 }
 
@@ -282,11 +250,11 @@ static int count(struct audit *audit, struct cel_error *err)
                     broker_queues(audit->client->broker, audit->names.items, audit->names.count,
                                   client_deadline(audit->client), on_stats, audit),
                     err);
-    for (size_t i = 0; i < audit->queue_count && !status; i++) {
+    for (size_t i = 0; i < audit->queues.count && !status; i++) {
         if (audit->wants_ids)
-            status = find_ids(audit, audit->queues[i], err);
+            status = find_ids(audit, audit->queues.items[i], err);
         if (audit->forgets && !status)
-            status = forget_ids(audit, audit->queues[i], err);
+            status = forget_ids(audit, audit->queues.items[i], err);
     }
     return status;
 }
@@ -335,9 +303,7 @@ static int audit_run(int argc, char **argv)
     status = work(&audit, &context);
     table_deinit(&audit.counts);
     table_deinit(&audit.ids);
-    for (size_t i = 0; i < audit.queue_count; i++)
-        mem_free((char *)(uintptr_t)audit.queues[i].ptr);
-    mem_free(audit.queues);
+    texts_deinit(&audit.queues);
     queue_names_deinit(&audit.names);
     return status;
 }

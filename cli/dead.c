@@ -14,6 +14,7 @@
 #include "client/handle.h"
 #include "core/base64.h"
 #include "core/json.h"
+#include "core/mem.h"
 #include "core/value.h"
 #include "message/envelope.h"
 

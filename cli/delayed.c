@@ -9,6 +9,7 @@
 #include "cli/selection.h"
 #include "cli/verbs.h"
 #include "client/handle.h"
+#include "core/mem.h"
 #include "message/envelope.h"
 #include "message/result.h"
 

@@ -5,17 +5,8 @@
 #pragma once
 
 #include "cli/table.h"
+#include "cli/texts.h"
 #include "cli/verb.h"
-#include "core/mem.h"
-
-/* Texts, copied. */
-struct texts {
-    struct str *items;
-    size_t count, cap;
-};
-struct str texts_add(struct texts *texts, struct str text); /* the copy */
-void texts_clear(struct texts *texts);
-void texts_deinit(struct texts *texts);
 
 struct selection {
     const struct verb *verb;
