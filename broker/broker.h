@@ -523,16 +523,7 @@ int broker_queues(struct broker *broker,
  * Shows every message of a queue, and the ids in its ledger, a page after the other; ids first. What
  * moves meanwhile may be shown twice or not at all. `cb` comes at the end.
  */
-enum broker_place {
-    BROKER_IN_LEDGER,
-    BROKER_WAITING,
-    BROKER_STAGED,
-    BROKER_IN_FLIGHT,
-    BROKER_DELAYED,
-    BROKER_DEAD
-};
-typedef void
-broker_page_fn(void *data, enum broker_place place, const struct str *texts, size_t count);
+typedef void broker_page_fn(void *data, bool are_ids, const struct str *texts, size_t count);
 int broker_walk(struct broker *broker,
                 struct str queue,
                 usec_t deadline_mono,

@@ -6,7 +6,7 @@
 #include "broker/broker_priv.h"
 #include "core/mem.h"
 
-enum { PART_MAX = 128, FIELDS = 8 }; /* entries of a reply, and what each has */
+enum { FIELDS = 8 }; /* of an entry in a reply */
 
 struct list_op {
     struct redis_request request;
@@ -37,9 +37,9 @@ static void on_listed(struct redis_request *request,
                       const struct cel_error *err)
 {
     struct list_op *op = container_of(request, struct list_op, request);
-    struct broker_dead_entry entries[PART_MAX];
+    struct broker_dead_entry entries[BROKER_ENDED_MAX];
     size_t count = 0;
-    for (size_t i = 1; i < reply_count(reply) && count < PART_MAX; i++) {
+    for (size_t i = 1; i < reply_count(reply) && count < BROKER_ENDED_MAX; i++) {
         const struct redis_reply *row = reply_item(reply, i);
         if (reply_count(row) == FIELDS)
             entries[count++] = read_entry(row);
@@ -66,7 +66,8 @@ int broker_list_dead(struct broker *broker,
     op->request.on_reply = on_listed;
     op->request.deadline_mono = deadline_mono;
     op->request.repeatable = true;
-    status = redis_command_dead_list(&op->request, &queue->keys, cursor, PART_MAX, with_messages);
+    status = redis_command_dead_list(&op->request, &queue->keys, cursor, BROKER_ENDED_MAX,
+                                     with_messages);
     if (status)
         mem_free(op);
     else

@@ -12,13 +12,8 @@
 #include <stdlib.h>
 
 #include "broker/broker_priv.h"
+#include "broker/names.h"
 #include "core/mem.h"
-
-/* Texts that are owned. */
-struct names {
-    struct str *items;
-    size_t count, cap;
-};
 
 struct look {
     struct str name;
@@ -41,40 +36,6 @@ struct look_op {
     void *data;
 };
 
-static int grow(void **items, size_t *cap, size_t count, size_t size)
-{
-    if (count < *cap)
-        return 0;
-    size_t wanted = *cap ? *cap * 2 : 8;
-    void *grown = mem_grow(*items, wanted, size);
-    if (!grown)
-        return -ENOMEM;
-    *items = grown;
-    *cap = wanted;
-    return 0;
-}
-
-static int names_add(struct names *names, struct str name)
-{
-    for (size_t i = 0; i < names->count; i++) {
-        if (str_equal(names->items[i], name)) /* SCAN may show a key twice */
-            return 0;
-    }
-    int status = grow((void **)&names->items, &names->cap, names->count, sizeof(*names->items));
-    char *copy = status ? NULL : mem_dup(name.ptr, name.len);
-    if (!copy)
-        return -ENOMEM;
-    names->items[names->count++] = str_n(copy, name.len);
-    return 0;
-}
-
-static void names_deinit(struct names *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        mem_free((char *)(uintptr_t)names->items[i].ptr);
-    mem_free(names->items);
-}
-
 static struct look *find_look(struct look_op *op, struct str name)
 {
     for (size_t i = 0; i < op->look_count; i++) {
@@ -88,8 +49,15 @@ static int add_look(struct look_op *op, struct str name)
 {
     if (find_look(op, name))
         return 0;
-    int status = grow((void **)&op->looks, &op->look_cap, op->look_count, sizeof(*op->looks));
-    char *copy = status ? NULL : mem_dup(name.ptr, name.len);
+    if (op->look_count == op->look_cap) {
+        size_t cap = op->look_cap ? 2 * op->look_cap : 8;
+        struct look *looks = mem_grow(op->looks, cap, sizeof(*looks));
+        if (!looks)
+            return -ENOMEM;
+        op->looks = looks;
+        op->look_cap = cap;
+    }
+    char *copy = mem_dup(name.ptr, name.len);
     if (!copy)
         return -ENOMEM;
     op->looks[op->look_count++] = (struct look){.name = str_n(copy, name.len)};

@@ -6,22 +6,17 @@
 #include <errno.h>
 
 #include "broker/broker_priv.h"
+#include "broker/names.h"
 #include "core/mem.h"
 
 enum { PAGE = 256, TEXTS_MAX = 4096 };
 
-struct walk_key {
-    enum broker_place place;
-    char *text;
-    size_t len;
-};
-
 struct walk_op {
     struct redis_request request;
     struct broker *broker;
-    struct str queue; /* of the broker's own */
-    struct walk_key *keys;
-    size_t count, at;
+    struct str queue;  /* of the broker's own */
+    struct names keys; /* the ledger first */
+    size_t at;
     bool is_scanning;
     broker_page_fn *on_page;
     broker_done_fn *cb;
@@ -30,39 +25,20 @@ struct walk_op {
 
 static void free_op(struct walk_op *op)
 {
-    for (size_t i = 0; i < op->count; i++)
-        mem_free(op->keys[i].text);
-    mem_free(op->keys);
+    names_deinit(&op->keys);
     redis_request_deinit(&op->request);
     mem_free(op);
 }
 
-static int add_key(struct walk_op *op, enum broker_place place, struct str key)
-{
-    for (size_t i = 0; i < op->count; i++) {
-        if (str_equal(str_n(op->keys[i].text, op->keys[i].len), key))
-            return 0; /* SCAN may show a key twice */
-    }
-    struct walk_key *keys = mem_grow(op->keys, op->count + 1, sizeof(*keys));
-    if (!keys)
-        return -ENOMEM;
-    op->keys = keys;
-    char *text = mem_dup(key.ptr, key.len);
-    if (!text)
-        return -ENOMEM;
-    keys[op->count++] = (struct walk_key){.place = place, .text = text, .len = key.len};
-    return 0;
-}
-
 static int add_fixed_keys(struct walk_op *op, const struct queue_keys *keys)
 {
-    int status = add_key(op, BROKER_IN_LEDGER, keys->ledger);
+    int status = names_add(&op->keys, keys->ledger);
     for (unsigned i = 0; i < STEP_COUNT && !status; i++)
-        status = add_key(op, BROKER_WAITING, keys->lists[i]);
+        status = names_add(&op->keys, keys->lists[i]);
     if (!status)
-        status = add_key(op, BROKER_DELAYED, keys->delayed);
+        status = names_add(&op->keys, keys->delayed);
     if (!status)
-        status = add_key(op, BROKER_DEAD, keys->dead);
+        status = names_add(&op->keys, keys->dead);
     return status;
 }
 
@@ -73,16 +49,14 @@ static int take_keys(struct walk_op *op, const struct redis_reply *reply)
         struct str queue, key = reply_text(reply_item(reply, i));
         enum key_kind kind = key.ptr ? key_parse(key, &op->broker->space, &queue) : KEY_OTHER;
         if ((kind == KEY_IN_FLIGHT || kind == KEY_STAGING) && str_equal(queue, op->queue))
-            status = add_key(op, kind == KEY_STAGING ? BROKER_STAGED : BROKER_IN_FLIGHT, key);
+            status = names_add(&op->keys, key);
     }
     return status;
 }
 
 static int format_page(struct walk_op *op, struct str cursor)
 {
-    const struct walk_key *key = &op->keys[op->at];
-    return redis_command_page(&op->request, str_n(key->text, key->len), cursor, PAGE,
-                              key->place == BROKER_IN_LEDGER);
+    return redis_command_page(&op->request, op->keys.items[op->at], cursor, PAGE, op->at == 0);
 }
 
 static void show(struct walk_op *op, const struct redis_reply *reply)
@@ -93,7 +67,7 @@ static void show(struct walk_op *op, const struct redis_reply *reply)
         texts[count] = reply_text(reply_item(reply, i));
         count += texts[count].ptr != NULL;
         if (count == TEXTS_MAX || (i + 1 == reply_count(reply) && count > 0)) {
-            op->on_page(op->data, op->keys[op->at].place, texts, count);
+            op->on_page(op->data, op->at == 0, texts, count);
             count = 0;
         }
     }
@@ -115,7 +89,7 @@ static int take_answer(struct walk_op *op, const struct redis_reply *reply)
     show(op, reply);
     if (cursor.len)
         return format_page(op, cursor);
-    return ++op->at < op->count ? format_page(op, STR("")) : 1;
+    return ++op->at < op->keys.count ? format_page(op, STR("")) : 1;
 }
 
 static void on_answer(struct redis_request *request,

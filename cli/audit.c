@@ -156,13 +156,13 @@ static size_t count_of(const struct texts *ids, struct str id)
     return count;
 }
 
-static void on_page(void *data, enum broker_place place, const struct str *texts, size_t count)
+static void on_page(void *data, bool are_ids, const struct str *texts, size_t count)
 {
     struct look *look = data;
     for (size_t i = 0; i < count; i++) {
         CLEANUP(buf_deinit) struct buf upgraded = BUF_INIT(2 * ENVELOPE_BYTES_MAX);
         struct envelope envelope;
-        if (place == BROKER_IN_LEDGER) {
+        if (are_ids) {
             texts_add(&look->ledger, texts[i]);
         } else if (envelope_decode_any(texts[i], &upgraded, &envelope, NULL) == 0) {
             texts_add(&look->found, envelope.id);
