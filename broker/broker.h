@@ -33,9 +33,9 @@ struct broker_options {
     struct str key_prefix;  /* global_keyprefix; absent = none */
     struct str node;        /* <name>:<incarnation>; needed by claim and what follows from it */
     usec_t connect_timeout; /* 0: 4 s */
-    usec_t
-        silence; /* a connection on which an answer is awaited and nothing is heard for so long is
-                       given up, before any deadline; 0: never */
+    /* A connection on which an answer is awaited and nothing is heard for so long is given up, before
+     * any deadline; 0: never. */
+    usec_t silence;
     usec_t result_ttl;   /* 0: kept for ever; result_expires, normally one day */
     size_t dead_max;     /* quarantine entries kept a queue; 0: 10000 */
     usec_t dead_max_age; /* of them; 0: whatever their age */
@@ -114,8 +114,7 @@ struct broker_claim {
     struct str queue;
     uint64_t tag;  /* unique in this node's life; 0: already acknowledged */
     unsigned step; /* the priority list it came from */
-    struct str
-        id; /* of its task, to be struck out of the ledger when it ends; empty: it is not there */
+    struct str id; /* of its task, when the ledger has it: struck out when the claim ends */
 };
 struct broker_claimed {
     struct broker_claim claim;
@@ -320,7 +319,7 @@ typedef void broker_dead_fn(void *data,
                             struct str cursor,
                             const struct cel_error *err);
 /* The oldest first: those there when the first part is asked for. That has no cursor, or, to begin
- * behind an entry, the id of that. */
+ * behind an entry, the id of that. A part has BROKER_ENDED_MAX entries at most. */
 int broker_list_dead(struct broker *broker,
                      struct str queue,
                      struct str cursor,

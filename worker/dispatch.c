@@ -27,12 +27,6 @@ static struct dispatch *dispatch_of(struct request *request)
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
-/* Where a message stands that we have claimed: for whoever moves it by hand. */
-static struct str stands_in(const struct dispatch *dispatch, struct str queue)
-{
-    return broker_in_flight_key(dispatch->broker, queue);
-}
-
 static void on_told(void *data, struct request *request, int status)
 {
     struct dispatch *dispatch = data;
@@ -49,11 +43,13 @@ static void on_told(void *data, struct request *request, int status)
     } else {
         dispatch->lost++;
         bool held = status != BROKER_E_LOST && !request->ack.is_done;
-        log_warning(status == BROKER_E_LOST ? "The claim was lost; nothing was recorded"
-                                            : "Redis was not told what a task came to",
-                    F_STR("stays_in", held ? stands_in(dispatch, request->claim.queue) : STR_NONE),
-                    F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
-                    F_C("outcome", request_end_name(settlement->end)));
+        log_warning(
+            status == BROKER_E_LOST ? "The claim was lost; nothing was recorded"
+                                    : "Redis was not told what a task came to",
+            F_STR("stays_in",
+                  held ? broker_in_flight_key(dispatch->broker, request->claim.queue) : STR_NONE),
+            F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+            F_C("outcome", request_end_name(settlement->end)));
     }
     request_set_state(request, REQUEST_DONE);
     dispatch->events->on_told(dispatch->data);
@@ -272,8 +268,9 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
         log_error("No memory for a message; it is given back");
         usec_t deadline = clock_mono() + STORE_DEADLINE_USEC;
         if (broker_give_back(dispatch->broker, &claimed->claim, deadline, on_returned, NULL) < 0)
-            log_error("A message stays in flight",
-                      F_STR("stays_in", stands_in(dispatch, claimed->claim.queue)));
+            log_error(
+                "A message stays in flight",
+                F_STR("stays_in", broker_in_flight_key(dispatch->broker, claimed->claim.queue)));
         return;
     }
     dispatch->received++;

@@ -242,8 +242,8 @@ static void on_stop_limit(uv_timer_t *timer)
         log_warning("Running tasks did not end in time");
         stop(worker, true);
     } else if (worker->children_gone) {
-        log_error("Redis cannot be told; the tasks stay in celeriac:inflight:{queue}:<holder>",
-                  F_C("holder", worker->startup.node),
+        log_error("Redis cannot be told; the tasks stay in flight",
+                  F_C("node", worker->startup.node),
                   F_U64("tasks", requests_live(&worker->dispatch.requests)));
         close_all(worker);
     } else {
