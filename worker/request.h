@@ -3,10 +3,10 @@
  * rules of its task, its state, and at the end what the broker shall be told about it. Owned by the
  * supervisor's table of requests; never seen by a child.
  *
- *                       ACKING (early_ack.h)
+ *                       ACKING (early_ack.h) --gone--> SETTLING
  *                        ^   |
  *                        |   v
- *   CLAIMED --run now--> READY --frame written--> PIPED --child has it--> RUNNING
+ *   CLAIMED --run now--> READY --frame begun--> PIPED --frame written--> RUNNING
  *      |                 |   ^                      |                        |
  *      |                 |   +------recalled--------+                        | outcome, or
  *      |                 |                                                   | process gone

@@ -6,7 +6,7 @@
  *
  *   outcome SUCCESS              result stored, sends pushed
  *           IGNORE               sends pushed, nothing stored
- *           RETRY                next attempt parked under the same id, RETRY stored; with the
+ *           RETRY                next attempt parked (with no delay: pushed) under the same id, RETRY stored; with the
  *                                retries used up: FAILURE with the exception that was given
  *           FAILURE              FAILURE
  *           REFUSED              FAILURE, message to quarantine

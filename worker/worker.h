@@ -1,13 +1,6 @@
 /*
  * The worker daemon: `celeriac worker`. One supervisor on one loop; its children are
- * `celeriac worker --child` (child.h).
- *
- *   CONNECTING --Redis answers--> STARTING --first child says hello--> RUNNING
- *        |                           |                                    |
- *        |                           |                                    | TERM, INT, QUIT
- *        +--not reached, refused-----+--no child can start----------------+--> DRAINING
- *
- *   DRAINING --nothing runs, waits or is untold--> CLOSING --every handle closed--> the end
+ * `celeriac worker --child` (child.h). worker.c draws its life.
  *
  *   TERM, INT   warm stop: nothing more is claimed, running tasks finish, what waits goes back
  *   again, QUIT cold stop: children are killed, their tasks go back to the queue
