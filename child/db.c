@@ -6,10 +6,14 @@
  * then: a serialization failure that the author overlooked is still a retry.
  */
 #include <stdlib.h>
+#include <time.h>
 
 #include "child/task.h"
 #include "core/backoff.h"
 #include "core/mem.h"
+
+#define LOOK_USEC                                                                                  \
+    (30 * USEC_PER_SEC) /* for what a COMMIT came to; the hard limit is at work, too */
 
 static const char own_transaction[] =
     "the task runs in a transaction of its own (.transaction); savepoints can be used";
@@ -116,10 +120,14 @@ static int settle(struct cel_db *db, int condition, const struct cel_error *err)
     return task_record(task, BY_DATABASE, RECORDED_FAIL, exception_of(sqlstate), err->text);
 }
 
+bool task_is_wrapped(const struct cel_task *task)
+{
+    return task->registered && task->registered->def->transaction != CEL_NO_TRANSACTION;
+}
+
 static bool is_wrapped(const struct cel_db *db)
 {
-    return db->task->registered->def->transaction == CEL_TRANSACTION &&
-           strcmp(db->name, "default") == 0;
+    return task_is_wrapped(db->task) && strcmp(db->name, "default") == 0;
 }
 
 static int refuse_own(struct cel_db *db)
@@ -229,16 +237,72 @@ const char *cel_db_sqlstate(struct cel_db *db)
 
 /* --- around a task ---------------------------------------------------------------------------- */
 
-int databases_begin(struct cel_task *task)
+/* The functions of celeriac.effect are missing: that can be mended, and nothing has run. */
+static int lacks_migrations(struct cel_db *db)
+{
+    return task_recordf(
+        db->task, BY_DATABASE, RECORDED_RETRY, "OperationalError",
+        "database \"%s\": it lacks Celeriac's tables for CEL_ONCE, or this role has "
+        "no right to them (celeriac migrate; docs/postgresql.md)",
+        db->name);
+}
+
+static bool is_lacking(const struct cel_db *db)
+{
+    static const char *const states[] = {"3F000", "42883", "42P01", "42501"};
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        if (strcmp(pg_sqlstate(db->pg), states[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+int databases_begin(struct cel_task *task, struct cel_rows **ret_done)
 {
     struct cel_db *db = cel_db(task);
     if (!db)
         return task->recorded.kind == RECORDED_CANCELLED ? CEL_CANCELLED : CEL_RETRY;
     struct cel_error err = {0};
-    return settle(db, pg_exec(db->pg, "BEGIN", &err), &err);
+    if (task->registered->def->transaction != CEL_ONCE)
+        return settle(db, pg_exec(db->pg, "BEGIN", &err), &err);
+    bool given_up = task->envelope.redelivered;
+    int r = effect_begin(db->pg, task->envelope.id, given_up, ret_done, &err);
+    return r == PG_E_FAILED && is_lacking(db) ? lacks_migrations(db) : settle(db, r, &err);
 }
 
-int databases_commit(struct cel_task *task)
+/* The connection went with the COMMIT. Whether that happened stands in the database, as soon as it
+ * can be reached; no run of this call is under way any more when effect_begin answers. */
+static int look_for_effect(struct cel_db *db, const struct effect *effect, struct cel_error *err)
+{
+    static const struct backoff pause = {100 * USEC_PER_MSEC, 2 * USEC_PER_SEC};
+    usec_t end_mono = clock_mono() + LOOK_USEC;
+    for (unsigned attempt = 0;; attempt++) {
+        struct cel_rows *done = NULL;
+        pg_reset(db->pg);
+        int r = effect_begin(db->pg, effect->id, true, &done, err);
+        bool is_done = done != NULL;
+        cel_rows_free(done);
+        if (!r && pg_rollback(db->pg, NULL))
+            pg_reset(db->pg);
+        if (!r && is_done)
+            return 0;
+        if (!r) {
+            error_set(
+                err, CEL_E_DATABASE,
+                "database \"%s\": the connection was lost before the transaction was committed",
+                db->name);
+            return PG_E_TRANSIENT;
+        }
+        if (clock_mono() >= end_mono)
+            return r;
+        usec_t usec = backoff_delay(&pause, attempt, backoff_random());
+        nanosleep(
+            &(struct timespec){(time_t)(usec / USEC_PER_SEC), (long)(usec % USEC_PER_SEC * 1000)},
+            NULL);
+    }
+}
+
+int databases_commit(struct cel_task *task, const struct effect *effect)
 {
     struct cel_db *db = find(task, "default");
     ASSERT(db && db->task == task);
@@ -246,7 +310,12 @@ int databases_commit(struct cel_task *task)
     if (!pg_in_transaction(db->pg))
         return task_record(task, BY_DATABASE, RECORDED_FAIL, "RuntimeError",
                            "the task ended the transaction that it runs in (.transaction)");
-    return settle(db, pg_commit(db->pg, &err), &err);
+    if (!effect)
+        return settle(db, pg_commit(db->pg, &err), &err);
+    int r = effect_commit(db->pg, effect, &err);
+    if (r && pg_is_lost(db->pg))
+        r = look_for_effect(db, effect, &err);
+    return settle(db, r, &err);
 }
 
 const char *databases_reset(struct cel_task *task)

@@ -31,6 +31,7 @@ struct ending {
     int64_t countdown_usec;
     struct frame_send *sends;
     size_t send_count;
+    struct cel_rows *done; /* CEL_ONCE: what the call came to before; or NULL */
 };
 
 static void ending_init(struct ending *ending)
@@ -47,6 +48,12 @@ static void ending_deinit(struct ending *ending)
     buf_deinit(&ending->traceback);
     buf_deinit(&ending->children);
     mem_free(ending->sends);
+    cel_rows_free(ending->done);
+}
+
+static struct str text_or_none(const struct buf *buf)
+{
+    return buf->len > 0 && !buf_status(buf) ? buf_str(buf) : STR_NONE;
 }
 
 /* --- exceptions ------------------------------------------------------------------------------- */
@@ -330,13 +337,52 @@ static void forget_caught(struct cel_task *task)
         task_recorded_deinit(task);
 }
 
+/* The call was done before, and was delivered again: it comes to the same. */
+static void conclude_done_before(struct ending *ending)
+{
+    struct str result, children;
+    effect_answer(ending->done, &result, &children);
+    ending->kind = OUTCOME_SUCCESS;
+    buf_add_str(&ending->result, result);
+}
+
+/* [[queue, step, message], ...] */
+static void add_sends(struct buf *json, const struct ending *ending)
+{
+    buf_add_char(json, '[');
+    for (size_t i = 0; i < ending->send_count; i++) {
+        const struct frame_send *send = &ending->sends[i];
+        buf_add_c(json, i ? ", [" : "[");
+        json_add_text(json, send->queue);
+        buf_addf(json, ", %lld, ", (long long)send->step);
+        json_add_text(json, send->bytes);
+        buf_add_char(json, ']');
+    }
+    buf_add_char(json, ']');
+}
+
+static int commit(struct ending *ending, struct cel_task *task)
+{
+    if (task->registered->def->transaction != CEL_ONCE)
+        return databases_commit(task, NULL);
+    CLEANUP(buf_deinit) struct buf sends = BUF_INIT(SIZE_MAX / 2);
+    add_sends(&sends, ending);
+    if (buf_status(&sends))
+        return task_record(task, BY_DATABASE, RECORDED_FAIL, "MemoryError", "out of memory");
+    const struct effect effect = {.id = task->envelope.id,
+                                  .task = task->envelope.task,
+                                  .result_json = text_or_none(&ending->result),
+                                  .children_json = text_or_none(&ending->children),
+                                  .sends_json = buf_str(&sends)};
+    return databases_commit(task, &effect);
+}
+
 /* Ends the transactions: the one around the task, and those that it left open. */
 static void conclude_databases(struct ending *ending, struct cel_task *task)
 {
-    bool wrapped = task->registered->def->transaction == CEL_TRANSACTION;
-    if (wrapped && ending->kind == OUTCOME_SUCCESS) {
+    if (task_is_wrapped(task) && ending->kind == OUTCOME_SUCCESS && !ending->done) {
         forget_caught(task);
-        int r = databases_commit(task);
+        int r = commit(ending, task);
         if (r)
             conclude(ending, task, r);
     }
@@ -353,11 +399,30 @@ static void conclude_databases(struct ending *ending, struct cel_task *task)
 
 /* --- the frame -------------------------------------------------------------------------------- */
 
+static int gather_sends_before(struct ending *ending)
+{
+    struct str result, children;
+    effect_answer(ending->done, &result, &children);
+    buf_add_str(&ending->children, children);
+    size_t count = effect_send_count(ending->done);
+    ending->sends = count ? mem_array(count, sizeof(*ending->sends)) : NULL;
+    if (count && !ending->sends)
+        return -ENOMEM;
+    for (; ending->send_count < count; ending->send_count++) {
+        struct effect_send send = effect_send(ending->done, ending->send_count);
+        ending->sends[ending->send_count] =
+            (struct frame_send){send.queue, send.message, send.step};
+    }
+    return buf_status(&ending->children);
+}
+
 /* [[["<id>", null], null], ...] */
 static int gather_sends(struct ending *ending, const struct cel_task *task)
 {
-    bool wrapped = task->registered && task->registered->def->transaction == CEL_TRANSACTION;
-    bool stands = ending->kind == OUTCOME_SUCCESS || (ending->kind == OUTCOME_IGNORE && !wrapped);
+    bool stands = ending->kind == OUTCOME_SUCCESS ||
+                  (ending->kind == OUTCOME_IGNORE && !task_is_wrapped(task));
+    if (ending->done)
+        return ending->kind == OUTCOME_SUCCESS ? gather_sends_before(ending) : 0;
     if (!stands || task->send_count == 0)
         return 0;
     ending->sends = mem_array(task->send_count, sizeof(*ending->sends));
@@ -372,11 +437,6 @@ static int gather_sends(struct ending *ending, const struct cel_task *task)
     }
     buf_add_char(&ending->children, ']');
     return buf_status(&ending->children);
-}
-
-static struct str text_or_none(const struct buf *buf)
-{
-    return buf->len > 0 && !buf_status(buf) ? buf_str(buf) : STR_NONE;
 }
 
 static void add_outcome(struct buf *out, const struct ending *ending, uint64_t seq)
@@ -436,11 +496,13 @@ static void draft(struct ending *ending, const struct cel_task *task)
 
 static void run_function(struct cel_task *task, struct ending *ending)
 {
-    bool wrapped = task->registered->def->transaction == CEL_TRANSACTION;
-    int returned = wrapped ? databases_begin(task) : 0;
-    if (!returned)
+    int returned = task_is_wrapped(task) ? databases_begin(task, &ending->done) : 0;
+    if (!returned && !ending->done)
         returned = task->registered->def->run(task);
-    conclude(ending, task, returned);
+    if (ending->done)
+        conclude_done_before(ending);
+    else
+        conclude(ending, task, returned);
     draft(ending, task);
     enum frame_outcome_kind drafted = ending->kind;
     conclude_databases(ending, task);

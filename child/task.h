@@ -12,6 +12,7 @@
 #include "core/buf.h"
 #include "message/body.h"
 #include "message/envelope.h"
+#include "store/effect.h"
 #include "store/pg.h"
 
 /* A database of the configuration. */
@@ -101,10 +102,12 @@ void databases_open(struct child *child,
                     size_t count,
                     usec_t max_age);
 void databases_close(struct child *child);
-/* The transaction around a task with .transaction. 0, or with the outcome recorded what the task
- * shall return. */
-int databases_begin(struct cel_task *task);
-int databases_commit(struct cel_task *task);
+/* Whether a transaction is around the task (.transaction). */
+bool task_is_wrapped(const struct cel_task *task);
+/* That transaction. 0, or with the outcome recorded what the task shall return. CEL_ONCE: `*ret_done`
+ * is what the call came to before, or NULL; `effect` is committed with it (else it is NULL). */
+int databases_begin(struct cel_task *task, struct cel_rows **ret_done);
+int databases_commit(struct cel_task *task, const struct effect *effect);
 /* After a task: rolls back what is open. Returns the name of a database on which the author left a
  * transaction open, or NULL. */
 const char *databases_reset(struct cel_task *task);

@@ -1,5 +1,5 @@
 /*
- * celeriac migrate: the folders given, one after the other, under one lock.
+ * celeriac migrate: Celeriac's own set and the folders given, one after the other, under one lock.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -100,28 +100,37 @@ static int advance(struct pg *pg,
     return status;
 }
 
-static int one_folder(struct pg *pg,
-                      const struct request *request,
-                      const char *folder,
-                      struct table *table,
-                      struct cel_error *err)
+static int one_set(struct pg *pg,
+                   const struct request *request,
+                   struct migration_set *set,
+                   struct table *table,
+                   struct cel_error *err)
+{
+    int status = migrate_compare(pg, set, err);
+    if (!status && !request->status)
+        status = advance(pg, request, set, table, err);
+    for (size_t i = 0; !status && request->status && i < set->count; i++)
+        add_row(table, set->name, &set->items[i]);
+    return status;
+}
+
+static int read_folder(const char *folder, struct migration_set *ret, struct cel_error *err)
 {
     struct str path = str_of(folder), name;
     str_split(&path, '=', &name);
     char *set_name = path.ptr ? str_dup(name) : NULL;
-    struct migration_set set = {0};
-    int status = migration_set_read(set_name, path.ptr ? path.ptr : folder, &set, err);
+    int status = migration_set_read(set_name, path.ptr ? path.ptr : folder, ret, err);
     free(set_name);
     if (status && status != -ENOMEM && status != -EACCES)
         status = err->code = CEL_E_CONFIG; /* a folder that cannot be used, for whatever reason */
-    if (!status)
-        status = migrate_compare(pg, &set, err);
-    if (!status && !request->status)
-        status = advance(pg, request, &set, table, err);
-    for (size_t i = 0; !status && request->status && i < set.count; i++)
-        add_row(table, set.name, &set.items[i]);
-    migration_set_deinit(&set);
     return status;
+}
+
+/* The set number `i`: our own, then the folders. */
+static int
+read_set(const struct request *request, size_t i, struct migration_set *ret, struct cel_error *err)
+{
+    return i == 0 ? migration_set_own(ret, err) : read_folder(request->folders[i - 1], ret, err);
 }
 
 static void print(const struct verb_context *context, const struct table *table)
@@ -140,8 +149,13 @@ static int migrate(const struct verb_context *context, const struct request *req
     table_init(&table, columns, ARRAY_SIZE(columns));
     struct cel_error err = {0};
     int status = request->dry_run || request->status ? 0 : migrate_begin(pg, &err);
-    for (size_t i = 0; !status && i < request->folder_count; i++)
-        status = one_folder(pg, request, request->folders[i], &table, &err);
+    for (size_t i = 0; !status && i <= request->folder_count; i++) {
+        struct migration_set set = {0};
+        status = read_set(request, i, &set, &err);
+        if (!status)
+            status = one_set(pg, request, &set, &table, &err);
+        migration_set_deinit(&set);
+    }
     if (!status || table.cell_count)
         print(context, &table);
     table_deinit(&table);
@@ -185,12 +199,13 @@ const struct verb migrate_verb = {
     .mask = VERB_MIGRATE,
     .summary = "Apply numbered SQL files to the database, each once",
     .usage = "[OPTION...] [--dir [NAME=]DIR...]",
-    .about = "A folder is a set, called NAME or like the folder. Its files NNNN_name.sql are "
-             "applied in order,\n"
-             "each in a transaction of its own, and recorded in celeriac.migration. Several runs "
-             "at once are\n"
-             "safe. A file that was applied must not change. Without --dir only Celeriac's own "
-             "table is made.",
+    .about = "First Celeriac's own set, \"celeriac\": the schema celeriac. Then each folder, a set "
+             "called NAME or\n"
+             "like the folder: its files NNNN_name.sql are applied in order, each in a transaction "
+             "of its own, and\n"
+             "recorded in celeriac.migration. Several runs at once are safe. A file that was "
+             "applied must not\n"
+             "change.",
     .flags = flags,
     .flag_count = ARRAY_SIZE(flags),
     .examples = "celeriac migrate --dir tasks/shop/sql\n"

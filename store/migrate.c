@@ -126,8 +126,12 @@ static struct migration *set_append(struct migration_set *set)
     return &items[set->count++];
 }
 
-static int
-add_file(struct migration_set *set, const char *folder, const char *file, struct cel_error *err)
+/* A migration without its text. */
+static int append_named(struct migration_set *set,
+                        const char *folder,
+                        const char *file,
+                        struct migration **ret,
+                        struct cel_error *err)
 {
     int64_t number;
     struct str name;
@@ -141,9 +145,16 @@ add_file(struct migration_set *set, const char *folder, const char *file, struct
     migration->number = number;
     migration->name = str_dup(name);
     migration->path = buf_take(&path, NULL);
-    if (!migration->name || !migration->path)
-        return error_no_memory(err);
-    return read_file(migration->path, &migration->sql, err);
+    *ret = migration;
+    return migration->name && migration->path ? 0 : error_no_memory(err);
+}
+
+static int
+add_file(struct migration_set *set, const char *folder, const char *file, struct cel_error *err)
+{
+    struct migration *migration;
+    int status = append_named(set, folder, file, &migration, err);
+    return status ? status : read_file(migration->path, &migration->sql, err);
 }
 
 static int by_number(const void *a, const void *b)
@@ -222,6 +233,32 @@ int migration_set_read(const char *name,
     if (!status) {
         set_sort(&set);
         status = check_numbers(&set, folder, err);
+    }
+    if (status) {
+        migration_set_deinit(&set);
+        return status;
+    }
+    *ret = set;
+    return 0;
+}
+
+/* --- inside the program ----------------------------------------------------------------------- */
+
+static const struct {
+    const char *file, *sql;
+} own_files[] = {
+#include "embedded_sql.inc"
+};
+
+int migration_set_own(struct migration_set *ret, struct cel_error *err)
+{
+    struct migration_set set = {.name = str_dup(STR("celeriac"))};
+    int status = set.name ? 0 : error_no_memory(err);
+    for (size_t i = 0; !status && i < ARRAY_SIZE(own_files); i++) {
+        struct migration *migration;
+        status = append_named(&set, set.name, own_files[i].file, &migration, err);
+        if (!status && !(migration->sql = str_dup(str_of(own_files[i].sql))))
+            status = error_no_memory(err);
     }
     if (status) {
         migration_set_deinit(&set);

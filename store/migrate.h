@@ -24,7 +24,7 @@ const char *migration_state_name(enum migration_state state);
 struct migration {
     int64_t number;
     char *name;       /* of NNNN_name.sql */
-    char *path;       /* NULL when gone */
+    char *path;       /* for messages; NULL when gone */
     char *sql;        /* what the file holds; NULL when gone */
     char *checksum;   /* SHA-256 of the file in hex, or of what was applied when gone */
     char *applied_at; /* ISO 8601, or NULL */
@@ -37,6 +37,8 @@ struct migration_set {
     size_t count;
 };
 
+/* Celeriac's own set, "celeriac": its tables and functions, inside the program. 0 or -ENOMEM. */
+int migration_set_own(struct migration_set *ret, struct cel_error *err) MUST_CHECK;
 /*
  * Reads `folder` and nothing else; all are pending and have no checksum. `name` may be NULL: then
  * it is the folder's own name, or its parent's when the folder is called "sql" or "migrations".

@@ -550,18 +550,39 @@ run_simple(struct pg *pg, const char *sql, bool cancellable, PGresult **ret, str
     return send_and_wait(pg, PQsendQuery(pg->conn, sql), wait, ret, err);
 }
 
-int pg_exec(struct pg *pg, const char *sql, struct cel_error *err)
+/* Rows for the caller, if it wants them. */
+static int
+hand_out(struct pg *pg, PGresult *result, struct cel_rows **ret_rows, struct cel_error *err)
+{
+    if (!ret_rows) {
+        PQclear(result);
+        return 0;
+    }
+    *ret_rows = pg_rows_adopt(result);
+    return *ret_rows ? 0 : set_error(pg, PG_E_TRANSIENT, err, "out of memory");
+}
+
+int pg_exec_rows(struct pg *pg, const char *sql, struct cel_rows **ret_rows, struct cel_error *err)
 {
     PGresult *result = NULL;
     int r = run_simple(pg, sql, true, &result, err);
-    PQclear(result);
-    return r;
+    return r ? r : hand_out(pg, result, ret_rows, err);
 }
 
-int pg_commit(struct pg *pg, struct cel_error *err)
+int pg_exec(struct pg *pg, const char *sql, struct cel_error *err)
 {
+    return pg_exec_rows(pg, sql, NULL, err);
+}
+
+int pg_commit_with(struct pg *pg, const char *last, struct cel_error *err)
+{
+    CLEANUP(buf_deinit) struct buf sql = BUF_INIT(SIZE_MAX / 2);
     PGresult *result = NULL;
-    int r = run_simple(pg, "COMMIT", false, &result, err);
+    buf_add_c(&sql, last);
+    buf_add_c(&sql, "COMMIT");
+    if (buf_status(&sql))
+        return set_error(pg, PG_E_TRANSIENT, err, "out of memory");
+    int r = run_simple(pg, sql.ptr, false, &result, err);
     if (!r && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
         set_sqlstate(pg, "25P02");
         r = set_error(
@@ -570,6 +591,11 @@ int pg_commit(struct pg *pg, struct cel_error *err)
     }
     PQclear(result);
     return r;
+}
+
+int pg_commit(struct pg *pg, struct cel_error *err)
+{
+    return pg_commit_with(pg, "", err);
 }
 
 int pg_rollback(struct pg *pg, struct cel_error *err)
@@ -630,14 +656,7 @@ int pg_query(struct pg *pg,
         return cancelled(pg, err);
     PGresult *result = NULL;
     r = run_query(pg, sql, params, param_count, &result, err);
-    if (r)
-        return r;
-    if (!ret_rows) {
-        PQclear(result);
-        return 0;
-    }
-    *ret_rows = pg_rows_adopt(result);
-    return *ret_rows ? 0 : set_error(pg, PG_E_TRANSIENT, err, "out of memory");
+    return r ? r : hand_out(pg, result, ret_rows, err);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -671,10 +690,25 @@ struct pg *pg_free(struct pg *pg)
     return NULL;
 }
 
+void pg_add_literal(const struct pg *pg, struct buf *sql, struct str text)
+{
+    char *literal = text.ptr ? PQescapeLiteral(pg->conn, text.ptr, text.len) : NULL;
+    if (text.ptr && !literal)
+        sql->status = sql->status ? sql->status : -EINVAL;
+    else
+        buf_add_c(sql, literal ? literal : "NULL");
+    PQfreemem(literal);
+}
+
 bool pg_in_transaction(const struct pg *pg)
 {
     PGTransactionStatusType status = pg->conn ? PQtransactionStatus(pg->conn) : PQTRANS_IDLE;
     return status == PQTRANS_INTRANS || status == PQTRANS_INERROR || status == PQTRANS_ACTIVE;
+}
+
+bool pg_is_lost(const struct pg *pg)
+{
+    return pg->lost;
 }
 
 bool pg_reset(struct pg *pg)

@@ -14,6 +14,7 @@
 #include <signal.h>
 
 #include "celeriac/task.h"
+#include "core/buf.h"
 #include "core/clock.h"
 #include "core/error.h"
 
@@ -56,14 +57,23 @@ int pg_query(struct pg *pg,
              struct cel_error *err) MUST_CHECK;
 /* BEGIN, SET ...: several statements at once, without parameters. */
 int pg_exec(struct pg *pg, const char *sql, struct cel_error *err) MUST_CHECK;
+/* The same, with the rows of the last one. */
+int pg_exec_rows(struct pg *pg, const char *sql, struct cel_rows **ret_rows, struct cel_error *err)
+    MUST_CHECK;
 /* COMMIT and ROLLBACK, which the cancel flag does not end. A COMMIT that the server turned into a
- * ROLLBACK, because a statement before it had failed, is PG_E_FAILED with SQLSTATE 25P02. */
+ * ROLLBACK, because a statement before it had failed, is PG_E_FAILED with SQLSTATE 25P02. `last` are
+ * statements that go with it, each with its semicolon. */
 int pg_commit(struct pg *pg, struct cel_error *err) MUST_CHECK;
+int pg_commit_with(struct pg *pg, const char *last, struct cel_error *err) MUST_CHECK;
 int pg_rollback(struct pg *pg, struct cel_error *err) MUST_CHECK;
 /* `verb` is "SAVEPOINT", "ROLLBACK TO SAVEPOINT" or "RELEASE SAVEPOINT"; `name` is quoted. */
 int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_error *err)
     MUST_CHECK;
+/* Appends `text` as an SQL literal, or NULL when it is absent. Needs a connection. What cannot be
+ * written (no valid text, no memory) sticks in `sql`. */
+void pg_add_literal(const struct pg *pg, struct buf *sql, struct str text);
 bool pg_in_transaction(const struct pg *pg);
+bool pg_is_lost(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" after a success */
 /* Where in its SQL the last failure is, in characters from 1; 0: the server did not say. */
 size_t pg_error_position(const struct pg *pg);

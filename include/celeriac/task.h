@@ -59,6 +59,11 @@ enum cel_transaction {
     CEL_NO_TRANSACTION = 0,
     CEL_TRANSACTION = 1, /* one transaction on cel_db(task) around the function: committed on
                             CEL_OK, rolled back otherwise */
+    CEL_ONCE = 2,        /* the same, and its result and a marker with the task's id are committed
+                            with it: delivered again, the call is not run again, and what it came to is
+                            answered once more. Runs of one id at once follow one another. Needs
+                            `celeriac migrate`; markers are kept for at least a week. Isolation level
+                            read committed or serializable */
 };
 
 /* A zero means the default everywhere. Times are milliseconds. */

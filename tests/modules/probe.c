@@ -368,10 +368,18 @@ static int sql(struct cel_task *task)
     return CEL_OK;
 }
 
+static int send_plain(struct cel_task *task, const char *name)
+{
+    struct cel_call *call = cel_call_new(name);
+    int r = cel_task_send(task, call, NULL);
+    cel_call_free(call);
+    return r ? CEL_FAIL : 0;
+}
+
 /*
  * Runs a list of statements, where "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT x", "ROLLBACK TO x"
- * and "RELEASE x" go through their functions and "FAIL", "RETRY", "IGNORE", "OK", "SLEEP" end or
- * hold the task. A statement behind "-" may fail. Returns the SQLSTATE of the last statement.
+ * and "RELEASE x" go through their functions and "FAIL", "RETRY", "IGNORE" end the
+ * task, "SLEEP" holds it for a second; "SEND x" calls task x. A statement behind "-" may fail. Returns the SQLSTATE of the last statement.
  */
 static int step(struct cel_task *task, struct cel_db *db, const char *text, bool *ret_end)
 {
@@ -387,6 +395,10 @@ static int step(struct cel_task *task, struct cel_db *db, const char *text, bool
     if (strcmp(text, "IGNORE") == 0)
         return CEL_IGNORE;
     *ret_end = false;
+    if (strncmp(text, "SEND ", 5) == 0)
+        return send_plain(task, text + 5);
+    if (strcmp(text, "SLEEP") == 0)
+        return cel_sleep_ms(task, 1000);
     if (strcmp(text, "BEGIN") == 0)
         return cel_begin(db);
     if (strcmp(text, "COMMIT") == 0)
@@ -477,6 +489,12 @@ CEL_TASKS(
     {.name = "tests.script_in_transaction",
      .run = script,
      .params = "steps",
-     .transaction = CEL_TRANSACTION});
+     .transaction = CEL_TRANSACTION},
+    {.name = "tests.script_once",
+     .run = script,
+     .params = "steps",
+     .max_retries = 100,
+     .retry_delay_ms = 200,
+     .transaction = CEL_ONCE});
 
 CEL_SETTINGS({.name = "probe_greeting", .otherwise = "hello", .help = "what to say"});

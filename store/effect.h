@@ -1,0 +1,39 @@
+/*
+ * The marker of a call whose effects, marker and answer are committed together (.transaction =
+ * CEL_ONCE): table and functions of sql/0001_effect.sql. Blocking, like pg.h, with its conditions.
+ */
+#pragma once
+
+#include "store/pg.h"
+
+/*
+ * Begins the transaction in which call `id` runs, when no other run of it is under way any more.
+ * `*ret_done` is NULL then, or, when its effects stand already, what effect_answer() reads; freed with
+ * cel_rows_free(). `given_up`: whoever else runs it lost the call to us, and is not waited for.
+ */
+int effect_begin(struct pg *pg,
+                 struct str id,
+                 bool given_up,
+                 struct cel_rows **ret_done,
+                 struct cel_error *err) MUST_CHECK;
+
+struct effect {
+    struct str id, task;
+    struct str result_json, children_json; /* or absent */
+    struct str sends_json;                 /* [[queue, step, message], ...] */
+};
+/*
+ * Writes the marker and commits. When the connection is lost meanwhile (pg_is_lost), it is open
+ * whether that happened; effect_begin() tells then, on a new connection.
+ */
+int effect_commit(struct pg *pg, const struct effect *effect, struct cel_error *err) MUST_CHECK;
+
+/* What a call came to that was done before; all of it borrowed from `done`. */
+struct effect_send {
+    struct str queue, message;
+    int64_t step;
+};
+void effect_answer(const struct cel_rows *done, struct str *ret_result, struct str *ret_children);
+/* How many sends belong to it, and one of them. */
+size_t effect_send_count(const struct cel_rows *done);
+struct effect_send effect_send(const struct cel_rows *done, size_t i);
