@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "beat/entries.h"
+#include "beat/relay.h"
 #include "beat/ticker.h"
 #include "broker/broker.h"
 #include "core/log.h"
@@ -36,6 +37,7 @@ struct beat {
     struct promoter promoter;
     struct rescuer rescuer;
     struct census census;
+    struct relay relay;
     uv_timer_t status, watchdog;
     uv_signal_t signals[ARRAY_SIZE(signals)];
     enum { STARTING, RUNNING, STOPPING, CLOSING } state;
@@ -82,10 +84,18 @@ static void on_broker_closed(void *data)
     promoter_deinit(&beat->promoter);
     rescuer_deinit(&beat->rescuer);
     census_deinit(&beat->census);
+    relay_deinit(&beat->relay);
     uv_close((uv_handle_t *)&beat->status, NULL);
     uv_close((uv_handle_t *)&beat->watchdog, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
         uv_close((uv_handle_t *)&beat->signals[i], NULL);
+}
+
+static void close_broker(void *data)
+{
+    struct beat *beat = data;
+
+    broker_close(beat->broker, on_broker_closed, beat);
 }
 
 static void close_all(void *data)
@@ -98,7 +108,7 @@ static void close_all(void *data)
     census_stop(&beat->census);
     promoter_stop(&beat->promoter);
     rescuer_stop(&beat->rescuer);
-    broker_close(beat->broker, on_broker_closed, beat);
+    relay_stop(&beat->relay, close_broker, beat);
 }
 
 static void stop(struct beat *beat)
@@ -116,7 +126,8 @@ static void report(const struct beat *beat)
 {
     log_info("Report", F_U64("fired", beat->ticker.fired),
              F_U64("promoted", beat->promoter.promoted), F_U64("rescued", beat->rescuer.rescued),
-             F_U64("queues", beat->census.count));
+             F_U64("queues", beat->census.count), F_U64("relayed", beat->relay.published),
+             F_U64("refused", beat->relay.refused));
     for (size_t i = 0; i < beat->entries.count; i++) {
         const struct entry *entry = beat->entries.items[i];
         char due[ISOTIME_SIZE] = "never";
@@ -155,6 +166,7 @@ static void run(struct beat *beat)
     promoter_start(&beat->promoter);
     rescuer_start(&beat->rescuer);
     census_start(&beat->census);
+    relay_start(&beat->relay);
     enabled = beat->ticker.schedule.heap.count + beat->ticker.firing_count;
     log_info("Beat ready", F_U64("entries", enabled),
              F_U64("disabled", beat->entries.count - enabled));
@@ -212,6 +224,10 @@ static int configure(struct beat *beat, int argc, char **argv)
         return -1;
     }
     status = entries_load(&beat->config, &beat->entries, &err);
+    if (!status && beat->entries.count == 0 && !settings_database(&beat->settings, &beat->config))
+        status = error_set(&err, CEL_E_CONFIG,
+                           "beat: no [beat NAME] section in the configuration and no database with "
+                           "an outbox (--database): there is nothing to do");
     if (status < 0) {
         beat->exit = refuse(&err, process_exit_status(status));
         return -1;
@@ -268,6 +284,9 @@ static void start(struct beat *beat)
     uv_timer_init(&beat->loop, &beat->status);
     uv_timer_init(&beat->loop, &beat->watchdog);
     open_keepers(beat);
+    relay_init(&beat->relay, &beat->loop, beat->broker,
+               settings_database(&beat->settings, &beat->config), beat->settings.default_queue,
+               beat->ticker.origin);
     beat->status.data = beat;
     beat->watchdog.data = beat;
     if (watchdog_ms > 0)

@@ -311,8 +311,6 @@ static int read_all(struct entries *entries, const struct config *config, struct
         if (status < 0)
             return status;
     }
-    if (entries->count == 0)
-        return bad(err, "no [beat NAME] section in the configuration: there is nothing to fire");
     return check_names(entries, err);
 }
 

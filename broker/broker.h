@@ -107,6 +107,14 @@ int broker_push_promised(struct broker *broker,
                          broker_done_fn *cb,
                          void *data) MUST_CHECK;
 
+/* Forgets that such messages were pushed "once", when nobody can push them again. */
+int broker_forget_pushed(struct broker *broker,
+                         const struct broker_message *messages,
+                         size_t count,
+                         usec_t deadline_mono,
+                         broker_done_fn *cb,
+                         void *data) MUST_CHECK;
+
 /* --- claiming --------------------------------------------------------------------------------- */
 
 /* One message held by this node: in flight under `tag` in celeriac:inflight:{queue}:<node>. */

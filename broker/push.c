@@ -276,6 +276,24 @@ int broker_push_promised(struct broker *broker,
     return status;
 }
 
+int broker_forget_pushed(struct broker *broker,
+                         const struct broker_message *messages,
+                         size_t count,
+                         usec_t deadline_mono,
+                         broker_done_fn *cb,
+                         void *data)
+{
+    struct done_op *op;
+    int status = check_messages(messages, count);
+    if (!status)
+        status = done_op_new(broker, cb, data, &op);
+    if (status)
+        return status;
+    op->request.repeatable = true;
+    return done_op_send(op, broker->main, deadline_mono,
+                        redis_command_forget_sent(&op->request, &broker->space, messages, count));
+}
+
 int broker_declare(
     struct broker *broker, struct str queue, usec_t deadline_mono, broker_done_fn *cb, void *data)
 {

@@ -98,6 +98,18 @@ int redis_command_push(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
+static void add_marks(struct buf *buf,
+                      const struct key_space *space,
+                      const struct broker_message *messages,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t start = write_open(buf);
+        key_add_sent(buf, space, messages[i].queue, messages[i].id);
+        write_close(buf, start);
+    }
+}
+
 int redis_command_push_once(struct redis_request *request,
                             const struct key_space *space,
                             const struct broker_message *messages,
@@ -110,14 +122,24 @@ int redis_command_push_once(struct redis_request *request,
     struct buf buf = script_begin(request, SCRIPT_push_once, 2 + count, 1 + count, payload);
     add_list(&buf, space, messages);
     add_counts(&buf, space, messages->queue);
-    for (size_t i = 0; i < count; i++) {
-        size_t start = write_open(&buf);
-        key_add_sent(&buf, space, messages->queue, messages[i].id);
-        write_close(&buf, start);
-    }
+    add_marks(&buf, space, messages, count);
     write_u64(&buf, ms_up(window));
     for (size_t i = 0; i < count; i++)
         write_arg(&buf, messages[i].bytes);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_forget_sent(struct redis_request *request,
+                              const struct key_space *space,
+                              const struct broker_message *messages,
+                              size_t count)
+{
+    size_t payload = 64;
+    for (size_t i = 0; i < count; i++)
+        payload += space->prefix.len + messages[i].queue.len + messages[i].id.len + 48;
+    struct buf buf = write_begin(1 + count, payload);
+    write_arg(&buf, STR("UNLINK"));
+    add_marks(&buf, space, messages, count);
     return redis_request_finish(request, &buf);
 }
 

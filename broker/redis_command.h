@@ -24,6 +24,11 @@ int redis_command_push_once(struct redis_request *request,
                             const struct broker_message *messages,
                             size_t count,
                             usec_t window) MUST_CHECK;
+/* Takes the marks of messages away. */
+int redis_command_forget_sent(struct redis_request *request,
+                              const struct key_space *space,
+                              const struct broker_message *messages,
+                              size_t count) MUST_CHECK;
 /* Both wait in the server at most `limit` for what this connection has written. Replies how many
  * replicas have it; an array that begins with 1 when it is on the server's own disk. */
 int redis_command_wait_replicas(struct redis_request *request,

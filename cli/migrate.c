@@ -52,19 +52,6 @@ static const struct table_column columns[] = {{"set", "set", false},
                                               {"state", "state", false},
                                               {"applied at", "applied_at", false}};
 
-/* The database by --database or $CELERIAC_DATABASE_URL, else [database] default. */
-static const char *database_uri(const struct verb_context *context)
-{
-    if (*context->settings.database_url)
-        return context->settings.database_url;
-    for (size_t i = 0; i < context->config.line_count; i++) {
-        const struct config_line *line = &context->config.lines[i];
-        if (strcmp(line->section, "database") == 0 && strcmp(line->key, "default") == 0)
-            return line->value;
-    }
-    return NULL;
-}
-
 static void add_row(struct table *table, const char *set, const struct migration *migration)
 {
     static const enum table_tint tints[] = {
@@ -178,7 +165,7 @@ static int run(int argc, char **argv)
         return verb_misused(&migrate_verb, "folders are given as --dir DIR, not as \"%s\"",
                             context.config.arguments[0]);
     struct cel_error err = {0};
-    const char *uri = database_uri(&context);
+    const char *uri = settings_database(&context.settings, &context.config);
     if (!uri) {
         error_set(&err, CEL_E_CONFIG,
                   "migrate: no database: --database, $CELERIAC_DATABASE_URL or [database] default");

@@ -133,3 +133,15 @@ int settings_load(struct settings *settings,
     mem_free(path);
     return r;
 }
+
+const char *settings_database(const struct settings *settings, const struct config *config)
+{
+    if (*settings->database_url)
+        return settings->database_url;
+    for (size_t i = 0; i < config->line_count; i++) {
+        const struct config_line *line = &config->lines[i];
+        if (strcmp(line->section, "database") == 0 && strcmp(line->key, "default") == 0)
+            return line->value;
+    }
+    return NULL;
+}

@@ -72,6 +72,8 @@ struct settings {
 
 extern const struct option settings_options[];
 extern const size_t settings_option_count;
+/* The URI of the database "default": database_url, or [database] default; NULL when there is none. */
+const char *settings_database(const struct settings *settings, const struct config *config);
 extern const char *const settings_free_sections[]; /* "settings", "database", "beat *" */
 
 /*

@@ -44,6 +44,11 @@ int effect_commit(struct pg *pg, const struct effect *effect, struct cel_error *
     return buf_status(&sql) ? write_error(err) : pg_commit_with(pg, sql.ptr, err);
 }
 
+int effect_expire(struct pg *pg, struct cel_error *err)
+{
+    return pg_exec(pg, "SELECT celeriac.effect_expire()", err);
+}
+
 static struct str text_of(const struct cel_rows *done, size_t row, const char *column)
 {
     return cel_row_null(done, row, column) ? STR_NONE : str_of(cel_row_text(done, row, column));

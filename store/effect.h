@@ -28,6 +28,9 @@ struct effect {
  */
 int effect_commit(struct pg *pg, const struct effect *effect, struct cel_error *err) MUST_CHECK;
 
+/* Removes markers that are more than a week old; to be called at least twice a day. */
+int effect_expire(struct pg *pg, struct cel_error *err) MUST_CHECK;
+
 /* What a call came to that was done before; all of it borrowed from `done`. */
 struct effect_send {
     struct str queue, message;

@@ -41,7 +41,7 @@ enum { CHECK_INTERVAL_SINCE = 140000 };
 struct pg {
     char *name, *uri;
     char *password; /* from the URI, to keep it out of messages; or NULL */
-    usec_t max_age, connect_wait;
+    usec_t max_age, connect_wait, patience;
     volatile sig_atomic_t *cancel;
     PGconn *conn;
     usec_t opened_mono;
@@ -377,6 +377,23 @@ static bool is_dead(struct pg *pg)
     return true;
 }
 
+int pg_wait_notified(struct pg *pg, int wake_fd, usec_t usec, struct cel_error *err)
+{
+    int r = pg_connect(pg, err);
+    if (r)
+        return r;
+    PGnotify *notify = PQnotifies(pg->conn);
+    struct pollfd fds[] = {{.fd = PQsocket(pg->conn), .events = POLLIN},
+                           {.fd = wake_fd, .events = POLLIN}};
+    if (!notify && poll(fds, ARRAY_SIZE(fds), (int)(usec / USEC_PER_MSEC)) < 0 && errno != EINTR)
+        return set_error(pg, PG_E_TRANSIENT, err, cel_error_name(-errno));
+    if (!notify && fds[0].revents && !PQconsumeInput(pg->conn))
+        return lose(pg, err, PQerrorMessage(pg->conn));
+    for (; notify || (notify = PQnotifies(pg->conn)); notify = NULL)
+        PQfreemem(notify);
+    return 0;
+}
+
 static void drop_if_unfit(struct pg *pg)
 {
     if (!pg->conn)
@@ -538,6 +555,11 @@ send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct 
     return r;
 }
 
+static usec_t answer_deadline(const struct pg *pg)
+{
+    return pg->patience ? clock_mono() + pg->patience : USEC_NEVER;
+}
+
 static int
 run_simple(struct pg *pg, const char *sql, bool cancellable, PGresult **ret, struct cel_error *err)
 {
@@ -546,7 +568,7 @@ run_simple(struct pg *pg, const char *sql, bool cancellable, PGresult **ret, str
         return r;
     if (cancellable && cancel_wanted(pg))
         return cancelled(pg, err);
-    struct wait wait = {USEC_NEVER, cancellable};
+    struct wait wait = {answer_deadline(pg), cancellable};
     return send_and_wait(pg, PQsendQuery(pg->conn, sql), wait, ret, err);
 }
 
@@ -636,7 +658,7 @@ static int run_query(struct pg *pg,
     } else {
         int sent = PQsendQueryParams(pg->conn, sql, (int)count, args.types, args.values,
                                      args.lengths, args.formats, 0);
-        r = send_and_wait(pg, sent, (struct wait){USEC_NEVER, true}, ret, err);
+        r = send_and_wait(pg, sent, (struct wait){answer_deadline(pg), true}, ret, err);
     }
     pg_arguments_deinit(&args);
     return r;
@@ -676,6 +698,11 @@ struct pg *pg_new(const char *name, const char *uri, usec_t max_age, volatile si
     if (!pg->name || !pg->uri || r == -ENOMEM)
         return pg_free(pg);
     return pg;
+}
+
+void pg_set_patience(struct pg *pg, usec_t usec)
+{
+    pg->patience = usec;
 }
 
 struct pg *pg_free(struct pg *pg)

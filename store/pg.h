@@ -43,6 +43,8 @@ int pg_uri_check(const char *uri, struct cel_error *err) MUST_CHECK;
  */
 struct pg *pg_new(const char *name, const char *uri, usec_t max_age, volatile sig_atomic_t *cancel);
 struct pg *pg_free(struct pg *pg);
+/* An answer that takes longer than `usec` costs the connection; 0, the default: none does. */
+void pg_set_patience(struct pg *pg, usec_t usec);
 /* Between tasks: rolls back what was left open, closes what is too old or dead. Returns whether a
  * transaction had been left open. */
 bool pg_reset(struct pg *pg);
@@ -69,6 +71,8 @@ int pg_rollback(struct pg *pg, struct cel_error *err) MUST_CHECK;
 /* `verb` is "SAVEPOINT", "ROLLBACK TO SAVEPOINT" or "RELEASE SAVEPOINT"; `name` is quoted. */
 int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_error *err)
     MUST_CHECK;
+/* Waits for a notification (LISTEN), for `wake_fd` to be readable, or for `usec`. */
+int pg_wait_notified(struct pg *pg, int wake_fd, usec_t usec, struct cel_error *err) MUST_CHECK;
 /* Appends `text` as an SQL literal, or NULL when it is absent. Needs a connection. What cannot be
  * written (no valid text, no memory) sticks in `sql`. */
 void pg_add_literal(const struct pg *pg, struct buf *sql, struct str text);

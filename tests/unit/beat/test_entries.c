@@ -184,15 +184,6 @@ static void a_name_stands_for_one_entry(void **state)
                    "x.ini:8: [beat a]: given twice (first in x.ini:2)");
 }
 
-static void a_configuration_without_entries_is_refused(void **state)
-{
-    const char *text = "no [beat NAME] section in the configuration: there is nothing to fire";
-
-    (void)state;
-    assert_refused(LINES("[settings]", "mail_from=a@b"), text);
-    assert_refused((const char *const[]){NULL}, text);
-}
-
 static void without_memory_nothing_is_left_behind(void **state)
 {
     const char *const *lines =
@@ -222,7 +213,6 @@ int main(void)
         cmocka_unit_test(a_fault_names_place_key_and_rule),
         cmocka_unit_test(a_section_must_make_sense_as_a_whole),
         cmocka_unit_test(a_name_stands_for_one_entry),
-        cmocka_unit_test(a_configuration_without_entries_is_refused),
         cmocka_unit_test(without_memory_nothing_is_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
