@@ -34,7 +34,7 @@ violations=$(
     allow client "core message broker celeriac"
     allow child "core message store celeriac"
     allow worker "core redis message broker keeper child"
-    allow beat "core message broker keeper celeriac"
+    allow beat "core message broker keeper store celeriac"
     allow tasks "shop"
     allow cli "core redis message broker store client child worker beat celeriac"
 )
