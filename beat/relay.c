@@ -9,7 +9,6 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "message/call_json.h"
-#include "message/envelope.h"
 
 enum { BATCH_MAX = 500 };
 #define PATIENCE_USEC (10 * USEC_PER_SEC)
@@ -26,8 +25,7 @@ static void take(struct relay *relay);
 static void forget_batch(struct relay *relay)
 {
     for (size_t i = 0; i < relay->count; i++) {
-        mem_free(relay->items[i].queue);
-        mem_free(relay->items[i].bytes);
+        cel_message_free(&relay->items[i].message);
         mem_free(relay->items[i].mark);
         mem_free(relay->items[i].refused);
     }
@@ -53,10 +51,8 @@ static void refuse(struct relay *relay, struct relay_row *item, const char *reas
 /* The message of a row that holds a call. */
 static int write_message(const struct relay *relay, struct relay_row *item, struct cel_error *err)
 {
-    CLEANUP(buf_deinit) struct buf bytes = BUF_INIT(ENVELOPE_BYTES_MAX);
     struct cel_call *call;
     char tag[UUID_SIZE];
-    struct str id, queue;
     int status = call_from_json(item->row.call, &call, err);
     if (status)
         return status;
@@ -65,14 +61,9 @@ static int write_message(const struct relay *relay, struct relay_row *item, stru
                                          .default_queue = str_of(relay->default_queue),
                                          .origin = str_of(relay->origin),
                                          .now_wall = item->row.created_wall};
-    status = call_encode(call, &context, &bytes, &id, &queue, err);
-    if (!status) {
-        item->queue = str_dup(queue);
-        item->step = priority_step(call->priority);
-        item->bytes = buf_take(&bytes, &item->len);
-    }
+    status = call_message(call, &context, &item->message, err);
     cel_call_free(call);
-    return status || (item->queue && item->bytes) ? status : error_no_memory(err);
+    return status;
 }
 
 static int copy_message(struct relay_row *item, struct cel_error *err)
@@ -80,11 +71,10 @@ static int copy_message(struct relay_row *item, struct cel_error *err)
     int status = call_check_queue(item->row.queue, err);
     if (status)
         return status;
-    item->queue = str_dup(item->row.queue);
-    item->step = (unsigned)item->row.step;
-    item->len = item->row.message.len;
-    item->bytes = str_dup(item->row.message);
-    return item->queue && item->bytes ? 0 : error_no_memory(err);
+    item->message = (struct cel_message){.queue = str_dup(item->row.queue),
+                                         .text = str_dup(item->row.message),
+                                         .step = (int)item->row.step};
+    return item->message.queue && item->message.text ? 0 : error_no_memory(err);
 }
 
 static void add_message(struct relay *relay, struct relay_row *item)
@@ -94,9 +84,9 @@ static void add_message(struct relay *relay, struct relay_row *item)
     item->mark = xstrdup(mark);
     relay->places[relay->message_count] = (size_t)(item - relay->items);
     relay->messages[relay->message_count++] =
-        (struct broker_message){.queue = str_of(item->queue),
-                                .step = item->step,
-                                .bytes = str_n(item->bytes, item->len),
+        (struct broker_message){.queue = str_of(item->message.queue),
+                                .step = (unsigned)item->message.step,
+                                .bytes = str_of(item->message.text),
                                 .id = str_of(item->mark)};
 }
 

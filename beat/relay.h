@@ -19,15 +19,14 @@
 #include <uv.h>
 
 #include "broker/broker.h"
+#include "celeriac/call.h"
 #include "store/effect.h"
 #include "store/outbox.h"
 
 struct relay_row {
     struct outbox_row row;
-    char *queue, *bytes, *mark; /* of its message; bytes NULL when it was refused */
-    size_t len;
-    unsigned step;
-    char *refused;
+    struct cel_message message; /* empty when it was refused */
+    char *mark, *refused;
 };
 
 struct relay {

@@ -5,6 +5,7 @@
  * A statement that fails because one before it had failed (SQLSTATE 25P02) keeps what was recorded
  * then: a serialization failure that the author overlooked is still a retry.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -228,6 +229,26 @@ int cel_rollback_to(struct cel_db *db, const char *name)
 int cel_release(struct cel_db *db, const char *name)
 {
     return savepoint(db, "RELEASE SAVEPOINT", name);
+}
+
+int cel_db_send(struct cel_db *db, const struct cel_call *call, char *ret_id)
+{
+    struct cel_message message;
+    struct cel_error err = {0};
+    int r = task_message(db->task, call, &message, &err);
+    if (r)
+        return task_recordf(db->task, BY_HELPER, RECORDED_FAIL,
+                            r == -ENOMEM ? "MemoryError" : "ValueError", "cel_db_send: %s",
+                            err.text);
+    r = cel_query(db, "SELECT celeriac.enqueue_message($1, $2, $3, $4, $5)",
+                  CEL_PARAMS(cel_p_text(message.id), cel_p_text(message.queue),
+                             cel_p_int(message.step), cel_p_text(message.text),
+                             cel_p_bool(message.ordered)),
+                  NULL);
+    if (!r)
+        task_hand_out_id(message.id, ret_id);
+    cel_message_free(&message);
+    return r;
 }
 
 const char *cel_db_sqlstate(struct cel_db *db)

@@ -429,10 +429,10 @@ static int gather_sends(struct ending *ending, const struct cel_task *task)
     if (!ending->sends)
         return -ENOMEM;
     for (const struct task_send *send = task->sends; send; send = send->next) {
-        ending->sends[ending->send_count++] =
-            (struct frame_send){str_of(send->queue), str_n(send->bytes, send->len), send->step};
+        ending->sends[ending->send_count++] = (struct frame_send){
+            str_of(send->message.queue), str_of(send->message.text), send->message.step};
         buf_add_c(&ending->children, ending->children.len ? ", [[" : "[[[");
-        json_add_text(&ending->children, str_of(send->id));
+        json_add_text(&ending->children, str_of(send->message.id));
         buf_add_c(&ending->children, ", null], null]");
     }
     buf_add_char(&ending->children, ']');

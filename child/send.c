@@ -17,8 +17,7 @@ static struct task_send *send_free(struct task_send *send)
 {
     if (!send)
         return NULL;
-    mem_free(send->queue);
-    mem_free(send->bytes);
+    cel_message_free(&send->message);
     mem_free(send);
     return NULL;
 }
@@ -41,10 +40,11 @@ static struct str queue_for(const struct cel_task *task, const struct cel_call *
     return known ? known->rules.queue : str_of(modules->default_queue);
 }
 
-static int encode(struct cel_task *task,
-                  const struct cel_call *call,
-                  struct task_send *send,
-                  struct cel_error *err)
+/* The message of a call that this task makes. */
+int task_message(struct cel_task *task,
+                 const struct cel_call *call,
+                 struct cel_message *ret,
+                 struct cel_error *err)
 {
     char id[UUID_SIZE], tag[UUID_SIZE];
     const struct envelope *parent = &task->envelope;
@@ -57,17 +57,14 @@ static int encode(struct cel_task *task,
         .origin = task->child->node,
         .now_wall = clock_wall(),
     };
-    CLEANUP(buf_deinit) struct buf bytes = BUF_INIT(ENVELOPE_BYTES_MAX);
-    struct str own_id, queue;
-    int r = call_encode(call, &context, &bytes, &own_id, &queue, err);
-    if (r)
-        return r;
-    ASSERT(own_id.len < sizeof(send->id));
-    memcpy(send->id, own_id.ptr, own_id.len);
-    send->queue = str_dup(queue);
-    send->bytes = buf_take(&bytes, &send->len);
-    send->step = priority_step(call->priority);
-    return send->queue && send->bytes ? 0 : error_no_memory(err);
+    return call_message(call, &context, ret, err);
+}
+
+void task_hand_out_id(const char *id, char *ret_id)
+{
+    bool fits = strlen(id) < UUID_SIZE; /* a longer one was fixed by the caller */
+    if (ret_id)
+        memcpy(ret_id, fits ? id : "", fits ? strlen(id) + 1 : 1);
 }
 
 static void append(struct cel_task *task, struct task_send *send)
@@ -77,7 +74,7 @@ static void append(struct cel_task *task, struct task_send *send)
     *task->last_send = send;
     task->last_send = &send->next;
     task->send_count++;
-    task->send_bytes += send->len;
+    task->send_bytes += strlen(send->message.text);
 }
 
 /* The outcome is recorded too, so that a task may end with CEL_FAIL. */
@@ -96,17 +93,14 @@ int cel_task_send(struct cel_task *task, const struct cel_call *call, char *ret_
         return refuse(task, -EINVAL, "too many calls from one task");
     struct task_send *send = mem_new(struct task_send);
     struct cel_error err = {0};
-    int r = send ? encode(task, call, send, &err) : error_no_memory(&err);
-    if (!r && task->send_bytes + send->len > SEND_BYTES_MAX)
+    int r = send ? task_message(task, call, &send->message, &err) : error_no_memory(&err);
+    if (!r && task->send_bytes + strlen(send->message.text) > SEND_BYTES_MAX)
         r = error_set(&err, -EINVAL, "the calls of one task are too large together");
     if (r) {
         send_free(send);
         return refuse(task, r, err.text);
     }
     append(task, send);
-    if (ret_id) {
-        bool fits = strlen(send->id) < UUID_SIZE; /* a longer one was fixed by the caller */
-        memcpy(ret_id, fits ? send->id : "", fits ? strlen(send->id) + 1 : 1);
-    }
+    task_hand_out_id(send->message.id, ret_id);
     return 0;
 }

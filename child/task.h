@@ -51,10 +51,7 @@ struct recorded {
 
 struct task_send {
     struct task_send *next;
-    char *queue, *bytes;
-    size_t len;
-    unsigned step;
-    char id[TASK_ID_MAX + 1];
+    struct cel_message message;
 };
 
 struct cel_task {
@@ -92,6 +89,12 @@ void task_recorded_deinit(struct cel_task *task);
 
 /* A text that lives as long as the task; NULL when memory is short. */
 const char *task_keep_text(struct cel_task *task, struct str text);
+/* The message of a call that the task makes. -EINVAL, CEL_E_FORMAT, CEL_E_LIMIT, -ENOMEM. */
+int task_message(struct cel_task *task,
+                 const struct cel_call *call,
+                 struct cel_message *ret,
+                 struct cel_error *err) MUST_CHECK;
+void task_hand_out_id(const char *id, char *ret_id); /* which may be NULL */
 void task_sends_deinit(struct cel_task *task);
 void task_deinit(struct cel_task *task);
 

@@ -72,13 +72,14 @@ static const char *first_text(const char *given, const char *variable, const cha
     return text && *text ? text : NULL;
 }
 
-static void origin_name(char *origin, size_t size)
+struct str client_origin(char origin[CLIENT_ORIGIN_SIZE])
 {
     char host[CLIENT_ORIGIN_SIZE - sizeof("gen2147483647@")];
     if (gethostname(host, sizeof(host)))
         host[0] = '\0';
     host[sizeof(host) - 1] = '\0';
-    snprintf(origin, size, "gen%d@%s", (int)getpid(), host);
+    snprintf(origin, CLIENT_ORIGIN_SIZE, "gen%d@%s", (int)getpid(), host);
+    return str_of(origin);
 }
 
 static void on_broker_closed(void *data)
@@ -219,7 +220,7 @@ int cel_client_open(const struct cel_client_options *options,
         .replicas = (unsigned)options->confirm_replicas,
         .disk = options->confirm_disk,
     };
-    origin_name(client->origin, sizeof(client->origin));
+    client_origin(client->origin);
     client->queue = str_dup(str_of(options->queue ? options->queue : QUEUE_DEFAULT));
     status = client->queue ? open_broker(client, options, err) : error_no_memory(err);
     if (status) {

@@ -21,7 +21,7 @@ struct cel_client {
     bool has_results;                /* the result backend is not "disabled" */
     bool is_closed;                  /* the broker is, after broker_close */
     pid_t owner;                     /* the process that opened it */
-    char origin[CLIENT_ORIGIN_SIZE]; /* gen<pid>@<host>, as Celery names its clients */
+    char origin[CLIENT_ORIGIN_SIZE];
 };
 
 /* How one call of the broker ended; the `data` of its callback, or the head of it. */
@@ -56,3 +56,5 @@ int client_revoke(struct cel_client *client,
 bool client_knows_signal(const char *name); /* "TERM", "SIGTERM" */
 /* A broker_done_fn whose data is a client_wait. */
 void on_client_done(void *data, int status, const struct cel_error *err);
+/* gen<pid>@<host>, as Celery names its clients. */
+struct str client_origin(char origin[CLIENT_ORIGIN_SIZE]);

@@ -313,6 +313,12 @@ void cel_call_compression(struct cel_call *call, enum cel_compression compressio
         call->compression = compression;
 }
 
+void cel_call_ordered(struct cel_call *call, bool ordered)
+{
+    if (call)
+        call->ordered = ordered;
+}
+
 /* --- the message ------------------------------------------------------------------------------ */
 
 /* The members of the headers' map as JSON text: an object without its braces. */
@@ -426,5 +432,40 @@ int call_encode(const struct cel_call *call,
                             : error_set(err, r, "The message cannot be written");
     *ret_id = envelope.id;
     *ret_queue = envelope.routing_key;
+    return 0;
+}
+
+void cel_message_free(struct cel_message *message)
+{
+    if (!message)
+        return;
+    mem_free(message->id);
+    mem_free(message->queue);
+    mem_free(message->text);
+    *message = (struct cel_message){0};
+}
+
+int call_message(const struct cel_call *call,
+                 const struct call_context *context,
+                 struct cel_message *ret,
+                 struct cel_error *err)
+{
+    CLEANUP(buf_deinit) struct buf bytes = BUF_INIT(ENVELOPE_BYTES_MAX);
+    struct str id, queue;
+    if (!call)
+        return error_set(err, -EINVAL, "The call is NULL");
+    int status = call_encode(call, context, &bytes, &id, &queue, err);
+    if (status)
+        return status;
+    struct cel_message message = {.id = str_dup(id),
+                                  .queue = str_dup(queue),
+                                  .text = buf_take(&bytes, NULL),
+                                  .step = (int)priority_step(call->priority),
+                                  .ordered = call->ordered};
+    if (!message.id || !message.queue || !message.text) {
+        cel_message_free(&message);
+        return error_no_memory(err);
+    }
+    *ret = message;
     return 0;
 }

@@ -17,7 +17,7 @@ struct cel_call {
     int priority;
     usec_t countdown, eta_wall, expires_in, expires_wall; /* 0: not given */
     int64_t retries;
-    bool ignore_result;
+    bool ignore_result, ordered;
     usec_t soft_limit, hard_limit; /* 0: not given */
     enum cel_serializer serializer;
     enum cel_compression compression;
@@ -45,6 +45,11 @@ int call_encode(const struct cel_call *call,
                 struct str *ret_id,
                 struct str *ret_queue,
                 struct cel_error *err) MUST_CHECK;
+/* The same as a message of its own. */
+int call_message(const struct cel_call *call,
+                 const struct call_context *context,
+                 struct cel_message *ret,
+                 struct cel_error *err) MUST_CHECK;
 struct cel_call *call_dup(const struct cel_call *call); /* NULL when memory is short */
 
 enum { QUEUE_NAME_MAX = 200 };

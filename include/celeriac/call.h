@@ -63,6 +63,16 @@ CEL_API void
 cel_call_header(struct cel_call *call, const char *name, struct cel_value *value); /* adopts */
 CEL_API void cel_call_serializer(struct cel_call *call, enum cel_serializer serializer);
 CEL_API void cel_call_compression(struct cel_call *call, enum cel_compression compression);
+/* For the outbox (outbox.h, cel_db_send): published after all that were put there before with this. */
+CEL_API void cel_call_ordered(struct cel_call *call, bool ordered);
+
+/* A call as the message that it becomes (cel_call_message() in client.h). */
+struct cel_message {
+    char *id, *queue, *text;
+    int step; /* of the priority: 0 3 6 9 */
+    bool ordered;
+};
+CEL_API void cel_message_free(struct cel_message *message); /* what it holds; takes NULL */
 
 #ifdef __cplusplus
 }

@@ -99,6 +99,16 @@ CEL_API int cel_send_bulk(struct cel_client *client,
                           struct cel_error *err);
 
 /*
+ * The message that `call` becomes, for code that brings it to its queue by another way (outbox.h).
+ * `queue` is where it goes when the call names none; NULL: "celery". Any thread. 0, or the first error
+ * of a setter, CEL_E_FORMAT, CEL_E_LIMIT, -ENOMEM. `*ret` is freed with cel_message_free().
+ */
+CEL_API int cel_call_message(const struct cel_call *call,
+                             const char *queue,
+                             struct cel_message *ret,
+                             struct cel_error *err);
+
+/*
  * Waits until the task `id` has ended (SUCCESS, FAILURE, REVOKED) and hands out its result, which
  * the caller frees. Returns 0 whatever the end was: look at cel_result_state(). -ETIMEDOUT: not
  * ended within `timeout_ms` (0: not ended yet). A task with ignore_result never has a result.

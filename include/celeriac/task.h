@@ -297,6 +297,13 @@ CEL_API int cel_rollback(struct cel_db *db);
 CEL_API int cel_savepoint(struct cel_db *db, const char *name);
 CEL_API int cel_rollback_to(struct cel_db *db, const char *name);
 CEL_API int cel_release(struct cel_db *db, const char *name);
+/*
+ * Puts `call` into the outbox of this database (docs/postgresql.md): published if and only if the
+ * transaction is committed, whatever the task comes to. The call is copied; `ret_id` as in
+ * cel_task_send(). Within the task's own transaction (.transaction) cel_task_send() does the same
+ * without the outbox.
+ */
+CEL_API int cel_db_send(struct cel_db *db, const struct cel_call *call, char *ret_id);
 /* SQLSTATE of the last failure, "" after a success. */
 CEL_API const char *cel_db_sqlstate(struct cel_db *db);
 

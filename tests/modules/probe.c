@@ -368,10 +368,10 @@ static int sql(struct cel_task *task)
     return CEL_OK;
 }
 
-static int send_plain(struct cel_task *task, const char *name)
+static int send_plain(struct cel_task *task, struct cel_db *db, const char *name)
 {
     struct cel_call *call = cel_call_new(name);
-    int r = cel_task_send(task, call, NULL);
+    int r = db ? cel_db_send(db, call, NULL) : cel_task_send(task, call, NULL);
     cel_call_free(call);
     return r ? CEL_FAIL : 0;
 }
@@ -379,7 +379,8 @@ static int send_plain(struct cel_task *task, const char *name)
 /*
  * Runs a list of statements, where "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT x", "ROLLBACK TO x"
  * and "RELEASE x" go through their functions and "FAIL", "RETRY", "IGNORE" end the
- * task, "SLEEP" holds it for a second; "SEND x" calls task x. A statement behind "-" may fail. Returns the SQLSTATE of the last statement.
+ * task, "SLEEP" holds it for a second; "SEND x" calls task x, "DB SEND x" through the
+ * outbox. A statement behind "-" may fail. Returns the SQLSTATE of the last statement.
  */
 static int step(struct cel_task *task, struct cel_db *db, const char *text, bool *ret_end)
 {
@@ -396,7 +397,9 @@ static int step(struct cel_task *task, struct cel_db *db, const char *text, bool
         return CEL_IGNORE;
     *ret_end = false;
     if (strncmp(text, "SEND ", 5) == 0)
-        return send_plain(task, text + 5);
+        return send_plain(task, NULL, text + 5);
+    if (strncmp(text, "DB SEND ", 8) == 0)
+        return send_plain(task, db, text + 8);
     if (strcmp(text, "SLEEP") == 0)
         return cel_sleep_ms(task, 1000);
     if (strcmp(text, "BEGIN") == 0)

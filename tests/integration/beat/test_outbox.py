@@ -3,13 +3,14 @@ import base64
 import json
 import os
 import signal
+import subprocess
 import unittest
 import uuid
 
 import psycopg2
 
 from support.pg_proxy import PgProxy
-from support.servers import CELERIAC, Daemon, PostgresServer, RedisServer, celeriac, temporary_folder, wait_until
+from support.servers import BUILD, CELERIAC, Daemon, PostgresServer, RedisServer, celeriac, temporary_folder, wait_until
 
 
 class Outbox(unittest.TestCase):
@@ -194,6 +195,23 @@ class Outbox(unittest.TestCase):
         self.assertEqual(self.args()[-1], [3])
         beat.stop()
         self.assertNotIn("error", beat.text())
+
+    def test_a_c_program_sends_in_its_own_transaction(self):
+        self.sql("CREATE TABLE bought (n int PRIMARY KEY)")
+        self.beat()
+        done = subprocess.run([os.path.join(BUILD, "tests", "outbox_buyer"), self.postgres.uri, "0", "100", "t"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (0, "50\n"), done.stderr)
+        self.wait_published()
+        self.assertEqual(self.args(), [[n] for n in range(0, 100, 2)])
+        headers = self.messages()[0]["headers"]
+        self.assertEqual((headers["task"], headers["root_id"]), ("t", headers["id"]))
+        self.sql("ALTER TABLE celeriac.outbox RENAME TO away")
+        self.addCleanup(self.sql, "ALTER TABLE celeriac.away RENAME TO outbox")
+        done = subprocess.run([os.path.join(BUILD, "tests", "outbox_buyer"), self.postgres.uri, "100", "1", "t"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("The call cannot be put into the outbox: ERROR: ", done.stderr)
 
     def test_a_trigger_may_enqueue(self):
         self.sql("""CREATE TABLE purchase (id int);

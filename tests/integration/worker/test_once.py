@@ -124,6 +124,16 @@ class Once(WorkerTest):
             self.assertEqual(retried, what == "message", worker.text())
         self.assertIn("the connection was lost before the transaction was committed", worker.text())
 
+    def test_a_task_sends_with_a_transaction_of_its_own(self):
+        self.migrate()
+        self.worker("-c", "1")
+        id = self.send("tests.script", ["BEGIN", "DB SEND tests.kept", "COMMIT", "BEGIN", "DB SEND tests.lost", "ROLLBACK",
+                                        "DB SEND tests.alone", "FAIL"])
+        self.wait(id)
+        rows = [json.loads(line) for line in self.sql("SELECT message FROM celeriac.outbox ORDER BY number").splitlines()]
+        self.assertEqual([(row["headers"]["task"], row["headers"]["parent_id"], row["headers"]["root_id"]) for row in rows],
+                         [("tests.kept", id, id), ("tests.alone", id, id)])
+
     def test_without_its_tables_the_task_waits_for_them(self):
         self.worker("-c", "1")
         id = self.send("tests.script_once", [ADD])
