@@ -395,13 +395,23 @@ int broker_end_delayed(struct broker *broker,
 
 /* --- revocations ------------------------------------------------------------------------------ */
 
+/* Written by the server; no two revocations ever have the same, also when a failover has lost one.
+ * 0, 0: none. */
+struct broker_revocation_id {
+    uint64_t number, made_usec;
+};
+static inline bool broker_revocation_id_equal(struct broker_revocation_id a,
+                                              struct broker_revocation_id b)
+{
+    return a.number == b.number && a.made_usec == b.made_usec;
+}
+
 /* One task, or all with that value of a stamp (Celery's stamped headers). */
 struct broker_revocation {
-    uint64_t number;         /* written by the server: 1, 2 ... */
     struct str id;           /* of a task, or empty */
     struct str stamp, value; /* or empty */
     struct str signal;       /* "TERM": a running one is ended by it; empty: it may run on */
-    usec_t at_wall;
+    usec_t until_wall;       /* written by the server */
 };
 /* Adds them, 256 at most; each is remembered for `kept`. What is revoked twice is revoked. */
 int broker_revoke(struct broker *broker,
@@ -411,25 +421,34 @@ int broker_revoke(struct broker *broker,
                   usec_t deadline_mono,
                   broker_done_fn *cb,
                   void *data) MUST_CHECK;
-/* The number of the newest one when the last claim was made: who knows those up to it knows all that
- * came before what was claimed. */
-uint64_t broker_newest_revocation(const struct broker *broker);
+/* The newest one when the last claim was made: who has read up to it knows all that came before what
+ * was claimed. */
+struct broker_revocation_id broker_newest_revocation(const struct broker *broker);
+
+/* What broker_revocations finds; the oldest first. */
+struct broker_revocations {
+    const struct broker_revocation *items;
+    size_t count;
+    bool has_more;                      /* ask again, after `last` */
+    struct broker_revocation_id last;   /* of these, or what they come after */
+    struct broker_revocation_id newest; /* of all */
+    usec_t now_wall;                    /* by the server's clock, as until_wall */
+};
 typedef void broker_revocations_fn(void *data,
                                    int status,
-                                   const struct broker_revocation *revocations,
-                                   size_t count,
-                                   bool has_more, /* ask again, after the last of these */
+                                   const struct broker_revocations *found, /* NULL: failed */
                                    const struct cel_error *err);
-/* Those with a number above `after`, oldest first. */
+/* Those after `after`; all of them when the server does not have that one (any more). On the
+ * connection of the claims: what is found includes what claims answered earlier knew of. */
 int broker_revocations(struct broker *broker,
-                       uint64_t after,
+                       struct broker_revocation_id after,
                        usec_t deadline_mono,
                        broker_revocations_fn *cb,
                        void *data) MUST_CHECK;
-/* The same; waits some seconds for the first to come when there are none. */
+/* Some seconds later, or as soon as there is one after `after`: time to look. */
 int broker_await_revocations(struct broker *broker,
-                             uint64_t after,
-                             broker_revocations_fn *cb,
+                             struct broker_revocation_id after,
+                             broker_done_fn *cb,
                              void *data) MUST_CHECK;
 
 /* --- results ---------------------------------------------------------------------------------- */

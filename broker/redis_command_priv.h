@@ -26,6 +26,7 @@ enum redis_script_number {
     SCRIPT_push_once,
     SCRIPT_renew,
     SCRIPT_rescue,
+    SCRIPT_revocations,
     SCRIPT_revoke,
     SCRIPT_stats,
     SCRIPT_store,

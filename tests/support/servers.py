@@ -346,6 +346,13 @@ def celeriac_worker(redis, folder, modules, *arguments, postgres=None, name="wor
     return Daemon([*command, *arguments], folder, name, settings, ready=NOTIFY)
 
 
+def revoke(client, id, signal_name="", kept_ms=86400000):
+    """As celeriac revoke does, without starting a process for each."""
+    with open(os.path.join(ROOT, "broker", "revoke.lua")) as file:
+        return client.eval(file.read(), 3, "celeriac:revoked", "celeriac:revoked:newest", "celeriac:revoked:until",
+                           kept_ms, id, "", "", signal_name)
+
+
 def celeriac(*arguments, redis=None, environment=None, check=False, seconds=30):
     """Runs a verb of the executable to its end; returns the CompletedProcess with text output."""
     settings = {**os.environ, **(environment or {})}
