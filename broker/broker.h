@@ -34,7 +34,7 @@ struct broker_options {
     struct str node;        /* <name>:<incarnation>; needed by claim and what follows from it */
     usec_t connect_timeout; /* 0: 4 s */
     /* A connection on which an answer is awaited and nothing is heard for so long is given up, before
-     * any deadline; 0: never. */
+     * any deadline, unless a long write moves (redis/connection.h); 0: never. */
     usec_t silence;
     usec_t result_ttl;   /* 0: kept for ever; result_expires, normally one day */
     size_t dead_max;     /* quarantine entries kept a queue; 0: 10000 */

@@ -62,13 +62,21 @@ static const struct {
 
 /* --- states ----------------------------------------------------------------------------------- */
 
-/* When silence ends the connection, unless something is heard before. */
+/* When silence ends the connection, unless there is a sign of life before. */
 static usec_t silence_mono(const struct redis_connection *c)
 {
     if (!c->options.silence || !c->socket || !c->pipeline.sent.head)
         return USEC_NEVER;
-    usec_t since = c->asked_mono > c->socket->heard_mono ? c->asked_mono : c->socket->heard_mono;
-    return since + c->options.silence;
+    usec_t alive = redis_socket_alive_mono(c->socket);
+    return (c->asked_mono > alive ? c->asked_mono : alive) + c->options.silence;
+}
+
+static bool is_silent(struct redis_connection *c, usec_t now)
+{
+    if (now < silence_mono(c))
+        return false;
+    redis_socket_look(c->socket);
+    return now >= silence_mono(c);
 }
 
 static void set_alarm(struct redis_connection *c)
@@ -677,7 +685,7 @@ static void on_alarm(struct turn_alarm *alarm)
     if (c->state == REDIS_READY && now >= c->look_mono)
         look_for_master(c, now);
     if ((c->state == REDIS_READY || c->state == REDIS_LEAVING) &&
-        (pipeline_is_overdue(&c->pipeline, now) || now >= silence_mono(c)))
+        (pipeline_is_overdue(&c->pipeline, now) || is_silent(c, now)))
         lose_for_silence(c);
     if (c->state != REDIS_CLOSING)
         expire_waiting(c, now);
@@ -768,6 +776,9 @@ void redis_connection_reset(struct redis_connection *c, int code, const char *wh
 
 void redis_connection_distrust(struct redis_connection *c)
 {
-    if (c->state == REDIS_READY && clock_mono() - c->socket->heard_mono >= TRUSTED_FOR)
+    if (c->state != REDIS_READY)
+        return;
+    redis_socket_look(c->socket);
+    if (clock_mono() - redis_socket_alive_mono(c->socket) >= TRUSTED_FOR)
         redis_connection_reset(c, -ETIMEDOUT, "the server is silent");
 }
