@@ -200,9 +200,9 @@ int broker_ack(struct broker *broker,
                broker_done_fn *cb,
                void *data) MUST_CHECK;
 /*
- * Writes the call's `claim->id` into the ledger of its queue, from where the step that ends it
- * strikes it out: an id that is there, and whose message is nowhere, was lost (broker_walk). Nobody
- * is told whether it could be written.
+ * Writes the call's `claim->id` into the ledger of its queue while the claim is ours; the step that
+ * ends it strikes it out. So an id that is there and whose message is nowhere (broker_walk) was lost,
+ * or ended by somebody who strikes out nothing. Nobody is told whether it could be written.
  */
 void broker_track(struct broker *broker, const struct broker_claim *claim);
 /* Back to the serving end of its list, bytes unchanged. Condition BROKER_E_LOST. */

@@ -169,10 +169,10 @@ void broker_track(struct broker *broker, const struct broker_claim *claim)
     if (!request)
         return;
     request->on_reply = on_ignored_reply;
-    /* In its order, whenever there is a connection; not sent twice, which might be behind the end. */
-    request->deadline_mono = USEC_NEVER;
+    request->deadline_mono = USEC_NEVER; /* whenever there is a connection */
+    request->repeatable = true;
     if (broker->is_closing || broker_claim_queue(broker, claim, &queue) ||
-        redis_command_track(request, &queue->keys, claim->id))
+        redis_command_track(request, &queue->keys, claim))
         mem_free(request);
     else
         redis_connection_send(broker->main, request);
