@@ -81,14 +81,33 @@ class Audit(WorkerTest):
                 self.redis.zadd("celeriac:delayed:{celery}", {b"again/1.0\n" + member.split(b"\n")[1]: 1e13})
         self.redis.hincrby("celeriac:counts:{celery}", "done", 1)  # or the two would cancel each other out
         rows = self.audit("--ids", expect=1)
-        self.assertEqual(sorted((row["id"], row["found"]) for row in rows), sorted([(lost, 0), (doubled, 2)]))
+        self.assertEqual(sorted((row["id"], row["found"], row["state"]) for row in rows),
+                         sorted([(lost, 0, None), (doubled, 2, None)]))
         self.assertNotIn(kept, str(rows))
         self.assertEqual(self.audit(expect=1)[0]["missing"], -1)
         text = celeriac("audit", "--ids", redis=self.server)
         self.assertIn("the numbers do not add up: 1 messages", text.stderr)
+        self.assertIn("1 ids are nowhere and have no final result", text.stderr)
         self.assertIn(lost, text.stdout)
         self.audit("--forget-ids", expect=1)
         self.assertEqual(self.audit("--ids", expect=1), [])
+
+    def test_what_ended_where_ids_are_not_noted_is_not_called_lost(self):
+        first = self.worker("-c", "2", "--track-ids", "--lease", "2s")
+        kept = self.send("tests.sleep", 1500)
+        silent = self.send("tests.sleep", 1500, ignore_result=True)
+        wait_until(lambda: self.redis.hlen("celeriac:ledger:{celery}") == 2, 10, "both are noted")
+        first.stop(signal.SIGKILL)
+        self.worker("-c", "2", "--lease", "2s", name="second")
+        self.wait(kept, 20)
+        self.wait_idle(20)
+        self.assertEqual(self.audit()[0]["missing"], 0)
+        rows = self.audit("--ids", expect=1)
+        self.assertEqual(rows, [{"queue": "celery", "id": silent, "found": 0, "state": None}])
+        text = celeriac("audit", "--ids", redis=self.server)
+        self.assertIn("1 ids were ended by workers that do not note ids", text.stderr)
+        self.assertIn("lost, removed, or ended by workers that do not note ids", text.stderr)
+        self.assertNotIn(kept, text.stdout)
 
     def test_a_message_of_protocol_1_is_found_where_it_waits(self):
         self.worker("-c", "1", "--track-ids")
