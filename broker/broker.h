@@ -520,12 +520,13 @@ int broker_queues(struct broker *broker,
                   void *data) MUST_CHECK;
 /*
  * Shows every message of a queue, and the ids in its ledger, a page after the other; ids first. What
- * moves meanwhile may be shown twice or not at all. `cb` comes at the end.
+ * moves meanwhile may be shown twice or not at all. Each page is answered `within` that time, however
+ * many there are. `cb` comes at the end.
  */
 typedef void broker_page_fn(void *data, bool are_ids, const struct str *texts, size_t count);
 int broker_walk(struct broker *broker,
                 struct str queue,
-                usec_t deadline_mono,
+                usec_t within,
                 broker_page_fn *on_page,
                 broker_done_fn *cb,
                 void *data) MUST_CHECK;

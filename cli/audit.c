@@ -183,11 +183,10 @@ static int look_for(struct audit *audit,
                     struct cel_error *err)
 {
     *look = (struct look){.ledger = {0}};
-    int status =
-        client_wait(audit->client, &look->wait,
-                    broker_walk(audit->client->broker, queue, client_deadline(audit->client),
-                                on_page, on_client_done, look),
-                    err);
+    int status = client_wait(audit->client, &look->wait,
+                             broker_walk(audit->client->broker, queue, audit->client->timeout,
+                                         on_page, on_client_done, look),
+                             err);
     sort(&look->ledger);
     sort(&look->found);
     for (size_t i = 0; i < look->ledger.count && !status; i++) {

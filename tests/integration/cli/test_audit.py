@@ -1,11 +1,17 @@
 """celeriac audit: the numbers add up whatever becomes of the tasks, and what is lost is named."""
 import base64
 import json
+import os
 import signal
+import sys
+import time
 import unittest
 
 from integration.worker.calls import WorkerTest, iso, message
-from support.servers import celeriac, wait_until
+from support.servers import ROOT, celeriac, wait_until
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "chaos"))
+from proxy import Proxy  # noqa: E402
 
 
 class Audit(WorkerTest):
@@ -120,6 +126,19 @@ class Audit(WorkerTest):
         wait_until(lambda: self.delayed() == 1, 10, "it is parked")
         self.assertEqual(self.redis.hkeys("celeriac:ledger:{celery}"), [b"old-1"])
         self.assertEqual(self.audit("--ids"), [])
+
+    def test_a_look_may_take_longer_than_an_answer(self):
+        last = self.send("tests.noop")
+        self.redis.lpush("celery", *(b"%d" % number for number in range(10000)))
+        self.redis.hset("celeriac:ledger:{celery}", last, "node")
+        proxy = Proxy(self.folder, self.server).start()
+        self.addCleanup(proxy.stop)
+        proxy.delay = 0.05  # each way, for each of forty pages
+        begun = time.monotonic()
+        done = celeriac("audit", "--ids", "--json", "--timeout", "2s", "celery", redis=proxy, seconds=120)
+        self.assertGreater(time.monotonic() - begun, 4)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout), [])
 
     def test_ends_by_hand_leave_the_ledger(self):
         self.worker("-c", "1", "--track-ids")
