@@ -30,9 +30,8 @@ struct broker_options {
     /* Of sentinel:// URLs that do not say; NULL or "" = nothing. User and password are those of the
      * sentinels themselves. */
     const char *master_name, *sentinel_username, *sentinel_password;
-    struct str key_prefix;  /* global_keyprefix; absent = none */
-    struct str node;        /* <name>:<incarnation>; needed by claim and what follows from it */
-    usec_t connect_timeout; /* 0: 4 s */
+    struct str key_prefix; /* global_keyprefix; absent = none */
+    struct str node;       /* <name>:<incarnation>; needed by claim and what follows from it */
     /* A connection on which an answer is awaited and nothing is heard for so long is given up, before
      * any deadline, unless a long write moves (redis/connection.h); 0: never. */
     usec_t silence;

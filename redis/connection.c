@@ -107,7 +107,7 @@ static void set_state(struct redis_connection *c, enum redis_state state, usec_t
     c->state = state;
     c->state_mono = USEC_NEVER;
     if (states[state].is_timed)
-        c->state_mono = deadline_mono ? deadline_mono : clock_mono() + c->options.connect_timeout;
+        c->state_mono = deadline_mono ? deadline_mono : clock_mono() + c->connect_timeout;
     if (state != REDIS_CLOSING)
         set_alarm(c);
 }
@@ -273,7 +273,7 @@ static const struct redis_sentinel_events sentinel_events;
 static void ask_next_sentinel(struct redis_connection *c)
 {
     const struct url *url = c->options.url;
-    usec_t within = c->options.connect_timeout;
+    usec_t within = c->connect_timeout;
     c->sentinel_index = c->sentinels_asked++ ? (c->sentinel_index + 1) % url->sentinel_count
                                              : c->options.sentinels->first;
     set_state(c, REDIS_RESOLVING,
@@ -713,9 +713,8 @@ int redis_connection_new(const struct redis_connection_options *options,
         c->options.sentinels = &c->own_sentinels;
     c->flush.fn = on_flush;
     c->alarm.fn = on_alarm;
-    if (!c->options.connect_timeout)
-        c->options.connect_timeout =
-            options->url->connect_timeout ? options->url->connect_timeout : CONNECT_TIMEOUT_DEFAULT;
+    c->connect_timeout =
+        options->url->connect_timeout ? options->url->connect_timeout : CONNECT_TIMEOUT_DEFAULT;
     int status =
         redis_hello(options->url, options->wants_id, &c->hello, c->hello_steps, &c->hello_count);
     if (status) {

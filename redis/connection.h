@@ -56,7 +56,6 @@ struct redis_connection_options {
     struct turn *turn;
     const struct url *url;             /* outlives the connection */
     struct redis_sentinels *sentinels; /* of this URL, outlives the connection; NULL: its own */
-    usec_t connect_timeout;            /* of each state on the way to READY; 0: 4 s */
     usec_t silence; /* no sign of life for so long while something is awaited: given up; 0: never */
     void (*on_silent)(void *silent_data); /* when it was, or an answer came too late; may be NULL */
     void *silent_data;
@@ -97,6 +96,7 @@ struct redis_connection {
     struct turn_alarm alarm;
     usec_t earliest_mono;     /* no request has an earlier deadline */
     usec_t state_mono;        /* deadline of this state */
+    usec_t connect_timeout;   /* of each state on the way to READY */
     usec_t retry_mono;        /* no attempt to connect before */
     usec_t ready_mono;        /* when it became READY */
     usec_t asked_mono;        /* when `pipeline.sent` got its first */
