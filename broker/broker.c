@@ -60,7 +60,7 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
         .password = options->sentinel_password,
     };
     const char *result_url = options->result_url ? options->result_url : options->url;
-    int status = url_parse_with(str_of(options->url), &sentinel, &broker->url, err);
+    int status = url_parse(str_of(options->url), &sentinel, &broker->url, err);
     if (status) {
         error_wrap(err, "Broker");
         return status;
@@ -68,7 +68,7 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
     broker->has_results = strcmp(result_url, "disabled") != 0;
     if (!broker->has_results)
         result_url = options->url;
-    status = url_parse_with(str_of(result_url), &sentinel, &broker->result_url, err);
+    status = url_parse(str_of(result_url), &sentinel, &broker->result_url, err);
     if (status)
         error_wrap(err, "Result backend");
     return status;
