@@ -30,11 +30,10 @@ struct broker_options {
     /* Of sentinel:// URLs that do not say; NULL or "" = nothing. User and password are those of the
      * sentinels themselves. */
     const char *master_name, *sentinel_username, *sentinel_password;
-    struct str key_prefix;  /* global_keyprefix; absent = none */
-    struct str node;        /* <name>:<incarnation>; needed by claim and what follows from it */
-    usec_t connect_timeout; /* 0: 4 s */
+    struct str key_prefix; /* global_keyprefix; absent = none */
+    struct str node;       /* <name>:<incarnation>; needed by claim and what follows from it */
     /* A connection on which an answer is awaited and nothing is heard for so long is given up, before
-     * any deadline; 0: never. */
+     * any deadline, unless a long write moves (redis/connection.h); 0: never. */
     usec_t silence;
     usec_t result_ttl;   /* 0: kept for ever; result_expires, normally one day */
     size_t dead_max;     /* quarantine entries kept a queue; 0: 10000 */
@@ -200,9 +199,9 @@ int broker_ack(struct broker *broker,
                broker_done_fn *cb,
                void *data) MUST_CHECK;
 /*
- * Writes the call's `claim->id` into the ledger of its queue, from where the step that ends it
- * strikes it out: an id that is there, and whose message is nowhere, was lost (broker_walk). Nobody
- * is told whether it could be written.
+ * Writes the call's `claim->id` into the ledger of its queue while the claim is ours; the step that
+ * ends it strikes it out. So an id that is there and whose message is nowhere (broker_walk) was lost,
+ * or ended by somebody who strikes out nothing. Nobody is told whether it could be written.
  */
 void broker_track(struct broker *broker, const struct broker_claim *claim);
 /* Back to the serving end of its list, bytes unchanged. Condition BROKER_E_LOST. */
@@ -539,12 +538,13 @@ int broker_queues(struct broker *broker,
                   void *data) MUST_CHECK;
 /*
  * Shows every message of a queue, and the ids in its ledger, a page after the other; ids first. What
- * moves meanwhile may be shown twice or not at all. `cb` comes at the end.
+ * moves meanwhile may be shown twice or not at all. Each page is answered `within` that time, however
+ * many there are. `cb` comes at the end.
  */
 typedef void broker_page_fn(void *data, bool are_ids, const struct str *texts, size_t count);
 int broker_walk(struct broker *broker,
                 struct str queue,
-                usec_t deadline_mono,
+                usec_t within,
                 broker_page_fn *on_page,
                 broker_done_fn *cb,
                 void *data) MUST_CHECK;

@@ -41,7 +41,7 @@ struct broker {
     struct redis_sentinels sentinels, result_sentinels;
     struct key_space space; /* owned */
     bool has_results;       /* false: they are disabled */
-    usec_t connect_timeout, silence, result_ttl;
+    usec_t silence, result_ttl;
     struct dead_limits dead_limits;
     usec_t disk_known_mono; /* `ready_mono` of the connection whose server has WAITAOF */
     char *read_buffer;      /* of all connections: what is read is taken in at once */

@@ -431,12 +431,16 @@ int redis_command_ack(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
-int redis_command_track(struct redis_request *request, const struct queue_keys *keys, struct str id)
+int redis_command_track(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        const struct broker_claim *claim)
 {
-    struct buf buf = write_begin(4, keys->ledger.len + id.len + 64);
-    write_arg(&buf, STR("HSET"));
+    struct buf buf =
+        script_begin(request, SCRIPT_track, 2, 3, 3 * keys->in_flight.len + claim->id.len);
+    write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->ledger);
-    write_arg(&buf, id);
+    add_tag(&buf, claim);
+    write_arg(&buf, claim->id);
     write_arg(&buf, keys->node);
     return redis_request_finish(request, &buf);
 }

@@ -83,10 +83,10 @@ int redis_command_ack(struct redis_request *request,
                       const struct queue_keys *keys,
                       const struct broker_claim *claims,
                       size_t count) MUST_CHECK;
-/* Notes in the ledger that this node has the task `id`. */
+/* Notes in the ledger that this node has the claim's task, while it has. */
 int redis_command_track(struct redis_request *request,
                         const struct queue_keys *keys,
-                        struct str id) MUST_CHECK;
+                        const struct broker_claim *claim) MUST_CHECK;
 int redis_command_give_back(struct redis_request *request,
                             const struct queue_keys *keys,
                             const struct broker_claim *claim) MUST_CHECK;

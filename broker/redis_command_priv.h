@@ -31,6 +31,7 @@ enum redis_script_number {
     SCRIPT_stats,
     SCRIPT_store,
     SCRIPT_take_over,
+    SCRIPT_track,
     SCRIPT_unstage,
 };
 
