@@ -60,7 +60,7 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
         .password = options->sentinel_password,
     };
     const char *result_url = options->result_url ? options->result_url : options->url;
-    int status = url_parse_with(str_of(options->url), &sentinel, &broker->url, err);
+    int status = url_parse(str_of(options->url), &sentinel, &broker->url, err);
     if (status) {
         error_wrap(err, "Broker");
         return status;
@@ -68,7 +68,7 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
     broker->has_results = strcmp(result_url, "disabled") != 0;
     if (!broker->has_results)
         result_url = options->url;
-    status = url_parse_with(str_of(result_url), &sentinel, &broker->result_url, err);
+    status = url_parse(str_of(result_url), &sentinel, &broker->result_url, err);
     if (status)
         error_wrap(err, "Result backend");
     return status;
@@ -93,7 +93,6 @@ int broker_connect(struct broker *broker,
     options.turn = &broker->turn;
     options.url = url;
     options.sentinels = url == &broker->url ? &broker->sentinels : &broker->result_sentinels;
-    options.connect_timeout = broker->connect_timeout;
     options.on_silent = broker->silence && url == &broker->url ? on_silent : NULL;
     options.silent_data = broker;
     options.read_buffer = str_n(broker->read_buffer, READ_BUFFER);
@@ -133,7 +132,6 @@ int broker_new(uv_loop_t *loop,
     if (!broker)
         return error_no_memory(err);
     broker->loop = loop;
-    broker->connect_timeout = options->connect_timeout;
     broker->silence = options->silence;
     broker->result_ttl = options->result_ttl;
     broker->dead_limits.count = options->dead_max ? options->dead_max : DEAD_MAX_DEFAULT;

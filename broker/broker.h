@@ -30,11 +30,10 @@ struct broker_options {
     /* Of sentinel:// URLs that do not say; NULL or "" = nothing. User and password are those of the
      * sentinels themselves. */
     const char *master_name, *sentinel_username, *sentinel_password;
-    struct str key_prefix;  /* global_keyprefix; absent = none */
-    struct str node;        /* <name>:<incarnation>; needed by claim and what follows from it */
-    usec_t connect_timeout; /* 0: 4 s */
+    struct str key_prefix; /* global_keyprefix; absent = none */
+    struct str node;       /* <name>:<incarnation>; needed by claim and what follows from it */
     /* A connection on which an answer is awaited and nothing is heard for so long is given up, before
-     * any deadline; 0: never. */
+     * any deadline, unless a long write moves (redis/connection.h); 0: never. */
     usec_t silence;
     usec_t result_ttl;   /* 0: kept for ever; result_expires, normally one day */
     size_t dead_max;     /* quarantine entries kept a queue; 0: 10000 */
@@ -208,9 +207,9 @@ int broker_ack(struct broker *broker,
                broker_done_fn *cb,
                void *data) MUST_CHECK;
 /*
- * Writes the call's `claim->id` into the ledger of its queue, from where the step that ends it
- * strikes it out: an id that is there, and whose message is nowhere, was lost (broker_walk). Nobody
- * is told whether it could be written.
+ * Writes the call's `claim->id` into the ledger of its queue while the claim is ours; the step that
+ * ends it strikes it out. So an id that is there and whose message is nowhere (broker_walk) was lost,
+ * or ended by somebody who strikes out nothing. Nobody is told whether it could be written.
  */
 void broker_track(struct broker *broker, const struct broker_claim *claim);
 /* Back to the serving end of its list, bytes unchanged. Condition BROKER_E_LOST. */
@@ -403,13 +402,23 @@ int broker_end_delayed(struct broker *broker,
 
 /* --- revocations ------------------------------------------------------------------------------ */
 
+/* Written by the server; no two revocations ever have the same, also when a failover has lost one.
+ * 0, 0: none. */
+struct broker_revocation_id {
+    uint64_t number, made_usec;
+};
+static inline bool broker_revocation_id_equal(struct broker_revocation_id a,
+                                              struct broker_revocation_id b)
+{
+    return a.number == b.number && a.made_usec == b.made_usec;
+}
+
 /* One task, or all with that value of a stamp (Celery's stamped headers). */
 struct broker_revocation {
-    uint64_t number;         /* written by the server: 1, 2 ... */
     struct str id;           /* of a task, or empty */
     struct str stamp, value; /* or empty */
     struct str signal;       /* "TERM": a running one is ended by it; empty: it may run on */
-    usec_t at_wall;
+    usec_t until_wall;       /* written by the server */
 };
 /* Adds them, 256 at most; each is remembered for `kept`. What is revoked twice is revoked. */
 int broker_revoke(struct broker *broker,
@@ -419,25 +428,34 @@ int broker_revoke(struct broker *broker,
                   usec_t deadline_mono,
                   broker_done_fn *cb,
                   void *data) MUST_CHECK;
-/* The number of the newest one when the last claim was made: who knows those up to it knows all that
- * came before what was claimed. */
-uint64_t broker_newest_revocation(const struct broker *broker);
+/* The newest one when the last claim was made: who has read up to it knows all that came before what
+ * was claimed. */
+struct broker_revocation_id broker_newest_revocation(const struct broker *broker);
+
+/* What broker_revocations finds; the oldest first. */
+struct broker_revocations {
+    const struct broker_revocation *items;
+    size_t count;
+    bool has_more;                      /* ask again, after `last` */
+    struct broker_revocation_id last;   /* of these, or what they come after */
+    struct broker_revocation_id newest; /* of all */
+    usec_t now_wall;                    /* by the server's clock, as until_wall */
+};
 typedef void broker_revocations_fn(void *data,
                                    int status,
-                                   const struct broker_revocation *revocations,
-                                   size_t count,
-                                   bool has_more, /* ask again, after the last of these */
+                                   const struct broker_revocations *found, /* NULL: failed */
                                    const struct cel_error *err);
-/* Those with a number above `after`, oldest first. */
+/* Those after `after`; all of them when the server does not have that one (any more). On the
+ * connection of the claims: what is found includes what claims answered earlier knew of. */
 int broker_revocations(struct broker *broker,
-                       uint64_t after,
+                       struct broker_revocation_id after,
                        usec_t deadline_mono,
                        broker_revocations_fn *cb,
                        void *data) MUST_CHECK;
-/* The same; waits some seconds for the first to come when there are none. */
+/* Some seconds later, or as soon as there is one after `after`: time to look. */
 int broker_await_revocations(struct broker *broker,
-                             uint64_t after,
-                             broker_revocations_fn *cb,
+                             struct broker_revocation_id after,
+                             broker_done_fn *cb,
                              void *data) MUST_CHECK;
 
 /* --- results ---------------------------------------------------------------------------------- */
@@ -528,12 +546,13 @@ int broker_queues(struct broker *broker,
                   void *data) MUST_CHECK;
 /*
  * Shows every message of a queue, and the ids in its ledger, a page after the other; ids first. What
- * moves meanwhile may be shown twice or not at all. `cb` comes at the end.
+ * moves meanwhile may be shown twice or not at all. Each page is answered `within` that time, however
+ * many there are. `cb` comes at the end.
  */
 typedef void broker_page_fn(void *data, bool are_ids, const struct str *texts, size_t count);
 int broker_walk(struct broker *broker,
                 struct str queue,
-                usec_t deadline_mono,
+                usec_t within,
                 broker_page_fn *on_page,
                 broker_done_fn *cb,
                 void *data) MUST_CHECK;

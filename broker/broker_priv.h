@@ -41,14 +41,14 @@ struct broker {
     struct redis_sentinels sentinels, result_sentinels;
     struct key_space space; /* owned */
     bool has_results;       /* false: they are disabled */
-    usec_t connect_timeout, silence, result_ttl;
+    usec_t silence, result_ttl;
     struct dead_limits dead_limits;
     usec_t disk_known_mono; /* `ready_mono` of the connection whose server has WAITAOF */
     char *read_buffer;      /* of all connections: what is read is taken in at once */
     struct redis_connection *main, *results, *subscriber, *revocations;
     struct list queues;
     uint64_t next_tag;
-    uint64_t newest_revocation; /* as the last claim saw it */
+    struct broker_revocation_id newest_revocation; /* as the last claim saw it */
     struct list awaits;
     bool is_pinging;      /* the subscriber, on behalf of all awaits */
     struct list answered; /* requests that are told without the server */
@@ -111,6 +111,8 @@ size_t claimed_read(const struct redis_reply *reply,
                     struct str queue,
                     struct broker_claimed *ret,
                     size_t max);
+/* 0, 0 for what is none. */
+struct broker_revocation_id revocation_id_read(const struct redis_reply *reply);
 /* Whether a claim without an answer may have made this one. */
 bool claim_is_unanswered(const struct broker_queue *queue, uint64_t tag);
 

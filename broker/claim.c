@@ -102,11 +102,9 @@ size_t claimed_read(const struct redis_reply *reply,
 
 static int read_reply(struct claim_op *op, const struct redis_reply *reply, size_t *ret_count)
 {
-    uint64_t number;
     if (reply->type == REDIS_INTEGER)
         return BROKER_E_LOST;
-    if (str_parse_u64(reply_text(reply_item(reply, 0)), &number) == 0)
-        op->broker->newest_revocation = number;
+    op->broker->newest_revocation = revocation_id_read(reply_item(reply, 0));
     *ret_count = claimed_read(reply, 1, op->queue->keys.name, op->claimed, op->tags.count);
     return 0;
 }

@@ -54,10 +54,10 @@ static void add_revoked(struct buf *buf, const struct key_space *space)
     write_close(buf, start);
 }
 
-static void add_revoked_number(struct buf *buf, const struct key_space *space)
+static void add_newest_revoked(struct buf *buf, const struct key_space *space)
 {
     size_t start = write_open(buf);
-    key_add_revoked_number(buf, space);
+    key_add_newest_revoked(buf, space);
     write_close(buf, start);
 }
 
@@ -230,7 +230,7 @@ int redis_command_claim(struct redis_request *request,
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->nodes);
     write_arg(&buf, keys->counts);
-    add_revoked_number(&buf, space);
+    add_newest_revoked(&buf, space);
     command_add_lists(&buf, keys->lists);
     if (look_at_staged)
         command_add_lists(&buf, keys->staging);
@@ -453,12 +453,16 @@ int redis_command_ack(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
-int redis_command_track(struct redis_request *request, const struct queue_keys *keys, struct str id)
+int redis_command_track(struct redis_request *request,
+                        const struct queue_keys *keys,
+                        const struct broker_claim *claim)
 {
-    struct buf buf = write_begin(4, keys->ledger.len + id.len + 64);
-    write_arg(&buf, STR("HSET"));
+    struct buf buf =
+        script_begin(request, SCRIPT_track, 2, 3, 3 * keys->in_flight.len + claim->id.len);
+    write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->ledger);
-    write_arg(&buf, id);
+    add_tag(&buf, claim);
+    write_arg(&buf, claim->id);
     write_arg(&buf, keys->node);
     return redis_request_finish(request, &buf);
 }
@@ -623,12 +627,15 @@ int redis_command_revoke(struct redis_request *request,
                          size_t count,
                          usec_t kept)
 {
-    size_t payload = 2 * space->prefix.len + 128;
+    size_t payload = 3 * space->prefix.len + 192;
     for (size_t i = 0; i < count; i++)
         payload += revocations[i].id.len + revocations[i].stamp.len + revocations[i].value.len + 32;
-    struct buf buf = script_begin(request, SCRIPT_revoke, 2, 1 + 4 * count, payload);
+    struct buf buf = script_begin(request, SCRIPT_revoke, 3, 1 + 4 * count, payload);
     add_revoked(&buf, space);
-    add_revoked_number(&buf, space);
+    add_newest_revoked(&buf, space);
+    size_t start = write_open(&buf);
+    key_add_revoked_until(&buf, space);
+    write_close(&buf, start);
     write_u64(&buf, ms_up(kept));
     for (size_t i = 0; i < count; i++) {
         write_arg(&buf, revocations[i].id);
@@ -639,26 +646,42 @@ int redis_command_revoke(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
+static void add_revocation_id(struct buf *buf, struct broker_revocation_id id)
+{
+    size_t start = write_open(buf);
+    buf_add_u64(buf, id.number);
+    buf_add_char(buf, '-');
+    buf_add_u64(buf, id.made_usec);
+    write_close(buf, start);
+}
+
 int redis_command_revocations(struct redis_request *request,
                               const struct key_space *space,
-                              uint64_t after,
-                              unsigned max,
-                              usec_t server_wait)
+                              struct broker_revocation_id after,
+                              unsigned max)
 {
-    struct buf buf = write_begin(6 + (server_wait ? 2 : 0), space->prefix.len + 128);
+    struct buf buf = script_begin(request, SCRIPT_revocations, 2, 2, 2 * space->prefix.len + 128);
+    add_revoked(&buf, space);
+    add_newest_revoked(&buf, space);
+    add_revocation_id(&buf, after);
+    write_u64(&buf, max);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_await_revocations(struct redis_request *request,
+                                    const struct key_space *space,
+                                    struct broker_revocation_id after,
+                                    usec_t server_wait)
+{
+    struct buf buf = write_begin(8, space->prefix.len + 128);
     write_arg(&buf, STR("XREAD"));
     write_arg(&buf, STR("COUNT"));
-    write_u64(&buf, max);
-    if (server_wait) {
-        write_arg(&buf, STR("BLOCK"));
-        write_u64(&buf, ms_up(server_wait));
-    }
+    write_u64(&buf, 1);
+    write_arg(&buf, STR("BLOCK"));
+    write_u64(&buf, ms_up(server_wait));
     write_arg(&buf, STR("STREAMS"));
     add_revoked(&buf, space);
-    size_t start = write_open(&buf);
-    buf_add_u64(&buf, after);
-    buf_add_c(&buf, "-0");
-    write_close(&buf, start);
+    add_revocation_id(&buf, after);
     return redis_request_finish(request, &buf);
 }
 

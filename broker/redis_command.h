@@ -52,7 +52,7 @@ struct redis_tags {
     uint64_t first;
     size_t count;
 };
-/* Replies 0, or the number of the newest revocation, tag, message, tag, message ... */
+/* Replies 0, or the id of the newest revocation, tag, message, tag, message ... */
 int redis_command_claim(struct redis_request *request,
                         const struct key_space *space,
                         const struct queue_keys *keys,
@@ -88,10 +88,10 @@ int redis_command_ack(struct redis_request *request,
                       const struct queue_keys *keys,
                       const struct broker_claim *claims,
                       size_t count) MUST_CHECK;
-/* Notes in the ledger that this node has the task `id`. */
+/* Notes in the ledger that this node has the claim's task, while it has. */
 int redis_command_track(struct redis_request *request,
                         const struct queue_keys *keys,
-                        struct str id) MUST_CHECK;
+                        const struct broker_claim *claim) MUST_CHECK;
 int redis_command_give_back(struct redis_request *request,
                             const struct queue_keys *keys,
                             const struct broker_claim *claim) MUST_CHECK;
@@ -169,12 +169,16 @@ int redis_command_revoke(struct redis_request *request,
                          const struct broker_revocation *revocations,
                          size_t count,
                          usec_t kept) MUST_CHECK;
-/* Replies as XREAD; `server_wait` 0: at once. */
+/* Replies [id of the newest, ms of the server's clock, id after which these come, [[id, fields] ...]]. */
 int redis_command_revocations(struct redis_request *request,
                               const struct key_space *space,
-                              uint64_t after,
-                              unsigned max,
-                              usec_t server_wait) MUST_CHECK;
+                              struct broker_revocation_id after,
+                              unsigned max) MUST_CHECK;
+/* Replies when there is one after `after`, or after `server_wait`. */
+int redis_command_await_revocations(struct redis_request *request,
+                                    const struct key_space *space,
+                                    struct broker_revocation_id after,
+                                    usec_t server_wait) MUST_CHECK;
 
 /* --- results ---------------------------------------------------------------------------------- */
 

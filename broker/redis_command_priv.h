@@ -26,10 +26,12 @@ enum redis_script_number {
     SCRIPT_push_once,
     SCRIPT_renew,
     SCRIPT_rescue,
+    SCRIPT_revocations,
     SCRIPT_revoke,
     SCRIPT_stats,
     SCRIPT_store,
     SCRIPT_take_over,
+    SCRIPT_track,
     SCRIPT_unstage,
 };
 

@@ -122,10 +122,16 @@ void key_add_revoked(struct buf *buf, const struct key_space *space)
     buf_add_c(buf, REVOKED);
 }
 
-void key_add_revoked_number(struct buf *buf, const struct key_space *space)
+void key_add_newest_revoked(struct buf *buf, const struct key_space *space)
 {
     buf_add_str(buf, space->prefix);
-    buf_add_c(buf, REVOKED ":number");
+    buf_add_c(buf, REVOKED ":newest");
+}
+
+void key_add_revoked_until(struct buf *buf, const struct key_space *space)
+{
+    buf_add_str(buf, space->prefix);
+    buf_add_c(buf, REVOKED ":until");
 }
 
 /* Closes the key that was begun at `*at`; its place in the memory is known when all are written. */

@@ -36,7 +36,8 @@ void key_add_list(struct buf *buf, const struct key_space *space, struct str que
 void key_add_counts(struct buf *buf, const struct key_space *space, struct str queue);
 void key_add_queues(struct buf *buf, const struct key_space *space);
 void key_add_revoked(struct buf *buf, const struct key_space *space);
-void key_add_revoked_number(struct buf *buf, const struct key_space *space);
+void key_add_newest_revoked(struct buf *buf, const struct key_space *space);
+void key_add_revoked_until(struct buf *buf, const struct key_space *space);
 void key_add_binding(struct buf *buf, const struct key_space *space, struct str exchange);
 void key_add_result(struct buf *buf, const struct key_space *space, struct str id);
 void key_add_fired(struct buf *buf,

@@ -1,7 +1,7 @@
 /*
- * Revocations: a stream whose ids are numbers, `celeriac:revoked`, and the number of the newest in a
- * key of its own, which each claim looks at (claim.lua). So a worker that has read up to the number
- * that its claim tells knows of every revocation made before that claim.
+ * Revocations: a stream, `celeriac:revoked`, and the id of the newest in a key of its own, which each
+ * claim looks at (claim.lua). An id is never given out twice, so a worker that has read up to the one
+ * that its claim tells knows of every revocation made before that claim, whatever failovers have lost.
  *
  * Waiting for newer ones is a blocking XREAD on a connection of its own, for as long as somebody
  * waits: it only makes the end of running tasks quick, and nothing depends on it.
@@ -35,9 +35,19 @@ int broker_revoke(struct broker *broker,
         redis_command_revoke(&op->request, &broker->space, revocations, count, kept));
 }
 
-uint64_t broker_newest_revocation(const struct broker *broker)
+struct broker_revocation_id broker_newest_revocation(const struct broker *broker)
 {
     return broker->newest_revocation;
+}
+
+struct broker_revocation_id revocation_id_read(const struct redis_reply *reply)
+{
+    struct str text = reply_text(reply), number;
+    struct broker_revocation_id id;
+    if (!str_split(&text, '-', &number) || str_parse_u64(number, &id.number) ||
+        str_parse_u64(text, &id.made_usec))
+        return (struct broker_revocation_id){0, 0};
+    return id;
 }
 
 struct revocations_op {
@@ -58,16 +68,14 @@ static struct str field_of(const struct redis_reply *fields, struct str name)
 static bool read_revocation(const struct redis_reply *entry, struct broker_revocation *ret)
 {
     const struct redis_reply *fields = reply_item(entry, 1);
-    struct str id = reply_text(reply_item(entry, 0)), number;
-    uint64_t at_ms;
-    if (!str_split(&id, '-', &number) || str_parse_u64(number, &ret->number) ||
-        str_parse_u64(field_of(fields, STR("at")), &at_ms))
+    uint64_t until_ms;
+    if (str_parse_u64(field_of(fields, STR("until")), &until_ms))
         return false;
     ret->id = field_of(fields, STR("id"));
     ret->stamp = field_of(fields, STR("stamp"));
     ret->value = field_of(fields, STR("value"));
     ret->signal = field_of(fields, STR("signal"));
-    ret->at_wall = at_ms * USEC_PER_MSEC;
+    ret->until_wall = until_ms * USEC_PER_MSEC;
     return true;
 }
 
@@ -77,76 +85,71 @@ static void on_revocations(struct redis_request *request,
                            const struct cel_error *err)
 {
     struct revocations_op *op = container_of(request, struct revocations_op, request);
-    /* [[key, [[id, fields] ...]]], or nil when there is nothing */
-    const struct redis_reply *entries = reply_item(reply_item(reply, 0), 1);
-    struct broker_revocation *found = NULL;
+    const struct redis_reply *entries = reply_item(reply, 3);
+    struct broker_revocation *items = NULL;
     size_t count = 0, entry_count = status ? 0 : reply_count(entries);
     if (entry_count > 0)
-        found = mem_array(entry_count, sizeof(*found));
-    if (entry_count > 0 && !found)
+        items = mem_array(entry_count, sizeof(*items));
+    if (entry_count > 0 && !items)
         status = -ENOMEM;
     for (size_t i = 0; !status && i < entry_count; i++)
-        count += read_revocation(reply_item(entries, i), &found[count]);
-    op->cb(op->data, status, found, count, entry_count == PAGE_MAX, status ? err : NULL);
-    mem_free(found);
+        count += read_revocation(reply_item(entries, i), &items[count]);
+    const struct redis_reply *last =
+        entry_count ? reply_item(reply_item(entries, entry_count - 1), 0) : reply_item(reply, 2);
+    const struct broker_revocations found = {
+        .items = items,
+        .count = count,
+        .has_more = entry_count == PAGE_MAX,
+        .last = revocation_id_read(last),
+        .newest = revocation_id_read(reply_item(reply, 0)),
+        .now_wall = (usec_t)reply_integer(reply_item(reply, 1), 0) * USEC_PER_MSEC,
+    };
+    op->cb(op->data, status, status ? NULL : &found, status ? err : NULL);
+    mem_free(items);
     redis_request_deinit(request);
     mem_free(op);
 }
 
-static int start(struct broker *broker,
-                 uint64_t after,
-                 usec_t server_wait,
-                 broker_revocations_fn *cb,
-                 void *data,
-                 struct revocations_op **ret_op)
-{
-    struct revocations_op *op = mem_new(struct revocations_op);
-    if (!op)
-        return -ENOMEM;
-    op->request.on_reply = on_revocations;
-    op->cb = cb;
-    op->data = data;
-    int status =
-        redis_command_revocations(&op->request, &broker->space, after, PAGE_MAX, server_wait);
-    if (status)
-        mem_free(op);
-    else
-        *ret_op = op;
-    return status;
-}
-
 int broker_revocations(struct broker *broker,
-                       uint64_t after,
+                       struct broker_revocation_id after,
                        usec_t deadline_mono,
                        broker_revocations_fn *cb,
                        void *data)
 {
-    struct revocations_op *op;
-    int status = broker->is_closing ? -ECANCELED : start(broker, after, 0, cb, data, &op);
-    if (status)
-        return status;
+    if (broker->is_closing)
+        return -ECANCELED;
+    struct revocations_op *op = mem_new(struct revocations_op);
+    if (!op)
+        return -ENOMEM;
+    op->request.on_reply = on_revocations;
     op->request.deadline_mono = deadline_mono;
     op->request.repeatable = true;
+    op->cb = cb;
+    op->data = data;
+    int status = redis_command_revocations(&op->request, &broker->space, after, PAGE_MAX);
+    if (status) {
+        mem_free(op);
+        return status;
+    }
     redis_connection_send(broker->main, &op->request);
     return 0;
 }
 
 int broker_await_revocations(struct broker *broker,
-                             uint64_t after,
-                             broker_revocations_fn *cb,
+                             struct broker_revocation_id after,
+                             broker_done_fn *cb,
                              void *data)
 {
     const struct redis_connection_options options = {.data = broker};
-    struct revocations_op *op;
-    int status = broker->is_closing ? -ECANCELED : 0;
-    if (!status && !broker->revocations)
-        status = broker_connect(broker, &broker->url, options, &broker->revocations);
-    if (!status)
-        status = start(broker, after, SERVER_WAIT, cb, data, &op);
+    struct done_op *op;
+    int status = done_op_new(broker, cb, data, &op);
     if (status)
         return status;
-    op->request.deadline_mono = USEC_NEVER; /* until there is a connection */
     op->request.answer_within = SERVER_WAIT + SERVER_SLACK;
-    redis_connection_send(broker->revocations, &op->request);
-    return 0;
+    if (!broker->revocations)
+        status = broker_connect(broker, &broker->url, options, &broker->revocations);
+    if (!status)
+        status = redis_command_await_revocations(&op->request, &broker->space, after, SERVER_WAIT);
+    /* no deadline until there is a connection */
+    return done_op_send(op, broker->revocations, USEC_NEVER, status);
 }

@@ -18,6 +18,7 @@ struct walk_op {
     struct names keys; /* the ledger first */
     size_t at;
     bool is_scanning;
+    usec_t within;
     broker_page_fn *on_page;
     broker_done_fn *cb;
     void *data;
@@ -92,6 +93,12 @@ static int take_answer(struct walk_op *op, const struct redis_reply *reply)
     return ++op->at < op->keys.count ? format_page(op, STR("")) : 1;
 }
 
+static void ask(struct walk_op *op)
+{
+    op->request.deadline_mono = clock_mono() + op->within;
+    redis_connection_send(op->broker->main, &op->request);
+}
+
 static void on_answer(struct redis_request *request,
                       int status,
                       const struct redis_reply *reply,
@@ -108,7 +115,7 @@ static void on_answer(struct redis_request *request,
             error_set(&own, status, "%s", cel_error_name(status));
         err = &own;
         if (status == 0) {
-            redis_connection_send(op->broker->main, request);
+            ask(op);
             return;
         }
     }
@@ -118,7 +125,7 @@ static void on_answer(struct redis_request *request,
 
 int broker_walk(struct broker *broker,
                 struct str name,
-                usec_t deadline_mono,
+                usec_t within,
                 broker_page_fn *on_page,
                 broker_done_fn *cb,
                 void *data)
@@ -131,11 +138,11 @@ int broker_walk(struct broker *broker,
     *op = (struct walk_op){.broker = broker,
                            .queue = queue->keys.name,
                            .is_scanning = true,
+                           .within = within,
                            .on_page = on_page,
                            .cb = cb,
                            .data = data};
     op->request.on_reply = on_answer;
-    op->request.deadline_mono = deadline_mono;
     op->request.repeatable = true;
     status = add_fixed_keys(op, &queue->keys);
     if (!status)
@@ -143,7 +150,7 @@ int broker_walk(struct broker *broker,
     if (status)
         free_op(op);
     else
-        redis_connection_send(broker->main, &op->request);
+        ask(op);
     return status;
 }
 
@@ -169,10 +176,10 @@ void broker_track(struct broker *broker, const struct broker_claim *claim)
     if (!request)
         return;
     request->on_reply = on_ignored_reply;
-    /* In its order, whenever there is a connection; not sent twice, which might be behind the end. */
-    request->deadline_mono = USEC_NEVER;
+    request->deadline_mono = USEC_NEVER; /* whenever there is a connection */
+    request->repeatable = true;
     if (broker->is_closing || broker_claim_queue(broker, claim, &queue) ||
-        redis_command_track(request, &queue->keys, claim->id))
+        redis_command_track(request, &queue->keys, claim))
         mem_free(request);
     else
         redis_connection_send(broker->main, request);

@@ -15,6 +15,7 @@
 #include "cli/verbs.h"
 #include "client/handle.h"
 #include "message/envelope.h"
+#include "message/result.h"
 
 enum {
     LOOKS = 4,
@@ -28,8 +29,10 @@ struct audit {
     struct queue_names names;
     struct texts queues; /* all that were counted */
     struct table counts, ids;
-    int64_t missing; /* over all queues, without its sign */
-    size_t found;    /* ids that are no more, or twice */
+    int64_t missing;  /* over all queues, without its sign */
+    size_t found;     /* ids that are no more, or twice */
+    size_t nowhere;   /* of them: without a result that says their end */
+    size_t elsewhere; /* ids that are no more, and have one: others ended them */
 };
 
 /* --- flags ------------------------------------------------------------------------------------ */
@@ -50,7 +53,7 @@ static int take_forget(void *data, const char *value, struct cel_error *err)
 
 static const struct verb_flag flags[] = {
     {"ids", NULL, take_ids,
-     "Name the ids that workers with --track-ids have noted and that are no more"},
+     "Name the ids that workers with --track-ids have noted and that are nowhere, or twice"},
     {"forget-ids", NULL, take_forget, "Begin the ledger of ids anew"},
 };
 
@@ -180,11 +183,10 @@ static int look_for(struct audit *audit,
                     struct cel_error *err)
 {
     *look = (struct look){.ledger = {0}};
-    int status =
-        client_wait(audit->client, &look->wait,
-                    broker_walk(audit->client->broker, queue, client_deadline(audit->client),
-                                on_page, on_client_done, look),
-                    err);
+    int status = client_wait(audit->client, &look->wait,
+                             broker_walk(audit->client->broker, queue, audit->client->timeout,
+                                         on_page, on_client_done, look),
+                             err);
     sort(&look->ledger);
     sort(&look->found);
     for (size_t i = 0; i < look->ledger.count && !status; i++) {
@@ -195,15 +197,45 @@ static int look_for(struct audit *audit,
     return status;
 }
 
-static void
-add_ids(struct audit *audit, struct str queue, const struct texts *ids, const struct texts *found)
+struct state_look {
+    struct client_wait wait; /* first */
+    struct buf *state;       /* stays empty when there is no result */
+};
+
+static void on_result(void *data, int status, struct str document, const struct cel_error *err)
 {
-    for (size_t i = 0; i < ids->count; i++) {
-        table_add_text(&audit->ids, queue, TINT_PLAIN);
-        table_add_text(&audit->ids, ids->items[i], TINT_PLAIN);
-        table_add_u64(&audit->ids, count_of(found, ids->items[i]), TINT_BAD);
+    struct state_look *look = data;
+    struct result_view view;
+    if (document.ptr && result_decode(document, &view, NULL) == 0) {
+        buf_add_str(look->state, view.status);
+        result_view_deinit(&view);
     }
-    audit->found += ids->count;
+    on_client_done(&look->wait, status, err);
+}
+
+/* One that is nowhere may have been ended by a worker that does not strike out: a result says so. */
+static int
+add_id(struct audit *audit, struct str queue, struct str id, size_t places, struct cel_error *err)
+{
+    CLEANUP(buf_deinit) struct buf state = BUF_INIT(SIZE_MAX);
+    struct state_look look = {.state = &state};
+    int status = client_wait(audit->client, &look.wait,
+                             broker_get_result(audit->client->broker, id,
+                                               client_deadline(audit->client), on_result, &look),
+                             err);
+    if (status)
+        return status;
+    if (places == 0 && result_is_ready(buf_str(&state))) {
+        audit->elsewhere++;
+        return 0;
+    }
+    audit->found++;
+    audit->nowhere += places == 0;
+    table_add_text(&audit->ids, queue, TINT_PLAIN);
+    table_add_text(&audit->ids, id, TINT_PLAIN);
+    table_add_u64(&audit->ids, places, TINT_BAD);
+    table_add_text(&audit->ids, state.len ? buf_str(&state) : STR_NONE, TINT_PLAIN);
+    return 0;
 }
 
 static int find_ids(struct audit *audit, struct str queue, struct cel_error *err)
@@ -221,8 +253,9 @@ static int find_ids(struct audit *audit, struct str queue, struct cel_error *err
         texts_deinit(&suspects);
         suspects = still;
     }
-    if (!status)
-        add_ids(audit, queue, &suspects, &look.found);
+    for (size_t i = 0; i < suspects.count && !status; i++)
+        status =
+            add_id(audit, queue, suspects.items[i], count_of(&look.found, suspects.items[i]), err);
     texts_deinit(&look.ledger);
     texts_deinit(&look.found);
     texts_deinit(&suspects);
@@ -238,8 +271,10 @@ static int forget_ids(struct audit *audit, struct str queue, struct cel_error *e
                        err);
 }
 
-static const struct table_column id_columns[] = {
-    {"queue", "queue", false}, {"id", "id", false}, {"found", "found", true}};
+static const struct table_column id_columns[] = {{"queue", "queue", false},
+                                                 {"id", "id", false},
+                                                 {"found", "found", true},
+                                                 {"state", "state", false}};
 
 /* --- the verb --------------------------------------------------------------------------------- */
 
@@ -287,6 +322,14 @@ static int work(struct audit *audit, const struct verb_context *context)
     if (audit->missing)
         fprintf(stderr, "celeriac: the numbers do not add up: %" PRId64 " messages\n",
                 audit->missing);
+    if (audit->elsewhere)
+        fprintf(stderr, "celeriac: %zu ids were ended by workers that do not note ids\n",
+                audit->elsewhere);
+    if (audit->nowhere)
+        fprintf(stderr,
+                "celeriac: %zu ids are nowhere and have no final result: lost, removed, or ended "
+                "by workers that do not note ids\n",
+                audit->nowhere);
     return audit->missing || audit->found ? EXIT_FAILED : EXIT_OK;
 }
 
@@ -325,9 +368,10 @@ const struct verb audit_verb = {
              "by a\n"
              "worker and is nowhere: it must be 0. Workers that run with --track-ids note the ids "
              "that they\n"
-             "claim; then --ids names those that are nowhere, or in two places. (Ids that were "
-             "purged, or\n"
-             "dropped by the caps of the quarantine, are named too.)",
+             "claim; then --ids names those that are in two places, and those that are nowhere "
+             "and have no\n"
+             "final result: lost, purged, or ended without a result by a worker that does not "
+             "note ids.",
     .flags = flags,
     .flag_count = ARRAY_SIZE(flags),
     .examples = "celeriac audit\n"

@@ -27,16 +27,3 @@ struct str uuid_new(char buffer[UUID_SIZE])
     buffer[UUID_SIZE - 1] = '\0';
     return str_n(buffer, UUID_SIZE - 1);
 }
-
-bool uuid_is_valid(struct str text)
-{
-    if (text.len != UUID_SIZE - 1)
-        return false;
-    for (size_t at = 0; at < text.len; at++) {
-        char c = text.ptr[at];
-        bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-        if (is_dash_place(at) ? c != '-' : !is_hex)
-            return false;
-    }
-    return true;
-}

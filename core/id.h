@@ -9,4 +9,3 @@ enum { UUID_SIZE = 37 };
 
 /* Writes a version 4 UUID, terminated; gives a view of it. Safe in every thread and after fork. */
 struct str uuid_new(char buffer[UUID_SIZE]);
-bool uuid_is_valid(struct str text);

@@ -70,16 +70,6 @@ bool log_enabled(enum log_level level)
     return level >= out.level;
 }
 
-const char *log_level_name(enum log_level level)
-{
-    return level_names[level];
-}
-
-const char *log_format_name(enum log_format format)
-{
-    return format_names[format];
-}
-
 static int find_name(struct str text, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

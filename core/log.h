@@ -46,5 +46,3 @@ bool log_enabled(enum log_level level);
 void log_record(enum log_level level, const char *sentence, const struct log_field *fields);
 int log_level_parse(struct str text, enum log_level *ret_level) MUST_CHECK; /* Celery's names too */
 int log_format_parse(struct str text, enum log_format *ret_format) MUST_CHECK;
-const char *log_level_name(enum log_level level);
-const char *log_format_name(enum log_format format);

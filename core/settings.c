@@ -36,7 +36,7 @@ const struct option settings_options[] = {
     {FIELD(revoke_expires), .section = "celeriac", .key = "revoke_expires", .type = OPTION_DURATION,
      .otherwise = "1d", .min = (int64_t)USEC_PER_SEC, .max = 3650 * 86400 * (int64_t)USEC_PER_SEC,
      .flag = "expires", .argument = "TIME", .verbs = VERB_REVOKE,
-     .help = "How long a revocation is remembered; workers go by their own setting"},
+     .help = "How long a revocation is remembered"},
     {FIELD(key_prefix), .section = "celeriac", .key = "key_prefix", .type = OPTION_STRING,
      .otherwise = "", .help = "Stands before every Redis key, as Celery's global_keyprefix"},
     {FIELD(default_queue), .section = "celeriac", .key = "default_queue", .type = OPTION_STRING,

@@ -84,35 +84,6 @@ struct cel_call *cel_call_free(struct cel_call *call)
     return NULL;
 }
 
-static bool dup_text(char **ret, const char *text)
-{
-    *ret = text ? mem_dup(text, strlen(text)) : NULL;
-    return *ret || !text;
-}
-
-static bool dup_value(struct cel_value **ret, const struct cel_value *value)
-{
-    *ret = value ? cel_value_dup(value) : NULL;
-    return *ret || !value;
-}
-
-struct cel_call *call_dup(const struct cel_call *call)
-{
-    struct cel_call *copy = mem_new(struct cel_call);
-    if (!copy)
-        return NULL;
-    *copy = *call;
-    /* Each pointer is replaced, whatever becomes of the others. */
-    bool ok = dup_text(&copy->name, call->name);
-    ok = dup_text(&copy->id, call->id) && ok;
-    ok = dup_text(&copy->queue, call->queue) && ok;
-    ok = dup_text(&copy->shadow, call->shadow) && ok;
-    ok = dup_value(&copy->args, call->args) && ok;
-    ok = dup_value(&copy->kwargs, call->kwargs) && ok;
-    ok = dup_value(&copy->headers, call->headers) && ok;
-    return ok ? copy : cel_call_free(copy);
-}
-
 /* --- setters ---------------------------------------------------------------------------------- */
 
 void cel_call_arg(struct cel_call *call, struct cel_value *value)

@@ -50,7 +50,6 @@ int call_message(const struct cel_call *call,
                  const struct call_context *context,
                  struct cel_message *ret,
                  struct cel_error *err) MUST_CHECK;
-struct cel_call *call_dup(const struct cel_call *call); /* NULL when memory is short */
 
 enum { QUEUE_NAME_MAX = 200 };
 /* The name of a queue is 1 ... QUEUE_NAME_MAX bytes of UTF-8 without control characters, which

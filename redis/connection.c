@@ -62,13 +62,21 @@ static const struct {
 
 /* --- states ----------------------------------------------------------------------------------- */
 
-/* When silence ends the connection, unless something is heard before. */
+/* When silence ends the connection, unless there is a sign of life before. */
 static usec_t silence_mono(const struct redis_connection *c)
 {
     if (!c->options.silence || !c->socket || !c->pipeline.sent.head)
         return USEC_NEVER;
-    usec_t since = c->asked_mono > c->socket->heard_mono ? c->asked_mono : c->socket->heard_mono;
-    return since + c->options.silence;
+    usec_t alive = redis_socket_alive_mono(c->socket);
+    return (c->asked_mono > alive ? c->asked_mono : alive) + c->options.silence;
+}
+
+static bool is_silent(struct redis_connection *c, usec_t now)
+{
+    if (now < silence_mono(c))
+        return false;
+    redis_socket_look(c->socket);
+    return now >= silence_mono(c);
 }
 
 static void set_alarm(struct redis_connection *c)
@@ -99,7 +107,7 @@ static void set_state(struct redis_connection *c, enum redis_state state, usec_t
     c->state = state;
     c->state_mono = USEC_NEVER;
     if (states[state].is_timed)
-        c->state_mono = deadline_mono ? deadline_mono : clock_mono() + c->options.connect_timeout;
+        c->state_mono = deadline_mono ? deadline_mono : clock_mono() + c->connect_timeout;
     if (state != REDIS_CLOSING)
         set_alarm(c);
 }
@@ -265,7 +273,7 @@ static const struct redis_sentinel_events sentinel_events;
 static void ask_next_sentinel(struct redis_connection *c)
 {
     const struct url *url = c->options.url;
-    usec_t within = c->options.connect_timeout;
+    usec_t within = c->connect_timeout;
     c->sentinel_index = c->sentinels_asked++ ? (c->sentinel_index + 1) % url->sentinel_count
                                              : c->options.sentinels->first;
     set_state(c, REDIS_RESOLVING,
@@ -677,7 +685,7 @@ static void on_alarm(struct turn_alarm *alarm)
     if (c->state == REDIS_READY && now >= c->look_mono)
         look_for_master(c, now);
     if ((c->state == REDIS_READY || c->state == REDIS_LEAVING) &&
-        (pipeline_is_overdue(&c->pipeline, now) || now >= silence_mono(c)))
+        (pipeline_is_overdue(&c->pipeline, now) || is_silent(c, now)))
         lose_for_silence(c);
     if (c->state != REDIS_CLOSING)
         expire_waiting(c, now);
@@ -705,9 +713,8 @@ int redis_connection_new(const struct redis_connection_options *options,
         c->options.sentinels = &c->own_sentinels;
     c->flush.fn = on_flush;
     c->alarm.fn = on_alarm;
-    if (!c->options.connect_timeout)
-        c->options.connect_timeout =
-            options->url->connect_timeout ? options->url->connect_timeout : CONNECT_TIMEOUT_DEFAULT;
+    c->connect_timeout =
+        options->url->connect_timeout ? options->url->connect_timeout : CONNECT_TIMEOUT_DEFAULT;
     int status =
         redis_hello(options->url, options->wants_id, &c->hello, c->hello_steps, &c->hello_count);
     if (status) {
@@ -768,6 +775,9 @@ void redis_connection_reset(struct redis_connection *c, int code, const char *wh
 
 void redis_connection_distrust(struct redis_connection *c)
 {
-    if (c->state == REDIS_READY && clock_mono() - c->socket->heard_mono >= TRUSTED_FOR)
+    if (c->state != REDIS_READY)
+        return;
+    redis_socket_look(c->socket);
+    if (clock_mono() - redis_socket_alive_mono(c->socket) >= TRUSTED_FOR)
         redis_connection_reset(c, -ETIMEDOUT, "the server is silent");
 }

@@ -6,7 +6,9 @@
  * wait while it does, each until its own deadline. Everything asked for in one turn of the loop
  * goes out in one write. A request that was written and is not answered by its deadline ends the
  * connection: a socket that may be half open is never waited on. Where `silence` is set it ends as
- * soon as an answer is awaited and nothing at all was heard for so long.
+ * soon as an answer is awaited and nothing at all was heard for so long. While it writes more than
+ * 64 KB, what the server takes of that counts like an answer; that is looked at once in `silence`, so
+ * that one which stops in the middle ends within twice as long.
  *
  * RESOLVING is the look-up of a host's name. Behind sentinels they are asked first, one after the
  * other, each with its deadline, who the master is; TESTING asks the named server whether it agrees.
@@ -54,8 +56,7 @@ struct redis_connection_options {
     struct turn *turn;
     const struct url *url;             /* outlives the connection */
     struct redis_sentinels *sentinels; /* of this URL, outlives the connection; NULL: its own */
-    usec_t connect_timeout;            /* of each state on the way to READY; 0: 4 s */
-    usec_t silence; /* nothing heard for so long while something is awaited: given up; 0: never */
+    usec_t silence; /* no sign of life for so long while something is awaited: given up; 0: never */
     void (*on_silent)(void *silent_data); /* when it was, or an answer came too late; may be NULL */
     void *silent_data;
     struct str read_buffer; /* shared with all connections of the loop */
@@ -95,6 +96,7 @@ struct redis_connection {
     struct turn_alarm alarm;
     usec_t earliest_mono;     /* no request has an earlier deadline */
     usec_t state_mono;        /* deadline of this state */
+    usec_t connect_timeout;   /* of each state on the way to READY */
     usec_t retry_mono;        /* no attempt to connect before */
     usec_t ready_mono;        /* when it became READY */
     usec_t asked_mono;        /* when `pipeline.sent` got its first */
@@ -133,5 +135,5 @@ void redis_connection_wake(struct redis_connection *connection);
  * `why` is a constant. */
 void redis_connection_reset(struct redis_connection *connection, int code, const char *why);
 /* The same because another connection to this server met silence, unless this one was heard of in
- * the last second. */
+ * the last second, or moves a long write. */
 void redis_connection_distrust(struct redis_connection *connection);

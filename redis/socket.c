@@ -1,11 +1,13 @@
 #include "redis/socket.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 
 #include "core/error.h"
 #include "core/mem.h"
 
-enum { KEEPALIVE_SEC = 60 };
+enum { KEEPALIVE_SEC = 60, LONG_WRITE = 64 * 1024 };
 
 static void on_connected(uv_connect_t *connect, int status)
 {
@@ -102,6 +104,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         return;
     }
     socket->heard_mono = clock_mono();
+    socket->left = 0; /* the next write is another one */
     int status = reply_reader_feed(&socket->reader, str_n(buf->base, (size_t)len));
     while (!status && !socket->is_dead) {
         const struct redis_reply *reply;
@@ -144,6 +147,7 @@ int redis_socket_write(struct redis_socket *socket,
         return written;
     size_t left = (size_t)written;
     unsigned taken = 0;
+    socket->given += written;
     while (taken < count && left >= bufs[taken].len)
         left -= bufs[taken++].len;
     if (taken < count) {
@@ -152,6 +156,7 @@ int redis_socket_write(struct redis_socket *socket,
         if (status < 0)
             return status;
         socket->is_writing = true;
+        socket->given += (int64_t)rest.len;
         taken++;
     }
     *ret_taken = taken;
@@ -161,4 +166,23 @@ int redis_socket_write(struct redis_socket *socket,
 bool redis_socket_has_unwritten(const struct redis_socket *socket)
 {
     return socket->is_writing && uv_stream_get_write_queue_size(&socket->stream) > 0;
+}
+
+void redis_socket_look(struct redis_socket *socket)
+{
+    uv_os_fd_t fd;
+    int in_kernel = 0;
+    if (uv_fileno(&socket->handle, &fd) || ioctl(fd, SIOCOUTQ, &in_kernel))
+        return;
+    int64_t left = (int64_t)uv_stream_get_write_queue_size(&socket->stream) + in_kernel;
+    int64_t delivered = socket->given - left;
+    if (delivered > socket->delivered && (left >= LONG_WRITE || socket->left >= LONG_WRITE))
+        socket->moved_mono = clock_mono();
+    socket->left = left;
+    socket->delivered = delivered;
+}
+
+usec_t redis_socket_alive_mono(const struct redis_socket *socket)
+{
+    return socket->heard_mono > socket->moved_mono ? socket->heard_mono : socket->moved_mono;
 }

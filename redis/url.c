@@ -449,10 +449,10 @@ parse_by_scheme(enum scheme scheme, struct str rest, struct url *url, struct cel
     return parse_rest(rest, scheme == SCHEME_SOCKET, url, err);
 }
 
-int url_parse_with(struct str text,
-                   const struct url_sentinel *sentinel,
-                   struct url *ret,
-                   struct cel_error *err)
+int url_parse(struct str text,
+              const struct url_sentinel *sentinel,
+              struct url *ret,
+              struct cel_error *err)
 {
     struct url url = {.port = 0};
     struct str rest = text, name;
@@ -475,11 +475,6 @@ int url_parse_with(struct str text,
     }
     *ret = url;
     return 0;
-}
-
-int url_parse(struct str text, struct url *ret, struct cel_error *err)
-{
-    return url_parse_with(text, NULL, ret, err);
 }
 
 void url_deinit(struct url *url)

@@ -50,11 +50,10 @@ struct url_sentinel {
  * master's name; CEL_E_UNSUPPORTED: rediss, several servers; -ENOMEM. On failure nothing needs
  * url_deinit.
  */
-int url_parse_with(struct str text,
-                   const struct url_sentinel *sentinel,
-                   struct url *ret,
-                   struct cel_error *err) MUST_CHECK;
-int url_parse(struct str text, struct url *ret, struct cel_error *err) MUST_CHECK;
+int url_parse(struct str text,
+              const struct url_sentinel *sentinel,
+              struct url *ret,
+              struct cel_error *err) MUST_CHECK;
 void url_deinit(struct url *url);
 /* The same server, database and user: one connection serves both. */
 bool url_same(const struct url *a, const struct url *b);

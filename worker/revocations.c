@@ -1,6 +1,15 @@
 /*
- * Ids stand in a tree of the C library, in which a hundred thousand are found as quickly as ten. Stamps
- * are few and are compared one by one; a call's own are read only when there are any.
+ * Revocations stand in a tree of the C library, in which a hundred thousand ids are found as quickly as
+ * ten. Stamps are few and are compared one by one; a call's own are read only when there are any.
+ *
+ * One reading goes on at a time, in pages, on the connection of the claims, and it alone changes what
+ * is known. Waiting for newer ones only says when to read:
+ *
+ *      a claim knows of another newest one --+
+ *                                            v
+ *      pause after a failure ----------> reading --to the end--> waiting (some seconds at most)
+ *                                            ^                        |
+ *                                            +------------------------+
  */
 #include "worker/revocations.h"
 
@@ -18,12 +27,26 @@ enum { PAUSE_MS = 500 };
 
 /* --- the store -------------------------------------------------------------------------------- */
 
-static int by_id(const void *a, const void *b)
+static int compare_texts(struct str x, struct str y)
 {
-    struct str x = ((const struct revocation *)a)->id, y = ((const struct revocation *)b)->id;
     size_t len = x.len < y.len ? x.len : y.len;
     int order = len ? memcmp(x.ptr, y.ptr, len) : 0;
     return order ? order : (x.len > y.len) - (x.len < y.len);
+}
+
+static int by_what(const void *a, const void *b)
+{
+    const struct revocation *x = a, *y = b;
+    int order = compare_texts(x->id, y->id);
+    if (!order)
+        order = compare_texts(x->stamp, y->stamp);
+    return order ? order : compare_texts(x->value, y->value);
+}
+
+static bool ends_first(const struct heap_node *a, const struct heap_node *b)
+{
+    return container_of(a, const struct revocation, by_end)->until_wall <
+           container_of(b, const struct revocation, by_end)->until_wall;
 }
 
 static int signal_of(struct str name)
@@ -58,30 +81,37 @@ static struct revocation *revocation_new(const struct broker_revocation *from)
     revocation->stamp = keep(&at, from->stamp);
     revocation->value = keep(&at, from->value);
     revocation->signal = signal_of(from->signal);
-    revocation->at_wall = from->at_wall;
+    revocation->until_wall = from->until_wall;
     return revocation;
 }
 
 static void forget(struct revocations *revocations, struct revocation *revocation)
 {
-    if (revocation->id.len) {
-        list_remove(&revocations->ids_by_age, &revocation->link);
-        tdelete(revocation, &revocations->ids, by_id);
-    } else {
+    heap_remove(&revocations->by_end, &revocation->by_end);
+    tdelete(revocation, &revocations->tree, by_what);
+    if (!revocation->id.len)
         list_remove(&revocations->stamps, &revocation->link);
-    }
     mem_free(revocation);
 }
 
-static void forget_old(struct revocations *revocations, struct list *list)
+static struct revocation *first_to_end(const struct revocations *revocations)
 {
-    usec_t now = clock_wall();
-    while (list->head) {
-        struct revocation *oldest = container_of(list->head, struct revocation, link);
-        if (oldest->at_wall + revocations->kept >= now)
-            return;
-        forget(revocations, oldest);
+    struct heap_node *first = heap_first(&revocations->by_end);
+    return first ? container_of(first, struct revocation, by_end) : NULL;
+}
+
+/* False when memory is short. */
+static bool insert(struct revocations *revocations, struct revocation *revocation)
+{
+    if (heap_insert(&revocations->by_end, &revocation->by_end) < 0)
+        return false;
+    if (!tsearch(revocation, &revocations->tree, by_what)) {
+        heap_remove(&revocations->by_end, &revocation->by_end);
+        return false;
     }
+    if (!revocation->id.len)
+        list_append(&revocations->stamps, &revocation->link);
+    return true;
 }
 
 /* False when memory is short: it is read again. */
@@ -90,19 +120,16 @@ static bool add(struct revocations *revocations, const struct broker_revocation 
     struct revocation *revocation = revocation_new(from);
     if (!revocation)
         return false;
-    if (!revocation->id.len) {
-        list_append(&revocations->stamps, &revocation->link);
-    } else {
-        struct revocation **known = tfind(revocation, &revocations->ids, by_id);
-        if (known)
-            forget(revocations, *known);
-        if (!tsearch(revocation, &revocations->ids, by_id)) {
-            mem_free(revocation);
-            return false;
-        }
-        list_append(&revocations->ids_by_age, &revocation->link);
+    struct revocation **known = tfind(revocation, &revocations->tree, by_what);
+    if (known) {
+        if (revocation->until_wall < (*known)->until_wall)
+            revocation->until_wall = (*known)->until_wall;
+        forget(revocations, *known);
     }
-    revocations->number = from->number;
+    if (!insert(revocations, revocation)) {
+        mem_free(revocation);
+        return false;
+    }
     if (revocation->signal)
         revocations->events->on_terminate(revocations->data, revocation);
     return true;
@@ -110,27 +137,22 @@ static bool add(struct revocations *revocations, const struct broker_revocation 
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static void wait(struct revocations *revocations);
-
-/* Takes what was read; false: it is to be read again. */
-static bool
-take(struct revocations *revocations, const struct broker_revocation *found, size_t count)
+/* False when memory is short. What is over is passed by: it must not end what runs now. */
+static bool take(struct revocations *revocations, const struct broker_revocations *found)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (found[i].number > revocations->number && !add(revocations, &found[i]))
+    struct revocation *first;
+    for (size_t i = 0; i < found->count; i++) {
+        if (found->items[i].until_wall >= found->now_wall && !add(revocations, &found->items[i]))
             return false;
     }
-    forget_old(revocations, &revocations->ids_by_age);
-    forget_old(revocations, &revocations->stamps);
+    while ((first = first_to_end(revocations)) && first->until_wall < found->now_wall)
+        forget(revocations, first);
     return true;
 }
 
 static void on_pause_over(uv_timer_t *timer)
 {
-    struct revocations *revocations = container_of(timer, struct revocations, pause);
-    if (!revocations_are_current(revocations))
-        revocations_refresh(revocations);
-    wait(revocations);
+    revocations_refresh(container_of(timer, struct revocations, pause));
 }
 
 static void read_again_later(struct revocations *revocations)
@@ -139,70 +161,48 @@ static void read_again_later(struct revocations *revocations)
         uv_timer_start(&revocations->pause, on_pause_over, PAUSE_MS, 0);
 }
 
-static void read_page(struct revocations *revocations);
-
-static void on_page(void *data,
-                    int status,
-                    const struct broker_revocation *found,
-                    size_t count,
-                    bool has_more,
-                    const struct cel_error *err)
+static void on_waited(void *data, int status, const struct cel_error *err)
 {
     struct revocations *revocations = data;
-    (void)err;
-    revocations->is_refreshing = false;
-    if (revocations->stopped)
-        return;
-    if (status < 0 || !take(revocations, found, count)) {
-        read_again_later(revocations);
-        return;
-    }
-    if (has_more) {
-        read_page(revocations);
-        return;
-    }
-    /* those that are numbered and not there have been forgotten */
-    if (revocations->number < broker_newest_revocation(revocations->broker))
-        revocations->number = broker_newest_revocation(revocations->broker);
-    revocations->events->on_current(revocations->data);
-}
-
-static void read_page(struct revocations *revocations)
-{
-    revocations->is_refreshing =
-        broker_revocations(revocations->broker, revocations->number, clock_mono() + DEADLINE_USEC,
-                           on_page, revocations) == 0;
-    if (!revocations->is_refreshing)
-        read_again_later(revocations);
-}
-
-static void on_waited(void *data,
-                      int status,
-                      const struct broker_revocation *found,
-                      size_t count,
-                      bool has_more,
-                      const struct cel_error *err)
-{
-    struct revocations *revocations = data;
-    (void)has_more;
     (void)err;
     revocations->is_waiting = false;
-    if (revocations->stopped)
-        return;
-    if (status < 0 || !take(revocations, found, count))
+    if (status < 0)
         read_again_later(revocations);
     else
-        wait(revocations);
+        revocations_refresh(revocations);
 }
 
 static void wait(struct revocations *revocations)
 {
     if (revocations->is_waiting || revocations->stopped)
         return;
-    revocations->is_waiting = broker_await_revocations(revocations->broker, revocations->number,
+    revocations->is_waiting = broker_await_revocations(revocations->broker, revocations->last,
                                                        on_waited, revocations) == 0;
     if (!revocations->is_waiting)
         read_again_later(revocations);
+}
+
+static void
+on_page(void *data, int status, const struct broker_revocations *found, const struct cel_error *err)
+{
+    struct revocations *revocations = data;
+    (void)err;
+    revocations->is_refreshing = false;
+    if (revocations->stopped)
+        return;
+    if (status < 0 || !take(revocations, found)) {
+        read_again_later(revocations);
+        return;
+    }
+    revocations->last = found->last;
+    if (found->has_more) {
+        revocations_refresh(revocations);
+        return;
+    }
+    /* Also when the last claim told another one: then a failover came in between, and has lost it. */
+    revocations->newest = found->newest;
+    revocations->events->on_current(revocations->data);
+    wait(revocations);
 }
 
 /* --- from outside ----------------------------------------------------------------------------- */
@@ -210,20 +210,21 @@ static void wait(struct revocations *revocations)
 void revocations_init(struct revocations *revocations,
                       uv_loop_t *loop,
                       struct broker *broker,
-                      usec_t kept,
                       const struct revocations_events *events,
                       void *data)
 {
-    *revocations = (struct revocations){
-        .broker = broker, .kept = kept, .events = events, .data = data, .stopped = true};
+    *revocations = (struct revocations){.broker = broker,
+                                        .by_end = HEAP_INIT(ends_first),
+                                        .events = events,
+                                        .data = data,
+                                        .stopped = true};
     uv_timer_init(loop, &revocations->pause);
 }
 
 void revocations_start(struct revocations *revocations)
 {
     revocations->stopped = false;
-    read_page(revocations);
-    wait(revocations);
+    revocations_refresh(revocations);
 }
 
 void revocations_stop(struct revocations *revocations)
@@ -234,22 +235,28 @@ void revocations_stop(struct revocations *revocations)
 
 void revocations_deinit(struct revocations *revocations)
 {
-    while (revocations->ids_by_age.head)
-        forget(revocations, container_of(revocations->ids_by_age.head, struct revocation, link));
-    while (revocations->stamps.head)
-        forget(revocations, container_of(revocations->stamps.head, struct revocation, link));
+    struct revocation *first;
+    while ((first = first_to_end(revocations)))
+        forget(revocations, first);
+    heap_deinit(&revocations->by_end);
     uv_close((uv_handle_t *)&revocations->pause, NULL);
 }
 
 bool revocations_are_current(const struct revocations *revocations)
 {
-    return revocations->number >= broker_newest_revocation(revocations->broker);
+    return broker_revocation_id_equal(revocations->newest,
+                                      broker_newest_revocation(revocations->broker));
 }
 
 void revocations_refresh(struct revocations *revocations)
 {
-    if (!revocations->is_refreshing && !revocations->stopped)
-        read_page(revocations);
+    if (revocations->is_refreshing || revocations->stopped)
+        return;
+    revocations->is_refreshing =
+        broker_revocations(revocations->broker, revocations->last, clock_mono() + DEADLINE_USEC,
+                           on_page, revocations) == 0;
+    if (!revocations->is_refreshing)
+        read_again_later(revocations);
 }
 
 /* --- matching --------------------------------------------------------------------------------- */
@@ -320,11 +327,9 @@ static const struct revocation *find_stamp(const struct revocations *revocations
 const struct revocation *revocations_find(const struct revocations *revocations,
                                           const struct envelope *envelope)
 {
-    if (revocations->ids) {
-        const struct revocation key = {.id = envelope->id};
-        struct revocation *const *found = tfind(&key, &revocations->ids, by_id);
-        if (found)
-            return *found;
-    }
+    const struct revocation key = {.id = envelope->id};
+    struct revocation *const *found = tfind(&key, &revocations->tree, by_what);
+    if (found)
+        return *found;
     return revocations->stamps.head ? find_stamp(revocations, envelope) : NULL;
 }

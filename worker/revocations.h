@@ -1,23 +1,25 @@
 /*
  * The revocations this worker knows: a copy of what Redis keeps, read at the start and kept up to date.
- * A claim tells the number of the newest one that was there when it was made; until the copy is that
- * new, what was claimed is not looked at (dispatch.c). So nothing runs that was revoked before it was
- * claimed, whatever was down meanwhile.
+ * A claim tells the id of the newest one that was there when it was made; until the copy is as new as
+ * that, what was claimed is not looked at (dispatch.c). So nothing runs that was revoked before it was
+ * claimed, whatever was down meanwhile. What a failover has lost stays known here until it is over.
  */
 #pragma once
 
 #include <uv.h>
 
 #include "broker/broker.h"
+#include "core/heap.h"
 #include "core/list.h"
 #include "message/envelope.h"
 
 /* One revocation; its texts end with a zero. */
 struct revocation {
-    struct list_link link;
+    struct heap_node by_end;
+    struct list_link link;       /* of those without an id */
     struct str id, stamp, value; /* the two last: of stamped headers, when there is no id */
     int signal;                  /* 0: running ones may go on */
-    usec_t at_wall;
+    usec_t until_wall;           /* by the server's clock */
     char texts[];
 };
 
@@ -29,13 +31,14 @@ struct revocations_events {
 
 struct revocations {
     struct broker *broker;
-    usec_t kept;
     const struct revocations_events *events;
     void *data;
-    uint64_t number;        /* all up to this one are known */
-    void *ids;              /* tree of those with an id */
-    struct list ids_by_age; /* the same, the oldest first */
-    struct list stamps;     /* those without an id, the oldest first */
+    struct broker_revocation_id last; /* where reading goes on */
+    struct broker_revocation_id
+        newest;         /* all up to this one are known: a reading came to its end */
+    void *tree;         /* all of them */
+    struct heap by_end; /* the same, that which is over first in front */
+    struct list stamps; /* those without an id */
     bool is_refreshing, is_waiting, stopped;
     uv_timer_t pause; /* after a failure */
 };
@@ -43,7 +46,6 @@ struct revocations {
 void revocations_init(struct revocations *revocations,
                       uv_loop_t *loop,
                       struct broker *broker,
-                      usec_t kept,
                       const struct revocations_events *events,
                       void *data);
 void revocations_start(struct revocations *revocations);

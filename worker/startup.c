@@ -181,7 +181,7 @@ static int complete(struct startup *startup, struct cel_error *err)
         .user = settings->sentinel_username,
         .password = settings->sentinel_password,
     };
-    int r = url_parse_with(str_of(settings->broker_url), &sentinel, &url, err);
+    int r = url_parse(str_of(settings->broker_url), &sentinel, &url, err);
     if (r < 0)
         return r;
     startup->display = xstrdup(url.display);

@@ -637,8 +637,8 @@ static int open_parts(struct worker *worker)
         .lease = startup->settings.lease,
         .track_ids = startup->settings.track_ids,
     };
-    revocations_init(&worker->revocations, &worker->loop, worker->broker,
-                     startup->settings.revoke_expires, &revocations_events, worker);
+    revocations_init(&worker->revocations, &worker->loop, worker->broker, &revocations_events,
+                     worker);
     dispatch_init(&worker->dispatch, &worker->loop, worker->broker, &worker->pool,
                   &worker->revocations, &dispatch_options, &dispatch_events, worker);
     credit_init(&worker->credit, &worker->loop, worker->broker, startup->queues,

@@ -29,6 +29,7 @@ from common import (Background, Journal, Node, RedisServer, Table, chance, count
                     message, parser, say, wait_until, work_folder)
 from integration.worker.calls import READY, iso
 from proxy import Fault, Proxy
+from support.servers import revoke
 
 LEASE = "2s"
 PATIENCE = 25.0  # for everything to be over
@@ -104,9 +105,7 @@ class World:
         return next(iter(self.redis.zrange("celeriac:nodes:{celery}", 0, 0)), b"nobody").decode()
 
     def revoke(self, id, signal_name=""):
-        number = self.redis.incr("celeriac:revoked:number")
-        self.redis.xadd("celeriac:revoked", {"id": id, "stamp": "", "value": "", "signal": signal_name,
-                                             "at": int(time.time() * 1000)}, id=f"{number}-0")
+        revoke(self.redis, id, signal_name)
 
     def put_in_flight(self, node, tag, text):
         self.redis.hset("celeriac:inflight:{celery}:" + node, tag, text)

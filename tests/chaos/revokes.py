@@ -17,9 +17,9 @@ import subprocess
 import sys
 import time
 
-from common import ROOT, Node, RedisServer, chance, counts, is_over, parser, say, wait_until, work_folder
+from common import Node, RedisServer, chance, counts, is_over, parser, say, wait_until, work_folder
 from marks import Calls, Report, documents
-from support.servers import CELERIAC
+from support.servers import CELERIAC, revoke
 
 
 def start_nodes(server, folder, count, prefix, concurrency=2):
@@ -84,8 +84,6 @@ class Race:
     def __init__(self, options, redis, calls):
         self.redis, self.calls, self.count = redis, calls, options.races
         self.random = chance(options, "races")
-        with open(os.path.join(ROOT, "broker", "revoke.lua")) as file:
-            self.script = redis.register_script(file.read())
         self.due = []  # (moment, number of the victim)
 
     def run(self):
@@ -105,8 +103,7 @@ class Race:
     def terminate_due(self):
         time.sleep(0.0005)
         while self.due and self.due[0][0] <= time.monotonic():
-            id = self.calls.id(heapq.heappop(self.due)[1])
-            self.script(keys=["celeriac:revoked", "celeriac:revoked:number"], args=[86400000, id, "", "", "TERM"])
+            revoke(self.redis, self.calls.id(heapq.heappop(self.due)[1]), "TERM")
 
 
 def ended(redis):

@@ -31,7 +31,7 @@ static void check_display(const struct url *url)
     struct url again;
     if (url->path && strpbrk(url->path, "%?#;"))
         return;
-    ASSERT(url_parse(str_of(url->display), &again, NULL) == 0);
+    ASSERT(url_parse(str_of(url->display), NULL, &again, NULL) == 0);
     ASSERT(again.port == url->port && again.db == url->db);
     ASSERT(again.sentinel_count == url->sentinel_count);
     ASSERT(strcmp(again.display, url->display) == 0);
@@ -46,7 +46,7 @@ static void check_password(const char *begin, struct str text)
     if (text.len > 2048)
         return;
     int len = snprintf(with, sizeof(with), "%s" STR_FORMAT, begin, STR_ARGS(text));
-    if (url_parse(str_n(with, (size_t)len), &url, &err) == 0) {
+    if (url_parse(str_n(with, (size_t)len), NULL, &url, &err) == 0) {
         ASSERT(!strstr(url.display, "hunter2"));
         url_deinit(&url);
     }
@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str text = str_n(data, size);
     struct cel_error err = {0};
     struct url url;
-    int r = url_parse(text, &url, &err);
+    int r = url_parse(text, NULL, &url, &err);
     ASSERT(r == 0 || r == -EINVAL || r == CEL_E_UNSUPPORTED);
     ASSERT(err.code == r);
     if (r == 0) {

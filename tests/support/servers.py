@@ -99,7 +99,8 @@ class RedisServer:
             try:
                 connection.connect(self.socket)
                 connection.sendall(b"PING\r\n")
-                return connection.recv(64)[:1] in b"+-"
+                reply = connection.recv(64)
+                return reply[:1] in (b"+", b"-") and not reply.startswith(b"-LOADING")
             except OSError:
                 return False
 
@@ -343,6 +344,13 @@ def celeriac_worker(redis, folder, modules, *arguments, postgres=None, name="wor
     if postgres:
         settings["CELERIAC_DATABASE_URL"] = postgres.uri
     return Daemon([*command, *arguments], folder, name, settings, ready=NOTIFY)
+
+
+def revoke(client, id, signal_name="", kept_ms=86400000):
+    """As celeriac revoke does, without starting a process for each."""
+    with open(os.path.join(ROOT, "broker", "revoke.lua")) as file:
+        return client.eval(file.read(), 3, "celeriac:revoked", "celeriac:revoked:newest", "celeriac:revoked:until",
+                           kept_ms, id, "", "", signal_name)
 
 
 def celeriac(*arguments, redis=None, environment=None, check=False, seconds=30):

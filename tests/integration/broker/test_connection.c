@@ -171,10 +171,9 @@ static void a_server_that_does_not_greet_is_given_up(void **state)
 {
     struct rig *rig = *state;
     struct outcome outcome = {0};
-    struct broker_options options = rig_options(rig);
-    rig_close_broker(rig);
-    options.connect_timeout = USEC_PER_SEC / 5;
-    rig_new_broker(rig, &options);
+    char url[192];
+    snprintf(url, sizeof(url), "%s?socket_connect_timeout=0.2", rig->server.url);
+    reopen(rig, url);
     redis_server_freeze(&rig->server);
     int status = push(rig, 0.7, &outcome);
     assert_int_equal(status, -ETIMEDOUT);

@@ -1,11 +1,17 @@
 """celeriac audit: the numbers add up whatever becomes of the tasks, and what is lost is named."""
 import base64
 import json
+import os
 import signal
+import sys
+import time
 import unittest
 
 from integration.worker.calls import WorkerTest, iso, message
-from support.servers import celeriac, wait_until
+from support.servers import ROOT, celeriac, wait_until
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "chaos"))
+from proxy import Proxy  # noqa: E402
 
 
 class Audit(WorkerTest):
@@ -81,14 +87,33 @@ class Audit(WorkerTest):
                 self.redis.zadd("celeriac:delayed:{celery}", {b"again/1.0\n" + member.split(b"\n")[1]: 1e13})
         self.redis.hincrby("celeriac:counts:{celery}", "done", 1)  # or the two would cancel each other out
         rows = self.audit("--ids", expect=1)
-        self.assertEqual(sorted((row["id"], row["found"]) for row in rows), sorted([(lost, 0), (doubled, 2)]))
+        self.assertEqual(sorted((row["id"], row["found"], row["state"]) for row in rows),
+                         sorted([(lost, 0, None), (doubled, 2, None)]))
         self.assertNotIn(kept, str(rows))
         self.assertEqual(self.audit(expect=1)[0]["missing"], -1)
         text = celeriac("audit", "--ids", redis=self.server)
         self.assertIn("the numbers do not add up: 1 messages", text.stderr)
+        self.assertIn("1 ids are nowhere and have no final result", text.stderr)
         self.assertIn(lost, text.stdout)
         self.audit("--forget-ids", expect=1)
         self.assertEqual(self.audit("--ids", expect=1), [])
+
+    def test_what_ended_where_ids_are_not_noted_is_not_called_lost(self):
+        first = self.worker("-c", "2", "--track-ids", "--lease", "2s")
+        kept = self.send("tests.sleep", 1500)
+        silent = self.send("tests.sleep", 1500, ignore_result=True)
+        wait_until(lambda: self.redis.hlen("celeriac:ledger:{celery}") == 2, 10, "both are noted")
+        first.stop(signal.SIGKILL)
+        self.worker("-c", "2", "--lease", "2s", name="second")
+        self.wait(kept, 20)
+        self.wait_idle(20)
+        self.assertEqual(self.audit()[0]["missing"], 0)
+        rows = self.audit("--ids", expect=1)
+        self.assertEqual(rows, [{"queue": "celery", "id": silent, "found": 0, "state": None}])
+        text = celeriac("audit", "--ids", redis=self.server)
+        self.assertIn("1 ids were ended by workers that do not note ids", text.stderr)
+        self.assertIn("lost, removed, or ended by workers that do not note ids", text.stderr)
+        self.assertNotIn(kept, text.stdout)
 
     def test_a_message_of_protocol_1_is_found_where_it_waits(self):
         self.worker("-c", "1", "--track-ids")
@@ -101,6 +126,19 @@ class Audit(WorkerTest):
         wait_until(lambda: self.delayed() == 1, 10, "it is parked")
         self.assertEqual(self.redis.hkeys("celeriac:ledger:{celery}"), [b"old-1"])
         self.assertEqual(self.audit("--ids"), [])
+
+    def test_a_look_may_take_longer_than_an_answer(self):
+        last = self.send("tests.noop")
+        self.redis.lpush("celery", *(b"%d" % number for number in range(10000)))
+        self.redis.hset("celeriac:ledger:{celery}", last, "node")
+        proxy = Proxy(self.folder, self.server).start()
+        self.addCleanup(proxy.stop)
+        proxy.delay = 0.05  # each way, for each of forty pages
+        begun = time.monotonic()
+        done = celeriac("audit", "--ids", "--json", "--timeout", "2s", "celery", redis=proxy, seconds=120)
+        self.assertGreater(time.monotonic() - begun, 4)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout), [])
 
     def test_ends_by_hand_leave_the_ledger(self):
         self.worker("-c", "1", "--track-ids")

@@ -13,7 +13,7 @@
 #include "core/mem.h"
 #include "tests/integration/client/fixture.h"
 
-enum { BULK = 3000 };
+enum { BULK = 3000, PARTS = 500, LARGE = 60000 };
 
 static char reply[65536];
 
@@ -97,6 +97,34 @@ static bool kill_when_pushed(const struct cel_client *client)
     (void)client;
     return redis_server_command(&server, reply, sizeof(reply), length) &&
            strcmp(reply, ":1\r\n") == 0 && kill_and_restart();
+}
+
+/* Some of the parts have been answered, and others have not. */
+static bool kill_in_the_middle(const struct cel_client *client)
+{
+    const struct redis_pipeline *pipeline = &client->broker->main->pipeline;
+    size_t open = pipeline->sent.count + pipeline->waiting.count;
+    return open > PARTS / 10 && open < PARTS - PARTS / 10 && kill_and_restart();
+}
+
+static struct redis_server replica;
+
+/* Looks after the broker has read: when all of the first slice is answered. */
+struct first_slice {
+    uv_check_t check;
+    const struct redis_pipeline *pipeline;
+    bool is_sent;
+};
+
+static void freeze_replica_after_first_slice(uv_check_t *check)
+{
+    struct first_slice *slice = (struct first_slice *)check;
+    bool is_open = slice->pipeline->sent.count + slice->pipeline->waiting.count > 0;
+    slice->is_sent |= is_open;
+    if (!slice->is_sent || is_open)
+        return;
+    redis_server_freeze(&replica);
+    uv_close((uv_handle_t *)check, NULL);
 }
 
 static bool thaw(const struct cel_client *client)
@@ -273,7 +301,6 @@ static char port[8];
 static const char *const master_extras[] = {
     "--port", port, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0", NULL};
 static const char *const replica_extras[] = {"--replicaof", "127.0.0.1", port, NULL};
-static struct redis_server replica;
 
 /* A port that was free a moment ago. */
 static void choose_port(void)
@@ -363,6 +390,41 @@ static void a_replica_that_is_stopped_does_not_confirm(void **state)
     cel_client_close(client);
 }
 
+/* It is told as sent, what follows does not leave, and sending it again asks for all of it. */
+static void a_slice_that_is_not_confirmed_ends_a_bulk(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client(
+        (struct cel_client_options){.timeout_ms = 3000, .dedupe_ms = 60000, .confirm_replicas = 1});
+    struct cel_call **calls = mem_array(BULK, sizeof(*calls));
+    struct first_slice first = {.pipeline = &client->broker->main->pipeline};
+    struct cel_error err = {0};
+    size_t sent = 0;
+    assert_non_null(calls);
+    for (int i = 0; i < BULK; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "call-%d", i);
+        calls[i] = cel_call_new("a.b");
+        cel_call_id(calls[i], id);
+    }
+    assert_sent(client, "mail", NULL); /* connected */
+    uv_check_init(&client->loop, &first.check);
+    uv_check_start(&first.check, freeze_replica_after_first_slice);
+    assert_int_equal(cel_send_bulk(client, calls, BULK, NULL, &sent, &err), CEL_E_UNCONFIRMED);
+    assert_int_equal(sent, 2048);
+    assert_non_null(strstr(err.text, "first 2048 were sent, the others were not"));
+    assert_non_null(strstr(err.text, "only 0 of 1 replicas"));
+    assert_length("celery", 2048);
+    redis_server_thaw(&replica);
+    if (cel_send_bulk(client, calls, BULK, NULL, &sent, &err))
+        fail_msg("%zu sent: %s", sent, err.text);
+    assert_length("celery", BULK);
+    for (int i = 0; i < BULK; i++)
+        cel_call_free(calls[i]);
+    mem_free(calls);
+    cel_client_close(client);
+}
+
 /* What is there already, sent by another connection, must be confirmed too. */
 static void a_repetition_waits_for_what_the_first_sending_wrote(void **state)
 {
@@ -398,6 +460,40 @@ static void a_server_killed_while_it_waits_confirms_nothing(void **state)
     assert_non_null(strstr(err.text, "no confirmation came"));
     cel_client_close(client);
     redis_server_thaw(&replica);
+}
+
+/* The first parts went with the server that was killed. The confirmation speaks of the present one,
+ * so they must be with it as well. */
+static void what_is_confirmed_is_with_one_server_as_a_whole(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client((struct cel_client_options){
+        .timeout_ms = 20000, .dedupe_ms = 60000, .confirm_replicas = 1});
+    struct cel_call **calls = mem_array(PARTS, sizeof(*calls));
+    char *text = mem_alloc(LARGE + 1);
+    struct happening happening;
+    struct cel_error err;
+    size_t sent = 0;
+    assert_true(calls && text);
+    memset(text, 'x', LARGE);
+    for (int i = 0; i < PARTS; i++) { /* each is a part of its own */
+        calls[i] = cel_call_new("a.b");
+        cel_call_arg(calls[i], cel_text(text));
+    }
+    assert_sent(client, "mail", NULL); /* connected */
+    will_happen(client, &happening, 1, kill_in_the_middle);
+    if (cel_send_bulk(client, calls, PARTS, NULL, &sent, &err))
+        fail_msg("%zu sent: %s", sent, err.text);
+    assert_true(uv_is_closing((uv_handle_t *)&happening.timer));
+    assert_int_equal(sent, PARTS);
+    assert_length("celery", PARTS);
+    ASK(&replica, "LLEN", "celery");
+    assert_int_equal(atoi(reply + 1), PARTS);
+    for (int i = 0; i < PARTS; i++)
+        cel_call_free(calls[i]);
+    mem_free(calls);
+    mem_free(text);
+    cel_client_close(client);
 }
 
 /* Redis 7.0 has no WAITAOF: that is told before anything is sent. One that has it confirms, or says
@@ -466,6 +562,8 @@ int main(void)
         cmocka_unit_test_setup(a_repetition_waits_for_what_the_first_sending_wrote, empty),
         cmocka_unit_test_setup(the_disk_is_confirmed_or_refused_before_sending, empty),
         cmocka_unit_test_setup(short_memory_costs_one_call, empty),
+        cmocka_unit_test_setup(what_is_confirmed_is_with_one_server_as_a_whole, empty),
+        cmocka_unit_test_setup(a_slice_that_is_not_confirmed_ends_a_bulk, empty),
         cmocka_unit_test_setup(a_server_killed_while_it_waits_confirms_nothing, empty),
     };
     int failed = cmocka_run_group_tests(sent_once, start_server, stop_server);

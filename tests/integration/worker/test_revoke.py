@@ -2,12 +2,13 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import time
 import unittest
 
 from integration.worker.calls import WorkerTest, message
-from support.servers import CELERIAC, celeriac
+from support.servers import CELERIAC, celeriac, revoke
 
 REVOKED = ("TaskRevokedError", "celery.exceptions")
 
@@ -47,17 +48,10 @@ class Revoke(WorkerTest):
         self.worker("-c", "2", "-l", "warning")
         for _ in range(100):
             id, text = message("tests.add", 1, 2)
-            self.revoke_raw(id)
+            revoke(self.redis, id)
             self.redis.lpush("celery", text)
             self.revoked(id, "revoked")
         self.assertEqual(self.get(self.send("tests.add", 1, 2)), 3)
-
-    def revoke_raw(self, id):
-        """As celeriac revoke does, without starting a process for each."""
-        number = self.redis.incr("celeriac:revoked:number")
-        seconds, microseconds = self.redis.time()
-        self.redis.xadd("celeriac:revoked", {"id": id, "stamp": "", "value": "", "signal": "",
-                                             "at": seconds * 1000 + microseconds // 1000}, id=f"{number}-0")
 
     def test_delayed_and_retried_tasks_are_revoked(self):
         self.worker("-c", "1")
@@ -103,10 +97,7 @@ class Revoke(WorkerTest):
             meant.append(victim)
             others.append(spared)
             time.sleep(chance.random() * 0.004)
-            number = self.redis.incr("celeriac:revoked:number")
-            seconds, microseconds = self.redis.time()
-            self.redis.xadd("celeriac:revoked", {"id": victim, "stamp": "", "value": "", "signal": "TERM",
-                                                 "at": seconds * 1000 + microseconds // 1000}, id=f"{number}-0")
+            revoke(self.redis, victim, "TERM")
         for id in others:
             self.assertEqual(self.wait(id, 30)["status"], "SUCCESS")
         outcomes = [self.wait(id, 30)["status"] for id in meant]
@@ -132,12 +123,97 @@ class Revoke(WorkerTest):
         id, text = message("tests.add", 1, 2)
         self.revoke("--expires", "1s", id)
         time.sleep(1.1)
-        self.revoke("--expires", "1s", "another")
-        self.assertEqual(self.redis.xlen("celeriac:revoked"), 1)
+        self.revoke("another")
+        self.redis.lpush("celery", text)
+        self.assertEqual(self.get(id), 3)
         self.assertEqual(worker.stop(), 0)
+        self.revoke("one more")
+        self.assertEqual(self.known(), ["another", "one more"])
+        self.assertEqual(self.redis.zcard("celeriac:revoked:until"), 2)
+        self.redis.delete("celery-task-meta-" + id)
         self.worker("-c", "1", name="later")
         self.redis.lpush("celery", text)
         self.assertEqual(self.get(id), 3)
+
+    def known(self):
+        return [fields[b"id"].decode() for _, fields in self.redis.xrange("celeriac:revoked")]
+
+    def test_each_revocation_has_its_own_expiry(self):
+        """Neither the worker's setting nor a later one of shorter life takes it along."""
+        config = os.path.join(self.folder, "celeriac.conf")
+        with open(config, "w") as file:
+            file.write("[celeriac]\nrevoke_expires = 1s\n")
+        self.worker("-c", "1", "--config", config)
+        (first, first_text), (second, second_text) = message("tests.add", 1, 2), message("tests.add", 1, 2)
+        self.revoke("--expires", "1h", first, second)
+        self.revoke("--expires", "1s", "short")
+        self.revoke("--expires", "1s", first)
+        time.sleep(1.1)
+        self.revoke("--expires", "1s", "one more")
+        self.revoke("--expires", "1s", "and one")
+        self.assertEqual(self.known(), [first, second, "one more", "and one"])
+        self.redis.lpush("celery", first_text)
+        self.revoked(first, "revoked")
+        self.worker("-c", "1", "-Q", "other", name="later")
+        self.redis.lpush("other", second_text)
+        self.revoked(second, "revoked")
+
+    def revoke_and_send(self):
+        id, text = message("tests.add", 1, 2)
+        revoke(self.redis, id)
+        self.redis.lpush("celery", text)
+        self.revoked(id, "revoked")
+        return id
+
+    def test_a_revocation_holds_where_others_were_lost(self):
+        """Redis comes back without the newest ones, which the worker knows, and gives their numbers out again."""
+        worker = self.worker("-c", "2")
+        running = self.send("tests.sleep", 60000)
+        self.running(worker, running)
+        kept = self.revoke_and_send()
+        self.redis.save()
+        lost = [self.revoke_and_send() for _ in range(2)]
+        self.server.stop(signal.SIGKILL)
+        self.server.start()
+        self.assertEqual(self.known(), [kept])
+        known = [self.revoke_and_send() for _ in range(2)]
+        revoke(self.redis, running, "TERM")
+        self.revoked(running, "terminated")
+        for id in (kept, *lost, *known):  # what was lost is known to this worker until it is over
+            self.redis.delete("celery-task-meta-" + id)
+            self.redis.lpush("celery", message("tests.add", 1, 2, id=id)[1])
+            self.revoked(id, "revoked")
+        self.assertEqual(self.get(self.send("tests.add", 1, 2)), 3)
+
+    def test_a_revocation_that_is_over_ends_nothing_when_all_are_read_again(self):
+        worker = self.worker("-c", "1")
+        id = self.send("tests.sleep", 60000)
+        self.running(worker, id)
+        first = revoke(self.redis, id, "TERM", kept_ms=1000)
+        self.revoked(id, "terminated")
+        time.sleep(1.1)
+        other = self.revoke_and_send()
+        self.redis.delete("celery-task-meta-" + id)
+        self.send("tests.sleep_tracked", 3000, id=id)
+        self.wait(id, states=("STARTED",))
+        with self.redis.pipeline() as step:  # another is lost: the first is met once more
+            step.xdel("celeriac:revoked", *(at for at, fields in self.redis.xrange("celeriac:revoked")
+                                            if fields[b"id"].decode() == other))
+            step.set("celeriac:revoked:newest", first)
+            step.execute()
+        self.assertEqual(self.known(), [id])
+        revoke(self.redis, "another")
+        self.assertEqual(self.wait(id)["status"], "SUCCESS")
+
+    def test_a_key_of_another_type_refuses_the_whole(self):
+        for suffix in ("", ":newest", ":until"):
+            key = "celeriac:revoked" + suffix
+            self.redis.rpush(key, "x")
+            done = celeriac("revoke", "x", redis=self.server)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("WRONGTYPE", done.stderr)
+            self.assertEqual(self.redis.keys("*"), [key.encode()])
+            self.redis.delete(key)
 
     def test_errors_name_what_is_wrong(self):
         for arguments, words in ((("x", "--signal", "NONE"), "no signal"), ((), "name the ids"),

@@ -8,8 +8,8 @@ import unittest
 
 import redis
 
-from integration.worker.calls import WorkerTest
-from support.servers import BUILD, RedisServer, Sentinels, celeriac, free_port, temporary_folder, wait_until
+from integration.worker.calls import WorkerTest, message
+from support.servers import BUILD, RedisServer, Sentinels, celeriac, free_port, revoke, temporary_folder, wait_until
 
 PUSHER = os.path.join(BUILD, "tests", "worker_pusher")
 WITHIN = 5.0  # from the moment the new master serves
@@ -152,6 +152,28 @@ class Failover(Behind):
         begun = time.monotonic()
         self.assertEqual(self.get(self.send("tests.add", 2, 2), WITHIN), 4)
         print(f"idle worker: {time.monotonic() - begun:.2f} s after the failover")
+
+    def revoke_and_send(self, master):
+        id, text = message("tests.add", 1, 2)
+        revoke(master, id)
+        master.lpush("celery", text)
+        result = self.wait(id, 20)
+        self.assertEqual(result["status"], "REVOKED", result)
+
+    def test_a_revocation_holds_after_a_failover_that_lost_others(self):
+        """The replica hears of the first one only; then it gives out the number of the second again."""
+        self.worker("-c", "1")
+        first, second = self.servers.values()
+        old, new = first.client(), second.client()
+        self.revoke_and_send(old)
+        wait_until(lambda: new.xlen("celeriac:revoked") == 1, 10, "it is replicated")
+        new.replicaof("NO", "ONE")
+        self.revoke_and_send(old)
+        first.stop(signal.SIGKILL)
+        wait_until(lambda: self.now() is second, 20, "there is another master", 0.02)
+        self.assertEqual(new.xlen("celeriac:revoked"), 1)
+        self.revoke_and_send(new)
+        self.assertEqual(self.get(self.send("tests.add", 20, 22), 20), 42)
 
     def test_sentinels_that_are_gone_or_silent_are_passed_over(self):
         process = self.sentinels.processes[0]

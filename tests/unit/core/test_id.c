@@ -18,8 +18,10 @@ static void an_id_is_a_version_4_uuid(void **state)
         assert_ptr_equal(id.ptr, buffer);
         assert_int_equal(id.len, 36);
         assert_int_equal(strlen(buffer), 36);
-        assert_true(uuid_is_valid(id));
-        assert_int_equal(strspn(buffer, "0123456789abcdef-"), 36);
+        for (size_t at = 0; at < 36; at++) {
+            bool is_dash = at == 8 || at == 13 || at == 18 || at == 23;
+            assert_non_null(strchr(is_dash ? "-" : "0123456789abcdef", buffer[at]));
+        }
         assert_int_equal(buffer[14], '4');
         const char *variant = strchr("89ab", buffer[19]);
         assert_non_null(variant);
@@ -70,32 +72,12 @@ static void parent_and_child_get_different_ids(void **state)
     assert_string_not_equal(before, there);
 }
 
-static void other_text_is_no_uuid(void **state)
-{
-    (void)state;
-    assert_true(uuid_is_valid(STR("00000000-0000-0000-0000-000000000000")));
-    assert_true(uuid_is_valid(STR("D9428888-122B-11E1-B85C-61CD3CBB3210")));
-    static const char *const bad[] = {
-        "",
-        "d9428888-122b-11e1-b85c-61cd3cbb321",
-        "d9428888-122b-11e1-b85c-61cd3cbb32100",
-        "d9428888-122b-11e1-b85c-61cd3cbb321g",
-        "d9428888x122b-11e1-b85c-61cd3cbb3210",
-        "d9428888-122b-11e1-b85c-61cd-cbb3210",
-        "d942888-8122b-11e1-b85c-61cd3cbb3210",
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        assert_false(uuid_is_valid(str_of(bad[i])));
-    assert_false(uuid_is_valid(STR_NONE));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_id_is_a_version_4_uuid),
         cmocka_unit_test(ids_do_not_repeat),
         cmocka_unit_test(parent_and_child_get_different_ids),
-        cmocka_unit_test(other_text_is_no_uuid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,7 @@ static void a_greeting_says_what_the_url_asks_for(void **state)
         struct buf bytes;
         enum redis_hello steps[REDIS_HELLO_STEPS];
         unsigned count;
-        assert_int_equal(url_parse(str_of(cases[i].url), &url, NULL), 0);
+        assert_int_equal(url_parse(str_of(cases[i].url), NULL, &url, NULL), 0);
         assert_int_equal(redis_hello(&url, cases[i].wants_id, &bytes, steps, &count), 0);
         assert_string_equal(bytes.ptr, cases[i].bytes);
         assert_int_equal(count, cases[i].steps);

@@ -30,7 +30,7 @@ static void the_question_has_the_sentinels_own_password(void **state)
         struct url url;
         struct buf bytes;
         unsigned replies;
-        assert_int_equal(url_parse(str_of(cases[i].url), &url, NULL), 0);
+        assert_int_equal(url_parse(str_of(cases[i].url), NULL, &url, NULL), 0);
         assert_int_equal(redis_sentinel_question(&url, &bytes, &replies), 0);
         assert_string_equal(bytes.ptr, cases[i].bytes);
         assert_int_equal(replies, cases[i].replies);
