@@ -197,20 +197,35 @@ static int move(struct rescuer *rescuer,
     return status;
 }
 
-/* Those that were still there: others have ended meanwhile. */
-static size_t count_moved(const struct batch *batch, size_t *ret_buried)
+static void log_burial(const struct item *item, bool is_moved)
+{
+    if (is_moved)
+        log_error("Task put into quarantine", F_C("task", item->task), F_C("task_id", item->id),
+                  F_STR("queue", item->claim.queue), F_STR("reason", item->dead.reason),
+                  F_STR("detail", item->dead.detail));
+    else
+        log_warning("Task put into quarantine, unless it ended meanwhile: Redis's answer was lost",
+                    F_C("task", item->task), F_C("task_id", item->id),
+                    F_STR("queue", item->claim.queue));
+}
+
+/* Those that were still there: others have ended meanwhile. Clears a failure that came after the move,
+ * that of results which live elsewhere. */
+static size_t
+count_moved(const struct batch *batch, int *status, const struct cel_error *err, size_t *ret_buried)
 {
     size_t moved = 0;
     *ret_buried = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct item *item = &batch->items[i];
         moved += batch->moved[i];
-        if (!batch->moved[i] || !item->is_buried)
-            continue;
-        ++*ret_buried;
-        log_error("Task put into quarantine", F_C("task", item->task), F_C("task_id", item->id),
-                  F_STR("queue", item->claim.queue), F_STR("reason", item->dead.reason),
-                  F_STR("detail", item->dead.detail));
+        *ret_buried += batch->moved[i] && item->is_buried;
+        if (item->is_buried && (batch->moved[i] || *status == CEL_E_UNCERTAIN))
+            log_burial(item, batch->moved[i]);
+    }
+    if (*status < 0 && moved > 0) {
+        log_warning("The failure of a task could not be stored", F_C("err", err->text));
+        *status = 0;
     }
     return moved;
 }
@@ -265,7 +280,7 @@ static void on_moved(void *data, int status, const struct cel_error *err)
 {
     struct batch *batch = data;
     struct rescuer_queue *queue = batch->lost;
-    size_t buried, moved = count_moved(batch, &buried);
+    size_t buried, moved = count_moved(batch, &status, err, &buried);
     batch_free(batch);
     queue->moved += moved;
     queue->buried += buried;
@@ -406,8 +421,12 @@ static void on_put_back(void *data, int status, const struct cel_error *err)
 {
     struct batch *batch = data;
     struct rescuer *rescuer = batch->rescuer;
-    size_t buried;
-    rescuer->rescued += count_moved(batch, &buried);
+    size_t buried, moved = count_moved(batch, &status, err, &buried);
+    if (moved > 0)
+        log_warning("Claims that nobody works on go back",
+                    F_STR("queue", batch->items[0].claim.queue), F_U64("tasks", moved),
+                    F_U64("buried", buried));
+    rescuer->rescued += moved;
     rescuer->buried += buried;
     batch_free(batch);
     if (status < 0 && status != -ECANCELED)

@@ -24,8 +24,6 @@ static void on_shown(void *data,
     (void)err;
     if (status != 0 || count == 0 || presence->state != PRESENCE_ON)
         return;
-    log_warning("Claims that nobody works on go back", F_STR("queue", queue->name),
-                F_U64("tasks", count));
     rescuer_put_back(presence->rescuer, queue->name, presence->node, claimed, count);
 }
 

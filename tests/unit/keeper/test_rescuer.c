@@ -20,6 +20,15 @@ static struct fixture {
     broker_names_fn *looks[QUEUES];
     void *data[QUEUES];
     unsigned taken_over[QUEUES];
+    broker_claim_fn *take_over; /* the last one, not yet answered */
+    void *take_over_data;
+    struct {
+        broker_done_fn *cb;
+        void *data;
+        bool *ret_moved;
+        size_t count, dead;
+        char detail[128];
+    } rescue;
 } f;
 
 static const struct str names[QUEUES] = {STR("0"), STR("1"), STR("2")};
@@ -51,9 +60,11 @@ int broker_take_over(struct broker *broker,
                      broker_claim_fn *cb,
                      void *data)
 {
-    (void)broker, (void)node, (void)deadline_mono, (void)cb, (void)data;
+    (void)broker, (void)node, (void)deadline_mono;
     f.taken_over[index_of(queue)]++;
-    return 0; /* it is under way for the rest of the test */
+    f.take_over = cb;
+    f.take_over_data = data;
+    return 0;
 }
 
 int broker_rescue(struct broker *broker,
@@ -66,9 +77,20 @@ int broker_rescue(struct broker *broker,
                   broker_done_fn *cb,
                   void *data)
 {
-    (void)broker, (void)queue, (void)node, (void)rescued, (void)count, (void)deadline_mono;
-    (void)ret_moved, (void)cb, (void)data;
-    return -ECANCELED;
+    (void)broker, (void)queue, (void)node, (void)deadline_mono;
+    f.rescue.cb = cb;
+    f.rescue.data = data;
+    f.rescue.ret_moved = ret_moved;
+    f.rescue.count = count;
+    f.rescue.dead = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!rescued[i].dead)
+            continue;
+        f.rescue.dead++;
+        snprintf(f.rescue.detail, sizeof(f.rescue.detail), STR_FORMAT,
+                 STR_ARGS(rescued[i].dead->detail));
+    }
+    return 0;
 }
 
 /* Runs the loop until every queue is asked for that is not under way already. */
@@ -89,9 +111,40 @@ static void answer(size_t queue, int status)
     cb(f.data[queue], status, lost, status ? 0 : 1, status ? &err : NULL);
 }
 
+#define CALL(deliveries)                                                                           \
+    STR("{\"body\": \"W1tdLCB7fSwge31d\", \"content-encoding\": \"utf-8\", "                       \
+        "\"content-type\": \"application/json\", \"headers\": {\"task\": \"t\", \"id\": \"i\", "   \
+        "\"celeriac_deliveries\": " deliveries                                                     \
+        "}, \"properties\": {\"body_encoding\": \"base64\", "                                      \
+        "\"delivery_info\": {\"exchange\": \"\", \"routing_key\": \"0\"}, \"delivery_tag\": "      \
+        "\"d\"}}")
+
+/* Two that go back, and two that were lost with too many. */
+static const struct broker_claimed shown[] = {
+    {.claim = {.queue = STR("0"), .tag = 1}, .bytes = STR("no message")},
+    {.claim = {.queue = STR("0"), .tag = 2}, .bytes = CALL("3")},
+    {.claim = {.queue = STR("0"), .tag = 3}, .bytes = CALL("10")},
+    {.claim = {.queue = STR("0"), .tag = 4}, .bytes = CALL("10")},
+};
+
+static void show(size_t count)
+{
+    f.take_over(f.take_over_data, 0, count ? shown : NULL, count, NULL);
+}
+
+/* Of the four one of each kind is gone by then. */
+static void answer_rescue(int status)
+{
+    const struct cel_error err = {status, "no answer"};
+    assert_int_equal(f.rescue.count, 4);
+    assert_int_equal(f.rescue.dead, 2);
+    f.rescue.ret_moved[1] = f.rescue.ret_moved[3] = status == 0;
+    f.rescue.cb(f.rescue.data, status, status ? &err : NULL);
+}
+
 static int set_up(void **state)
 {
-    const struct rescuer_options options = {.lease = LEASE};
+    const struct rescuer_options options = {.lease = LEASE, .max_deliveries = 10};
     (void)state;
     f = (struct fixture){.looks = {NULL}};
     now = 1000 * USEC_PER_SEC;
@@ -175,6 +228,40 @@ static void of_many_answers_the_last_is_not_late(void **state)
         assert_int_equal(f.taken_over[i], 1);
 }
 
+static void what_was_moved_is_counted_and_nothing_else(void **state)
+{
+    (void)state;
+    answer(0, 0);
+    show(4);
+    answer_rescue(0);
+    assert_int_equal(f.taken_over[0], 2);
+    show(0);
+    assert_int_equal(f.rescuer.rescued, 2);
+    assert_int_equal(f.rescuer.buried, 1);
+    assert_string_equal(f.rescue.detail, "11 workers were lost while they held this message");
+}
+
+static void a_move_that_failed_counts_for_nothing(void **state)
+{
+    (void)state;
+    answer(0, 0);
+    show(4);
+    answer_rescue(-ETIMEDOUT);
+    assert_int_equal(f.taken_over[0], 1);
+    assert_int_equal(f.rescuer.rescued + f.rescuer.buried, 0);
+}
+
+static void claims_that_nobody_knows_are_counted_when_they_are_back(void **state)
+{
+    (void)state;
+    rescuer_put_back(&f.rescuer, STR("0"), STR("ours"), shown, 4);
+    assert_int_equal(f.rescuer.rescued + f.rescuer.buried, 0);
+    answer_rescue(0);
+    assert_int_equal(f.rescuer.rescued, 2);
+    assert_int_equal(f.rescuer.buried, 1);
+    assert_null(strstr(f.rescue.detail, "workers were lost"));
+}
+
 #define test(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -186,6 +273,9 @@ int main(void)
         test(a_lost_connection_is_evidence_for_all),
         test(so_is_a_late_answer),
         test(of_many_answers_the_last_is_not_late),
+        test(what_was_moved_is_counted_and_nothing_else),
+        test(a_move_that_failed_counts_for_nothing),
+        test(claims_that_nobody_knows_are_counted_when_they_are_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
