@@ -49,11 +49,13 @@ static void note_answer(struct rescuer_queue *queue, int status, const struct ce
     usec_t now = clock_mono();
     usec_t since =
         queue->asked_mono > rescuer->heard_mono ? queue->asked_mono : rescuer->heard_mono;
-    if ((status < 0 && !refusal_is(status)) || now - since > LATE_USEC)
+    bool is_answer = status >= 0 || refusal_is(status);
+    if (!is_answer || now - since > LATE_USEC)
         disbelieve(rescuer);
+    if (is_answer)
+        rescuer->heard_mono = now;
     if (refusal_is(status))
         note_refusal(queue, err);
-    rescuer->heard_mono = now;
 }
 
 /* --- one message ------------------------------------------------------------------------------ */

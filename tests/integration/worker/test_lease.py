@@ -6,7 +6,7 @@ import time
 import unittest
 
 from integration.worker.calls import WorkerTest, children_of, message
-from support.servers import RedisServer, celeriac_worker, wait_until
+from support.servers import RedisServer, celeriac, celeriac_worker, wait_until
 
 LEASE = "2s"
 RECOVERY = 3.0  # of a lease of 2 s
@@ -203,6 +203,7 @@ class Lease(WorkerTest):
         time.sleep(3.5)
         self.server.start()
         self.redis.connection_pool.disconnect()
+        wait_until(lambda: celeriac("queues", redis=self.server).returncode == 0, 10, "Redis has read its file")
         for id in ids:
             self.assertEqual(self.wait(id, 15)["status"], "SUCCESS")
         for node in nodes:
