@@ -287,17 +287,21 @@ int broker_take_over(struct broker *broker,
                      broker_claim_fn *cb,
                      void *data) MUST_CHECK;
 struct broker_rescued {
-    struct broker_claim claim;      /* of `node` */
-    struct str bytes;               /* the message to push; absent: as it is */
-    const struct broker_dead *dead; /* not NULL: to quarantine, as it is */
+    struct broker_claim claim;             /* of `node` */
+    struct str bytes;                      /* the message to push; absent: as it is */
+    const struct broker_dead *dead;        /* not NULL: to quarantine, as it is */
+    struct str result_id, result_document; /* of a buried one; absent: none is stored */
 };
-/* Moves them, those still there, to the serving end of their lists, the last one served first. */
+/* Moves them, those still there, to the serving end of their lists, the last one served first; the
+ * results are stored in the same step, or behind it when they live elsewhere. `ret_moved[i]` becomes
+ * true, before cb, when rescued[i] was still there. */
 int broker_rescue(struct broker *broker,
                   struct str queue,
                   struct str node,
                   const struct broker_rescued *rescued,
                   size_t count,
                   usec_t deadline_mono,
+                  bool *ret_moved,
                   broker_done_fn *cb,
                   void *data) MUST_CHECK;
 

@@ -563,12 +563,20 @@ int redis_command_take_over(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
-static void add_rescued(struct buf *buf, const struct broker_rescued *rescued)
+/* Whether the script stores a result for it. */
+static bool has_result(const struct broker_rescued *rescued, const struct key_space *space)
+{
+    return space && rescued->dead && rescued->result_id.ptr;
+}
+
+static void
+add_rescued(struct buf *buf, const struct broker_rescued *rescued, const struct key_space *space)
 {
     write_arg(buf, rescued->dead ? STR("bury") : STR("push"));
     add_tag(buf, &rescued->claim);
     if (rescued->dead) {
         add_dead(buf, rescued->dead);
+        write_arg(buf, has_result(rescued, space) ? rescued->result_document : STR_NONE);
         return;
     }
     write_u64(buf, 1 + rescued->claim.step / STEP_WIDTH);
@@ -576,24 +584,32 @@ static void add_rescued(struct buf *buf, const struct broker_rescued *rescued)
 }
 
 int redis_command_rescue(struct redis_request *request,
+                         const struct key_space *space,
                          const struct queue_keys *theirs,
                          const struct broker_rescued *rescued,
                          size_t count,
+                         usec_t result_ttl,
                          const struct dead_limits *limits)
 {
-    size_t args = 2, payload = 8 * theirs->in_flight.len;
+    size_t results = 0, args = 3, payload = 8 * theirs->in_flight.len;
     for (size_t i = 0; i < count; i++) {
-        args += rescued[i].dead ? 8 : 4;
-        payload += 128 + rescued[i].bytes.len;
+        results += has_result(&rescued[i], space);
+        args += rescued[i].dead ? 9 : 4;
+        payload += 128 + rescued[i].bytes.len + rescued[i].result_document.len;
     }
-    struct buf buf = script_begin(request, SCRIPT_rescue, 3 + STEP_COUNT, args, payload);
+    struct buf buf = script_begin(request, SCRIPT_rescue, 3 + STEP_COUNT + results, args, payload);
     write_arg(&buf, theirs->in_flight);
     write_arg(&buf, theirs->counts);
     write_arg(&buf, theirs->dead);
     command_add_lists(&buf, theirs->lists);
+    for (size_t i = 0; i < count; i++) {
+        if (has_result(&rescued[i], space))
+            command_add_result(&buf, space, rescued[i].result_id);
+    }
     add_limits(&buf, limits);
+    write_u64(&buf, seconds_up(result_ttl));
     for (size_t i = 0; i < count; i++)
-        add_rescued(&buf, &rescued[i]);
+        add_rescued(&buf, &rescued[i], space);
     return redis_request_finish(request, &buf);
 }
 

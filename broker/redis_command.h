@@ -126,10 +126,13 @@ int redis_command_take_over(struct redis_request *request,
                             const struct queue_keys *theirs,
                             size_t max,
                             usec_t remembered) MUST_CHECK;
+/* Without `space` no result is stored. Replies the numbers of those moved, 1 for the first. */
 int redis_command_rescue(struct redis_request *request,
+                         const struct key_space *space,
                          const struct queue_keys *theirs,
                          const struct broker_rescued *rescued,
                          size_t count,
+                         usec_t result_ttl,
                          const struct dead_limits *limits) MUST_CHECK;
 
 /* --- what is set aside ------------------------------------------------------------------------ */

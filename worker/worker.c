@@ -6,9 +6,10 @@
  *        +---- Redis refuses ---------+--- a signal -----------+-------------------------+
  *                                                                                        v
  *                      CLOSING <--leases ended-- LEAVING <--nothing left to tell-- DRAINING
- *                         ^
- *   any --lease lost--> ABANDONING: children killed, nothing told; then all of it once more under a new
- *                       incarnation, unless it was to stop
+ *                                                   ^
+ *   any --lease lost--> ABANDONING --children gone--+   Children are killed, nothing is told but the end
+ *                       of the other leases; then all of it once more under a new incarnation, unless
+ *                       it was to stop.
  */
 #include "worker/worker.h"
 
@@ -196,13 +197,13 @@ static void close_all(struct worker *worker)
 
 static void check_stopped(struct worker *worker)
 {
-    if (worker->phase == ABANDONING && worker->children_gone) {
-        close_all(worker);
-    } else if (worker->phase == DRAINING && worker->children_gone && worker->credit.stopped &&
-               requests_live(&worker->dispatch.requests) == 0) {
-        worker->phase = LEAVING;
-        presence_leave(&worker->presence);
-    }
+    bool nothing_to_tell =
+        worker->phase == ABANDONING || (worker->phase == DRAINING && worker->credit.stopped &&
+                                        requests_live(&worker->dispatch.requests) == 0);
+    if (!nothing_to_tell || !worker->children_gone)
+        return;
+    worker->phase = LEAVING;
+    presence_leave(&worker->presence);
 }
 
 static void on_left(void *data)
@@ -223,7 +224,7 @@ static void abandon(struct worker *worker)
               F_C("then", worker->phase < DRAINING ? "it starts anew" : "it stops"));
     worker->again = worker->phase < DRAINING;
     worker->phase = ABANDONING;
-    presence_stop(&worker->presence);
+    presence_lose(&worker->presence);
     rescuer_stop(&worker->rescuer);
     promoter_stop(&worker->promoter);
     releaser_stop(&worker->releaser);
@@ -566,6 +567,14 @@ static void on_held(void *data)
     pool_start(&worker->pool);
 }
 
+static void on_refused(void *data, struct str queue, const struct cel_error *err)
+{
+    struct worker *worker = data;
+    log_error("The worker cannot start: Redis refuses its lease on a queue", F_STR("queue", queue),
+              F_C("broker", worker->startup.display), F_C("err", err->text));
+    fail(worker, process_exit_status(err->code));
+}
+
 static bool is_known(void *data, const struct broker_claim *claim)
 {
     const struct worker *worker = data;
@@ -575,6 +584,7 @@ static bool is_known(void *data, const struct broker_claim *claim)
 static const struct presence_events presence_events = {
     .on_held = on_held,
     .on_lost = on_lost,
+    .on_refused = on_refused,
     .is_known = is_known,
     .on_left = on_left,
 };
