@@ -489,8 +489,9 @@ void dispatch_pause(struct dispatch *dispatch)
 
 void dispatch_drain(struct dispatch *dispatch)
 {
+    dispatch_resume(
+        dispatch); /* what was held for its revocation goes with the rest, in its order */
     dispatch->draining = true;
-    dispatch_resume(dispatch); /* what was held for its revocation is given back with the rest */
     dispatch_give_back(dispatch);
 }
 

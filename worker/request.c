@@ -133,7 +133,8 @@ void request_set_state(struct request *request, enum request_state state)
     ASSERT(transitions[request->state] & (1U << state));
     log_debug("Request moves", F_STR("task_id", request->envelope.id),
               F_C("from", state_names[request->state]), F_C("to", state_names[state]));
-    bool is_first = request->state == REQUEST_ACKING; /* a child waits for it */
+    /* A child waits for it, or had it before those that wait now. */
+    bool is_first = state == REQUEST_READY && request->state != REQUEST_CLAIMED;
     list_remove(&request->table->lists[request->state], &request->link);
     request->state = state;
     struct list *list = &request->table->lists[state];
