@@ -14,14 +14,14 @@ if #ARGV > 4 then
   local message = was_acked or redis.call('HGET', KEYS[1], ARGV[1])
   if not message then return 0 end
   -- A key of another type refuses its action. Nothing can be taken back here, so look at all first.
-  local types = {push = 'list', again = 'list', park = 'zset', bury = 'stream', forget = 'hash'}
+  local types = {push = 'list', again = 'list', park = 'zset', bury = 'stream'}
   local sizes = {push = 2, again = 2, park = 3, bury = 9, forget = 2}
   local keys = {push = 2, again = 1, park = 1, bury = 1, forget = 1}
   local a, k = 5, 4
   while a <= #ARGV do
-    local is = redis.call('TYPE', KEYS[k]).ok
-    if is ~= 'none' and is ~= types[ARGV[a]] then
-      return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. types[ARGV[a]]}
+    local wanted, is = types[ARGV[a]], redis.call('TYPE', KEYS[k]).ok
+    if wanted and is ~= 'none' and is ~= wanted then
+      return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. wanted}
     end
     a, k = a + sizes[ARGV[a]], k + keys[ARGV[a]]
   end
@@ -41,7 +41,7 @@ if #ARGV > 4 then
         redis.pcall('HINCRBY', KEYS[2], 'claimed', 1)
       end
     elseif action == 'forget' then
-      redis.call('HDEL', KEYS[k], ARGV[a + 1])
+      redis.pcall('HDEL', KEYS[k], ARGV[a + 1])
     else
       bury(KEYS[k], ARGV[1], message, a + 3)
       trim_dead(KEYS[k], KEYS[2], ARGV[a + 1], ARGV[a + 2])

@@ -10,6 +10,6 @@ local function store(key, document, seconds)
     redis.call('SET', key, old, 'KEEPTTL')
     return 0
   end
-  redis.call('PUBLISH', key, document)
+  redis.pcall('PUBLISH', key, document) -- who waits looks again without it
   return 1
 end

@@ -4,6 +4,7 @@
 #define IN_FLIGHT "celeriac:inflight:{celery}:node@host:1"
 #define DELAYED   "celeriac:delayed:{celery}"
 #define DEAD      "celeriac:dead:{celery}"
+#define LEDGER    "celeriac:ledger:{celery}"
 
 static struct broker_completion completion_of(const struct outcome *claimed, size_t index)
 {
@@ -529,6 +530,51 @@ static void of_several_actions_all_are_done_or_none(void **state)
     assert_int_equal(server_number(rig, "EXISTS " IN_FLIGHT), 0);
 }
 
+/* The ledger is for those who look for lost ids; it must not be why one is. */
+static void a_ledger_that_is_none_holds_nothing_up(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed, first = {0}, second = {0};
+    push_text(rig, QUEUE, 0, "one");
+    push_text(rig, QUEUE, 0, "two");
+    push_text(rig, QUEUE, 0, "three");
+    claim_into(rig, QUEUE, 3, &claimed);
+    server_says(rig, "SET " LEDGER " text");
+    for (int i = 0; i < 3; i++)
+        claimed.claimed[i].claim.id = STR("id-1");
+    struct broker_completion completion = completion_of(&claimed, 0);
+    completion.result_id = STR("id-1");
+    completion.result_document = STR("{}");
+    assert_int_equal(complete(rig, &completion), 0);
+    assert_int_equal(server_number(rig, "EXISTS celery-task-meta-id-1"), 1);
+    assert_int_equal(
+        broker_ack(rig->broker, &claimed.claimed[1].claim, in_seconds(5), on_done, &first), 0);
+    assert_int_equal(
+        broker_ack(rig->broker, &claimed.claimed[2].claim, in_seconds(5), on_done, &second), 0);
+    rig_run(rig, &second);
+    assert_int_equal(first.status, 0);
+    assert_int_equal(second.status, 0);
+    assert_int_equal(server_number(rig, "EXISTS " IN_FLIGHT), 0);
+    assert_string_equal(server_says(rig, "HGET celeriac:counts:{celery} done"), "$1\r\n3\r\n");
+}
+
+/* Who waits finds the document at the next look. */
+static void a_document_that_may_not_be_published_is_stored(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed;
+    push_text(rig, QUEUE, 0, "one");
+    claim_into(rig, QUEUE, 1, &claimed);
+    server_says(rig, "ACL SETUSER default resetchannels");
+    struct broker_completion completion = completion_of(&claimed, 0);
+    completion.result_id = STR("id-1");
+    completion.result_document = STR("{}");
+    int status = complete(rig, &completion);
+    server_says(rig, "ACL SETUSER default allchannels");
+    assert_int_equal(status, 0);
+    assert_int_equal(server_number(rig, "EXISTS celery-task-meta-id-1"), 1);
+}
+
 static void a_promotion_that_is_refused_moves_nothing(void **state)
 {
     struct rig *rig = *state;
@@ -822,6 +868,8 @@ int main(void)
         TEST(the_quarantine_is_capped),
         TEST(a_step_that_redis_refuses_does_nothing),
         TEST(of_several_actions_all_are_done_or_none),
+        TEST(a_ledger_that_is_none_holds_nothing_up),
+        TEST(a_document_that_may_not_be_published_is_stored),
         TEST(a_promotion_that_is_refused_moves_nothing),
         TEST(a_list_that_is_none_does_not_hold_up_the_others),
         TEST(a_full_server_loses_nothing),
