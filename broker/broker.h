@@ -434,13 +434,26 @@ int broker_await_revocations(struct broker *broker,
 
 /* --- results ---------------------------------------------------------------------------------- */
 
-/* Stores and publishes a document (STARTED, PROGRESS), unless a SUCCESS is there. */
+/* Stores and publishes a document, unless a SUCCESS is there. */
 int broker_store_result(struct broker *broker,
                         struct str id,
                         struct str document,
                         usec_t deadline_mono,
                         broker_done_fn *cb,
                         void *data) MUST_CHECK;
+/*
+ * The same of a call on its way (STARTED, PROGRESS), only while `claim` is ours: others may have
+ * ended it meanwhile. Where results live on another server that cannot be seen in the same step, so
+ * there it is not stored over any final state, be it one of an earlier run. A claim with tag 0
+ * nobody else can have. It is not told whether it was stored.
+ */
+int broker_store_state(struct broker *broker,
+                       const struct broker_claim *claim,
+                       struct str id,
+                       struct str document,
+                       usec_t deadline_mono,
+                       broker_done_fn *cb,
+                       void *data) MUST_CHECK;
 typedef void
 broker_result_fn(void *data, int status, struct str document, const struct cel_error *err);
 /* `document` is absent when nothing is stored. */

@@ -656,6 +656,25 @@ int redis_command_store(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
+int redis_command_store_state(struct redis_request *request,
+                              const struct key_space *space,
+                              struct str in_flight,
+                              const struct broker_claim *claim,
+                              struct str id,
+                              struct str document,
+                              usec_t ttl)
+{
+    struct buf buf = script_begin(request, SCRIPT_store, in_flight.ptr ? 2 : 1, 3,
+                                  space->prefix.len + in_flight.len + id.len + document.len + 96);
+    command_add_result(&buf, space, id);
+    if (in_flight.ptr)
+        write_arg(&buf, in_flight);
+    write_u64(&buf, seconds_up(ttl));
+    write_arg(&buf, document);
+    add_tag(&buf, claim);
+    return redis_request_finish(request, &buf);
+}
+
 static int one_result(struct redis_request *request,
                       struct str command,
                       const struct key_space *space,
