@@ -169,7 +169,8 @@ enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
 /*
  * One step that ends a claim: all of it happens, or (BROKER_E_LOST, tag gone) nothing.
  * With a result store on another server the result is stored first, then the step is made. A claim
- * with tag 0 was acknowledged before: everything is done unless it was to be buried (-EINVAL).
+ * with tag 0 was acknowledged before: everything is done unless it was to be buried (-EINVAL). Told
+ * again after CEL_E_UNCERTAIN such a one would be done twice, so it can be told as `is_uncertain`.
  */
 struct broker_completion {
     struct broker_claim claim;
@@ -180,6 +181,9 @@ struct broker_completion {
     size_t follow_up_count;
     struct str retry; /* message of the next attempt, or absent; goes to claim.queue and step */
     usec_t retry_due_wall; /* 0: pushed at once; else parked until then */
+    /* The document alone is stored, unless a final one is there, or (results on the same server) the
+     * retry is found parked. */
+    bool is_uncertain;
     const struct broker_dead
         *dead; /* not NULL: the claimed message itself is moved to quarantine */
 };

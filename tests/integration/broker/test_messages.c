@@ -353,6 +353,40 @@ static void what_was_acknowledged_is_completed_without_a_claim(void **state)
                      -EINVAL);
 }
 
+/* Told once more after its connection broke: nothing is written twice, and the failure is for the
+ * case that it was not written once. */
+static void what_is_uncertain_is_a_failure_unless_it_is_there(void **state)
+{
+    struct rig *rig = *state;
+    struct broker_completion completion = {.claim = {.queue = QUEUE},
+                                           .result_id = STR("id-1"),
+                                           .result_document = STR("{\"status\": \"RETRY\"}"),
+                                           .retry = STR("again"),
+                                           .retry_due_wall = 9000 * USEC_PER_SEC};
+    struct broker_completion once_more = completion;
+    once_more.is_uncertain = true;
+    once_more.result_document = STR("{\"status\": \"FAILURE\", \"result\": \"unknown\"}");
+    assert_int_equal(complete(rig, &completion), 0);
+    assert_int_equal(complete(rig, &once_more), 0); /* it is parked */
+    assert_non_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "RETRY"));
+    assert_int_equal(server_number(rig, "ZCARD " DELAYED), 1);
+    server_says(rig, "DEL " DELAYED);
+    assert_int_equal(complete(rig, &once_more), 0);
+    assert_non_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "unknown"));
+    assert_int_equal(server_number(rig, "EXISTS " DELAYED), 0);
+    once_more.retry_due_wall = 0;
+    server_says(rig, "SET celery-task-meta-id-1 {\"status\":\"RETRY\"}");
+    assert_int_equal(complete(rig, &once_more), 0);
+    assert_non_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "unknown"));
+    assert_int_equal(server_number(rig, "LLEN celery"), 0);
+    static const char *const finals[] = {"SUCCESS", "FAILURE", "REVOKED"};
+    for (size_t i = 0; i < ARRAY_SIZE(finals); i++) { /* of the attempt that was there after all */
+        server_says(rig, "SET celery-task-meta-id-1 {\"status\":\"%s\"}", finals[i]);
+        assert_int_equal(complete(rig, &once_more), 0);
+        assert_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "unknown"));
+    }
+}
+
 static void parked_messages_are_served_in_the_order_they_are_due(void **state)
 {
     struct rig *rig = *state;
@@ -861,6 +895,7 @@ int main(void)
         TEST(a_retry_without_delay_is_pushed),
         TEST(a_retry_is_parked_until_it_is_due),
         TEST(what_was_acknowledged_is_completed_without_a_claim),
+        TEST(what_is_uncertain_is_a_failure_unless_it_is_there),
         TEST(parked_messages_are_served_in_the_order_they_are_due),
         TEST(promotion_comes_in_bounded_helpings),
         TEST(giving_back_puts_it_first_again),

@@ -299,6 +299,32 @@ static void a_state_on_the_way_covers_no_final_one_elsewhere(void **state)
     }
 }
 
+static void what_is_uncertain_covers_no_final_one_elsewhere(void **state)
+{
+    struct rig *rig = *state;
+    struct broker_options options = rig_options(rig);
+    const struct broker_completion completion = {.claim = {.queue = QUEUE},
+                                                 .result_id = STR("a"),
+                                                 .result_document = STR(FAILED),
+                                                 .retry = STR("next"),
+                                                 .is_uncertain = true};
+    char url[256];
+    snprintf(url, sizeof(url), "unix://%s?db=2", rig->server.socket);
+    options.result_url = url;
+    reopen(rig, &options);
+    static const char *const before[] = {"{\"status\": \"RETRY\"}", "{\"status\": \"REVOKED\"}"};
+    for (size_t i = 0; i < 2; i++) {
+        struct outcome outcome = {0};
+        assert_int_equal(store(rig, "a", before[i]), 0);
+        assert_int_equal(
+            broker_complete(rig->broker, &completion, in_seconds(5), on_done, &outcome), 0);
+        rig_run(rig, &outcome);
+        assert_int_equal(outcome.status, 0);
+        expect_state(rig, i == 0 ? "FAILURE" : "REVOKED");
+    }
+    assert_int_equal(server_number(rig, "LLEN celery"), 0);
+}
+
 static void results_may_live_in_another_database(void **state)
 {
     struct rig *rig = *state;
@@ -409,6 +435,7 @@ int main(void)
         TEST(a_wrong_password_ends_the_wait),
         TEST(a_state_on_the_way_is_stored_only_while_the_claim_is_ours),
         TEST(a_state_on_the_way_covers_no_final_one_elsewhere),
+        TEST(what_is_uncertain_covers_no_final_one_elsewhere),
         TEST(results_may_live_in_another_database),
         TEST(when_the_result_server_is_away_the_claim_stays),
         TEST(a_store_elsewhere_that_is_lost_leaves_the_step_unmade),
