@@ -496,6 +496,7 @@ void dispatch_drain(struct dispatch *dispatch)
     dispatch_resume(
         dispatch); /* what was held for its revocation goes with the rest, in its order */
     dispatch->draining = true;
+    completions_drain(&dispatch->completions);
     dispatch_give_back(dispatch);
 }
 

@@ -117,6 +117,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->is_looked_at = false;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;
+    request->settlement.is_refused = false;
     if (bytes.len <= ENVELOPE_BYTES_MAX)
         buf_add_str(&request->bytes, bytes);
     if (buf_status(&request->bytes) < 0) {
