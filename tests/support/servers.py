@@ -99,7 +99,8 @@ class RedisServer:
             try:
                 connection.connect(self.socket)
                 connection.sendall(b"PING\r\n")
-                return connection.recv(64)[:1] in b"+-"
+                reply = connection.recv(64)
+                return reply[:1] in (b"+", b"-") and not reply.startswith(b"-LOADING")
             except OSError:
                 return False
 

@@ -152,7 +152,6 @@ class Outage(WorkerTest):
         self.assertEqual(worker.wait(20), 0)
         self.assertLess(time.monotonic() - begun, 15)
         self.server.start()
-        wait_until(self.answers, 10, "Redis has read its file")
         self.assertEqual(self.in_flight(), 1)  # still there for whoever rescues it
 
 
