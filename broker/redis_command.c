@@ -303,8 +303,10 @@ static void add_complete_keys(struct buf *buf,
         add_list(buf, space, &c->follow_ups[i]);
         add_counts(buf, space, c->follow_ups[i].queue);
     }
-    if (c->retry.ptr)
-        write_arg(buf, c->retry_due_wall ? keys->delayed : keys->lists[c->claim.step / STEP_WIDTH]);
+    if (c->retry.ptr || c->is_uncertain)
+        write_arg(buf, c->retry_due_wall || c->is_uncertain
+                           ? keys->delayed
+                           : keys->lists[c->claim.step / STEP_WIDTH]);
     if (c->dead)
         write_arg(buf, keys->dead);
     if (ends_in_ledger(c))
@@ -314,13 +316,15 @@ static void add_complete_keys(struct buf *buf,
 static void
 add_retry(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
 {
-    if (!c->retry_due_wall) {
-        write_arg(buf, STR("again"));
-        write_arg(buf, c->retry);
+    write_arg(buf, c->is_uncertain     ? STR("unless")
+                   : c->retry_due_wall ? STR("park")
+                                       : STR("again"));
+    if (!c->retry_due_wall) { /* where it went nobody can look for it */
+        write_arg(buf, c->is_uncertain ? STR("") : c->retry);
         return;
     }
-    write_arg(buf, STR("park"));
-    write_u64(buf, ms_up(c->retry_due_wall));
+    if (!c->is_uncertain)
+        write_u64(buf, ms_up(c->retry_due_wall));
     size_t start = write_open(buf);
     add_delayed_head(buf, keys, &c->claim);
     buf_add_str(buf, c->retry);
@@ -369,7 +373,7 @@ int redis_command_complete(struct redis_request *request,
                            usec_t result_ttl,
                            const struct dead_limits *limits)
 {
-    size_t retry_args = !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
+    size_t retry_args = c->is_uncertain ? 2 : !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
     bool is_end = ends_in_ledger(c);
     size_t keys_count =
         3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0) + is_end;
@@ -692,6 +696,25 @@ int redis_command_store(struct redis_request *request,
     command_add_result(&buf, space, id);
     write_u64(&buf, seconds_up(ttl));
     write_arg(&buf, document);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_store_state(struct redis_request *request,
+                              const struct key_space *space,
+                              struct str in_flight,
+                              const struct broker_claim *claim,
+                              struct str id,
+                              struct str document,
+                              usec_t ttl)
+{
+    struct buf buf = script_begin(request, SCRIPT_store, in_flight.ptr ? 2 : 1, 3,
+                                  space->prefix.len + in_flight.len + id.len + document.len + 96);
+    command_add_result(&buf, space, id);
+    if (in_flight.ptr)
+        write_arg(&buf, in_flight);
+    write_u64(&buf, seconds_up(ttl));
+    write_arg(&buf, document);
+    add_tag(&buf, claim);
     return redis_request_finish(request, &buf);
 }
 

@@ -394,6 +394,8 @@ static void look(void *data, struct credit_view *view)
     view->idle = pool_idle(&worker->pool);
     view->children = view->idle + worker->pool.shared.lists[SLOT_BUSY].count;
     view->held = dispatch_held(&worker->dispatch);
+    if (worker->dispatch.completions.refused >= COMPLETIONS_REFUSED_MAX)
+        view->idle = view->children = 0; /* what comes would be refused as well */
     view->since_mono = dispatch_ready_since(&worker->dispatch);
 }
 
@@ -450,7 +452,9 @@ static void on_parked(void *data, struct str queue, usec_t due_wall)
 
 static void on_told(void *data)
 {
-    check_stopped(data);
+    struct worker *worker = data;
+    credit_turn(&worker->credit); /* what was refused takes room no more */
+    check_stopped(worker);
 }
 
 static const struct dispatch_events dispatch_events = {.on_parked = on_parked, .on_told = on_told};

@@ -227,6 +227,19 @@ class Lease(WorkerTest):
             self.assertNotIn("went back", node.text())
             self.assertEqual(node.text().count("Task succeeded"), 1)
 
+    def test_progress_does_not_cover_what_others_made_of_the_call(self):
+        """As when it was put back and failed elsewhere, before this worker learns that it was given up."""
+        worker = self.node("late", "-c", "1")
+        id = self.send("tests.progress", 20, 50)
+        self.wait(id, states=("PROGRESS",))
+        (key,) = self.redis.scan_iter("celeriac:inflight:{celery}:*")
+        with self.redis.pipeline() as step:
+            step.delete(key)
+            step.set("celery-task-meta-" + id, json.dumps({"status": "FAILURE", "task_id": id}))
+            step.execute()
+        wait_until(lambda: "The claim was lost" in worker.text(), 10, "it has ended here too")
+        self.assertEqual(self.result(id)["status"], "FAILURE")
+
     def test_a_claim_that_nobody_knows_goes_back(self):
         """As after a failover that lost the acknowledgement of a message."""
         worker = self.node("forgetful", "-c", "1")
