@@ -7,7 +7,7 @@ for i = 1, count do
   if redis.call('HDEL', KEYS[1], ARGV[i]) == 0 then
     lost[#lost + 1] = i
   elseif KEYS[3] then
-    redis.call('HDEL', KEYS[3], ARGV[count + i])
+    redis.pcall('HDEL', KEYS[3], ARGV[count + i])
   end
 end
 if #lost < count then redis.pcall('HINCRBY', KEYS[2], 'done', count - #lost) end

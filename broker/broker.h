@@ -176,7 +176,8 @@ enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
 /*
  * One step that ends a claim: all of it happens, or (BROKER_E_LOST, tag gone) nothing.
  * With a result store on another server the result is stored first, then the step is made. A claim
- * with tag 0 was acknowledged before: everything is done unless it was to be buried (-EINVAL).
+ * with tag 0 was acknowledged before: everything is done unless it was to be buried (-EINVAL). Told
+ * again after CEL_E_UNCERTAIN such a one would be done twice, so it can be told as `is_uncertain`.
  */
 struct broker_completion {
     struct broker_claim claim;
@@ -187,6 +188,9 @@ struct broker_completion {
     size_t follow_up_count;
     struct str retry; /* message of the next attempt, or absent; goes to claim.queue and step */
     usec_t retry_due_wall; /* 0: pushed at once; else parked until then */
+    /* The document alone is stored, unless a final one is there, or (results on the same server) the
+     * retry is found parked. */
+    bool is_uncertain;
     const struct broker_dead
         *dead; /* not NULL: the claimed message itself is moved to quarantine */
 };
@@ -295,17 +299,21 @@ int broker_take_over(struct broker *broker,
                      broker_claim_fn *cb,
                      void *data) MUST_CHECK;
 struct broker_rescued {
-    struct broker_claim claim;      /* of `node` */
-    struct str bytes;               /* the message to push; absent: as it is */
-    const struct broker_dead *dead; /* not NULL: to quarantine, as it is */
+    struct broker_claim claim;             /* of `node` */
+    struct str bytes;                      /* the message to push; absent: as it is */
+    const struct broker_dead *dead;        /* not NULL: to quarantine, as it is */
+    struct str result_id, result_document; /* of a buried one; absent: none is stored */
 };
-/* Moves them, those still there, to the serving end of their lists, the last one served first. */
+/* Moves them, those still there, to the serving end of their lists, the last one served first; the
+ * results are stored in the same step, or behind it when they live elsewhere. `ret_moved[i]` becomes
+ * true, before cb, when rescued[i] was still there. */
 int broker_rescue(struct broker *broker,
                   struct str queue,
                   struct str node,
                   const struct broker_rescued *rescued,
                   size_t count,
                   usec_t deadline_mono,
+                  bool *ret_moved,
                   broker_done_fn *cb,
                   void *data) MUST_CHECK;
 
@@ -460,13 +468,26 @@ int broker_await_revocations(struct broker *broker,
 
 /* --- results ---------------------------------------------------------------------------------- */
 
-/* Stores and publishes a document (STARTED, PROGRESS), unless a SUCCESS is there. */
+/* Stores and publishes a document, unless a SUCCESS is there. */
 int broker_store_result(struct broker *broker,
                         struct str id,
                         struct str document,
                         usec_t deadline_mono,
                         broker_done_fn *cb,
                         void *data) MUST_CHECK;
+/*
+ * The same of a call on its way (STARTED, PROGRESS), only while `claim` is ours: others may have
+ * ended it meanwhile. Where results live on another server that cannot be seen in the same step, so
+ * there it is not stored over any final state, be it one of an earlier run. A claim with tag 0
+ * nobody else can have. It is not told whether it was stored.
+ */
+int broker_store_state(struct broker *broker,
+                       const struct broker_claim *claim,
+                       struct str id,
+                       struct str document,
+                       usec_t deadline_mono,
+                       broker_done_fn *cb,
+                       void *data) MUST_CHECK;
 typedef void
 broker_result_fn(void *data, int status, struct str document, const struct cel_error *err);
 /* `document` is absent when nothing is stored. */

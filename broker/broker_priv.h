@@ -98,6 +98,36 @@ int done_op_send(struct done_op *op,
                  struct redis_connection *connection,
                  usec_t deadline_mono,
                  int status) MUST_CHECK;
+/* A script that ends several things, with a result document for each (end.c). */
+struct end_op {
+    struct redis_request request;
+    struct broker *broker;
+    uint64_t *ret_count; /* how many it has ended, or NULL */
+    bool *ret_ended;     /* which of the `asked` ones, or NULL */
+    size_t asked;
+    broker_done_fn *cb;
+    void *data;
+    size_t pending; /* stores under way */
+    int status;     /* of the first that failed */
+    struct cel_error err;
+    size_t count; /* of stores: one for each choice, or none */
+    struct end_store {
+        struct redis_request request; /* no bytes: nothing to store */
+        struct end_op *op;
+    } stores[];
+};
+int end_op_new(struct broker *broker,
+               size_t stores,
+               broker_done_fn *cb,
+               void *data,
+               struct end_op **ret_op) MUST_CHECK;
+/* Of the results that the script itself stores; NULL: it stores none. */
+const struct key_space *end_op_space(const struct end_op *op);
+/* Has a document follow for choice `index` of `count`; nothing without an id. */
+int end_op_store(struct end_op *op, size_t index, struct str id, struct str document, usec_t ttl)
+    MUST_CHECK;
+/* Sends it, or frees it and hands up `status`. */
+int end_op_send(struct end_op *op, usec_t deadline_mono, int status) MUST_CHECK;
 /* A request that nobody waits for; what becomes of it is not told. */
 void on_ignored_reply(struct redis_request *request,
                       int status,

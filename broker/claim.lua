@@ -3,9 +3,9 @@
 -- KEYS[5..8] lists of steps 0 3 6 9  KEYS[9..12] what is staged of each, or not given
 -- ARGV[1] node  ARGV[2] room  ARGV[3] n of the first tag
 -- ARGV[4..] first n and room of claims whose answer never came: what they took is handed out again
--- Returns 0 when the node has no lease; else the newest revocation's id or '', then tag, message, tag ...
+-- Returns 0 when the node has no lease, or has left; else the newest revocation's id or '', then tag, message, tag ...
 local lease = redis.call('ZSCORE', KEYS[2], ARGV[1])
-if not lease or tonumber(lease) < 0 then return 0 end
+if not lease or tonumber(lease) <= 0 then return 0 end
 local steps = {'0', '3', '6', '9'}
 local room, n, bytes, taken = tonumber(ARGV[2]), tonumber(ARGV[3]), 0, 0
 local out = {redis.call('GET', KEYS[4]) or ''}

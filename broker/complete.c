@@ -73,7 +73,11 @@ static int format(struct complete_op *op,
     int status = 0;
     if (stores_elsewhere) {
         status = redis_command_holds(&op->holds, &queue->keys, &completion->claim);
-        if (!status)
+        if (!status && completion->is_uncertain)
+            status = redis_command_store_state(&op->store, &broker->space, STR_NONE,
+                                               &completion->claim, completion->result_id,
+                                               completion->result_document, broker->result_ttl);
+        else if (!status)
             status = redis_command_store(&op->store, &broker->space, completion->result_id,
                                          completion->result_document, broker->result_ttl);
     }

@@ -6,22 +6,27 @@
 -- ARGV[4] what the call came to, as a field of the counts; '' when it goes on or is buried
 -- ARGV[5..] actions: push MESSAGE | again MESSAGE | park DUE MEMBER
 --                    | bury MAX AGE REASON DETAIL ID TASK TIME EVIDENCE | forget ID (in the ledger)
+--                    | unless MEMBER (it is parked: then nothing is done; a final document is spared)
 -- Returns 1, or 0 when the claim is not ours any more.
 -- include bury
 -- include store
-local was_acked = ARGV[1] == ''
+local was_acked, spares_final = ARGV[1] == '', false
 if #ARGV > 4 then
   local message = was_acked or redis.call('HGET', KEYS[1], ARGV[1])
   if not message then return 0 end
   -- A key of another type refuses its action. Nothing can be taken back here, so look at all first.
-  local types = {push = 'list', again = 'list', park = 'zset', bury = 'stream', forget = 'hash'}
-  local sizes = {push = 2, again = 2, park = 3, bury = 9, forget = 2}
-  local keys = {push = 2, again = 1, park = 1, bury = 1, forget = 1}
+  local types = {push = 'list', again = 'list', park = 'zset', bury = 'stream', unless = 'zset'}
+  local sizes = {push = 2, again = 2, park = 3, bury = 9, forget = 2, unless = 2}
+  local keys = {push = 2, again = 1, park = 1, bury = 1, forget = 1, unless = 1}
   local a, k = 5, 4
   while a <= #ARGV do
-    local is = redis.call('TYPE', KEYS[k]).ok
-    if is ~= 'none' and is ~= types[ARGV[a]] then
-      return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. types[ARGV[a]]}
+    local wanted, is = types[ARGV[a]], redis.call('TYPE', KEYS[k]).ok
+    if wanted and is ~= 'none' and is ~= wanted then
+      return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. wanted}
+    end
+    if ARGV[a] == 'unless' then
+      if redis.call('ZSCORE', KEYS[k], ARGV[a + 1]) then return 1 end
+      spares_final = true
     end
     a, k = a + sizes[ARGV[a]], k + keys[ARGV[a]]
   end
@@ -41,8 +46,8 @@ if #ARGV > 4 then
         redis.pcall('HINCRBY', KEYS[2], 'claimed', 1)
       end
     elseif action == 'forget' then
-      redis.call('HDEL', KEYS[k], ARGV[a + 1])
-    else
+      redis.pcall('HDEL', KEYS[k], ARGV[a + 1])
+    elseif action == 'bury' then
       bury(KEYS[k], ARGV[1], message, a + 3)
       trim_dead(KEYS[k], KEYS[2], ARGV[a + 1], ARGV[a + 2])
     end
@@ -53,5 +58,5 @@ if not was_acked then
   if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
   if ARGV[4] ~= '' then redis.pcall('HINCRBY', KEYS[2], ARGV[4], 1) end
 end
-if ARGV[3] ~= '' then store(KEYS[3], ARGV[3], ARGV[2]) end
+if ARGV[3] ~= '' then store(KEYS[3], ARGV[3], ARGV[2], spares_final) end
 return 1

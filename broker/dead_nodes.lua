@@ -3,6 +3,9 @@
 -- KEYS[1] nodes  ARGV[1] at most so many  Returns their names.
 -- Writes nothing, but asks to: while the server refuses writes (no memory, a full disk, too few replicas)
 -- it refuses renewals, and leases that seem to be over then mean nothing.
+-- include refuse
+local refused = refuse('zset', 1)
+if refused then return refused end
 redis.call('ZADD', KEYS[1], 'XX', 0, '')
 local time, room = redis.call('TIME'), tonumber(ARGV[1])
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

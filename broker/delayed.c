@@ -149,97 +149,6 @@ int broker_list_delayed(struct broker *broker,
 
 /* --- by hand ---------------------------------------------------------------------------------- */
 
-/* One script; with results elsewhere, the documents of those that it cancelled behind it. */
-struct end_op {
-    struct redis_request request;
-    struct broker *broker;
-    uint64_t *ret_count;
-    broker_done_fn *cb;
-    void *data;
-    size_t pending; /* stores under way */
-    int status;     /* of the first that failed */
-    struct cel_error err;
-    size_t count;
-    struct end_store {
-        struct redis_request request;
-        struct end_op *op;
-    } stores[]; /* one for each choice, formatted at the beginning; no bytes: nothing to store */
-};
-
-static void free_end(struct end_op *op)
-{
-    for (size_t i = 0; i < op->count; i++)
-        redis_request_deinit(&op->stores[i].request);
-    redis_request_deinit(&op->request);
-    mem_free(op);
-}
-
-static void end_ended(struct end_op *op)
-{
-    if (op->pending > 0)
-        return;
-    op->cb(op->data, op->status, op->status ? &op->err : NULL);
-    free_end(op);
-}
-
-static void on_stored(struct redis_request *request,
-                      int status,
-                      const struct redis_reply *reply,
-                      const struct cel_error *err)
-{
-    struct end_op *op = container_of(request, struct end_store, request)->op;
-    (void)reply;
-    if (status && !op->status) {
-        op->status = status;
-        op->err = *err;
-    }
-    op->pending--;
-    end_ended(op);
-}
-
-static void on_ended(struct redis_request *request,
-                     int status,
-                     const struct redis_reply *reply,
-                     const struct cel_error *err)
-{
-    struct end_op *op = container_of(request, struct end_op, request);
-    op->status = status;
-    if (status)
-        op->err = *err;
-    else if (op->ret_count)
-        *op->ret_count = reply_count(reply);
-    op->pending = 1; /* this one */
-    for (size_t i = 0; i < reply_count(reply) && op->count; i++) {
-        int64_t number = reply_integer(reply_item(reply, i), 0);
-        if (number < 1 || (uint64_t)number > op->count || !op->stores[number - 1].request.bytes)
-            continue;
-        op->pending++;
-        redis_connection_send(op->broker->results, &op->stores[number - 1].request);
-    }
-    op->pending--;
-    end_ended(op);
-}
-
-static int format_stores(struct end_op *op,
-                         const struct broker_delayed_end *end,
-                         size_t count,
-                         usec_t deadline_mono)
-{
-    int status = 0;
-    op->count = count;
-    for (size_t i = 0; i < count && !status; i++) {
-        const struct broker_delayed_choice *choice = &end->choices[i];
-        struct end_store *store = &op->stores[i];
-        store->op = op;
-        store->request.on_reply = on_stored;
-        store->request.deadline_mono = deadline_mono;
-        if (choice->result_id.ptr)
-            status = redis_command_store(&store->request, &op->broker->space, choice->result_id,
-                                         choice->result_document, end->result_ttl);
-    }
-    return status;
-}
-
 int broker_end_delayed(struct broker *broker,
                        struct str name,
                        const struct broker_delayed_end *end,
@@ -249,29 +158,18 @@ int broker_end_delayed(struct broker *broker,
                        void *data)
 {
     struct broker_queue *queue;
+    struct end_op *op;
     if (end->count == 0 || end->count > BROKER_ENDED_MAX)
         return -EINVAL;
     int status = broker->is_closing ? -ECANCELED : broker_queue(broker, name, &queue);
+    if (!status)
+        status = end_op_new(broker, end->are_cancelled ? end->count : 0, cb, data, &op);
     if (status)
         return status;
-    bool is_here = broker->has_results && broker->results == broker->main;
-    size_t stores = end->are_cancelled && broker->has_results && !is_here ? end->count : 0;
-    struct end_op *op = mem_alloc(sizeof(*op) + stores * sizeof(op->stores[0]));
-    if (!op)
-        return -ENOMEM;
-    op->broker = broker;
     op->ret_count = ret_count;
-    op->cb = cb;
-    op->data = data;
-    op->request.on_reply = on_ended;
-    op->request.deadline_mono = deadline_mono;
-    status =
-        redis_command_delayed_end(&op->request, is_here ? &broker->space : NULL, &queue->keys, end);
-    if (!status)
-        status = format_stores(op, end, stores, deadline_mono);
-    if (status)
-        free_end(op);
-    else
-        redis_connection_send(broker->main, &op->request);
-    return status;
+    status = redis_command_delayed_end(&op->request, end_op_space(op), &queue->keys, end);
+    for (size_t i = 0; i < op->count && !status; i++)
+        status = end_op_store(op, i, end->choices[i].result_id, end->choices[i].result_document,
+                              end->result_ttl);
+    return end_op_send(op, deadline_mono, status);
 }

@@ -21,7 +21,7 @@ for a = #ARGV - size + 1, 3, -size do -- the first is to be served first
     if ARGV[1] == 'run' then
       redis.call('RPUSH', lists[ARGV[a]:match('^[^\n]*%.(%d)\n')] or KEYS[3], ARGV[a + 1])
     else
-      redis.call('HDEL', KEYS[7], ARGV[a + 2])
+      redis.pcall('HDEL', KEYS[7], ARGV[a + 2])
       if ARGV[a + 1] ~= '' then store(KEYS[7 + number], ARGV[a + 1], ARGV[2]) end
     end
   end

@@ -331,25 +331,32 @@ int broker_rescue(struct broker *broker,
                   const struct broker_rescued *rescued,
                   size_t count,
                   usec_t deadline_mono,
+                  bool *ret_moved,
                   broker_done_fn *cb,
                   void *data)
 {
     struct queue_keys theirs;
-    struct done_op *op;
+    struct end_op *op;
     if (count == 0)
         return -EINVAL;
     for (size_t i = 0; i < count; i++) {
         if (!step_is_valid(rescued[i].claim.step))
             return -EINVAL;
     }
-    int status = keys_of(broker, name, node, &theirs);
+    int status = broker->is_closing ? -ECANCELED : keys_of(broker, name, node, &theirs);
     if (status)
         return status;
-    status = done_op_new(broker, cb, data, &op);
-    if (!status)
-        status = done_op_send(
-            op, broker->main, deadline_mono,
-            redis_command_rescue(&op->request, &theirs, rescued, count, &broker->dead_limits));
+    status = end_op_new(broker, count, cb, data, &op);
+    if (!status) {
+        op->ret_ended = ret_moved;
+        op->asked = count;
+        status = redis_command_rescue(&op->request, end_op_space(op), &theirs, rescued, count,
+                                      broker->result_ttl, &broker->dead_limits);
+        for (size_t i = 0; i < op->count && !status; i++)
+            status = end_op_store(op, i, rescued[i].result_id, rescued[i].result_document,
+                                  broker->result_ttl);
+        status = end_op_send(op, deadline_mono, status);
+    }
     queue_keys_deinit(&theirs);
     return status;
 }

@@ -3,6 +3,7 @@
 -- Returns 1, or 0 when the claim is not ours any more.
 local message = redis.call('HGET', KEYS[1], ARGV[1])
 if not message then return 0 end
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3] .. message)
+local parked = redis.pcall('ZADD', KEYS[2], ARGV[2], ARGV[3] .. message)
+if type(parked) == 'table' then return {err = parked.err .. ' (' .. KEYS[2] .. ')'} end
 redis.call('HDEL', KEYS[1], ARGV[1])
 return 1

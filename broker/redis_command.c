@@ -325,8 +325,10 @@ static void add_complete_keys(struct buf *buf,
         add_list(buf, space, &c->follow_ups[i]);
         add_counts(buf, space, c->follow_ups[i].queue);
     }
-    if (c->retry.ptr)
-        write_arg(buf, c->retry_due_wall ? keys->delayed : keys->lists[c->claim.step / STEP_WIDTH]);
+    if (c->retry.ptr || c->is_uncertain)
+        write_arg(buf, c->retry_due_wall || c->is_uncertain
+                           ? keys->delayed
+                           : keys->lists[c->claim.step / STEP_WIDTH]);
     if (c->dead)
         write_arg(buf, keys->dead);
     if (ends_in_ledger(c))
@@ -336,13 +338,15 @@ static void add_complete_keys(struct buf *buf,
 static void
 add_retry(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
 {
-    if (!c->retry_due_wall) {
-        write_arg(buf, STR("again"));
-        write_arg(buf, c->retry);
+    write_arg(buf, c->is_uncertain     ? STR("unless")
+                   : c->retry_due_wall ? STR("park")
+                                       : STR("again"));
+    if (!c->retry_due_wall) { /* where it went nobody can look for it */
+        write_arg(buf, c->is_uncertain ? STR("") : c->retry);
         return;
     }
-    write_arg(buf, STR("park"));
-    write_u64(buf, ms_up(c->retry_due_wall));
+    if (!c->is_uncertain)
+        write_u64(buf, ms_up(c->retry_due_wall));
     size_t start = write_open(buf);
     add_delayed_head(buf, keys, &c->claim);
     buf_add_str(buf, c->retry);
@@ -391,7 +395,7 @@ int redis_command_complete(struct redis_request *request,
                            usec_t result_ttl,
                            const struct dead_limits *limits)
 {
-    size_t retry_args = !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
+    size_t retry_args = c->is_uncertain ? 2 : !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
     bool is_end = ends_in_ledger(c);
     size_t keys_count =
         3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0) + is_end;
@@ -585,12 +589,20 @@ int redis_command_take_over(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
-static void add_rescued(struct buf *buf, const struct broker_rescued *rescued)
+/* Whether the script stores a result for it. */
+static bool has_result(const struct broker_rescued *rescued, const struct key_space *space)
+{
+    return space && rescued->dead && rescued->result_id.ptr;
+}
+
+static void
+add_rescued(struct buf *buf, const struct broker_rescued *rescued, const struct key_space *space)
 {
     write_arg(buf, rescued->dead ? STR("bury") : STR("push"));
     add_tag(buf, &rescued->claim);
     if (rescued->dead) {
         add_dead(buf, rescued->dead);
+        write_arg(buf, has_result(rescued, space) ? rescued->result_document : STR_NONE);
         return;
     }
     write_u64(buf, 1 + rescued->claim.step / STEP_WIDTH);
@@ -598,24 +610,32 @@ static void add_rescued(struct buf *buf, const struct broker_rescued *rescued)
 }
 
 int redis_command_rescue(struct redis_request *request,
+                         const struct key_space *space,
                          const struct queue_keys *theirs,
                          const struct broker_rescued *rescued,
                          size_t count,
+                         usec_t result_ttl,
                          const struct dead_limits *limits)
 {
-    size_t args = 2, payload = 8 * theirs->in_flight.len;
+    size_t results = 0, args = 3, payload = 8 * theirs->in_flight.len;
     for (size_t i = 0; i < count; i++) {
-        args += rescued[i].dead ? 8 : 4;
-        payload += 128 + rescued[i].bytes.len;
+        results += has_result(&rescued[i], space);
+        args += rescued[i].dead ? 9 : 4;
+        payload += 128 + rescued[i].bytes.len + rescued[i].result_document.len;
     }
-    struct buf buf = script_begin(request, SCRIPT_rescue, 3 + STEP_COUNT, args, payload);
+    struct buf buf = script_begin(request, SCRIPT_rescue, 3 + STEP_COUNT + results, args, payload);
     write_arg(&buf, theirs->in_flight);
     write_arg(&buf, theirs->counts);
     write_arg(&buf, theirs->dead);
     command_add_lists(&buf, theirs->lists);
+    for (size_t i = 0; i < count; i++) {
+        if (has_result(&rescued[i], space))
+            command_add_result(&buf, space, rescued[i].result_id);
+    }
     add_limits(&buf, limits);
+    write_u64(&buf, seconds_up(result_ttl));
     for (size_t i = 0; i < count; i++)
-        add_rescued(&buf, &rescued[i]);
+        add_rescued(&buf, &rescued[i], space);
     return redis_request_finish(request, &buf);
 }
 
@@ -698,6 +718,25 @@ int redis_command_store(struct redis_request *request,
     command_add_result(&buf, space, id);
     write_u64(&buf, seconds_up(ttl));
     write_arg(&buf, document);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_store_state(struct redis_request *request,
+                              const struct key_space *space,
+                              struct str in_flight,
+                              const struct broker_claim *claim,
+                              struct str id,
+                              struct str document,
+                              usec_t ttl)
+{
+    struct buf buf = script_begin(request, SCRIPT_store, in_flight.ptr ? 2 : 1, 3,
+                                  space->prefix.len + in_flight.len + id.len + document.len + 96);
+    command_add_result(&buf, space, id);
+    if (in_flight.ptr)
+        write_arg(&buf, in_flight);
+    write_u64(&buf, seconds_up(ttl));
+    write_arg(&buf, document);
+    add_tag(&buf, claim);
     return redis_request_finish(request, &buf);
 }
 

@@ -131,10 +131,13 @@ int redis_command_take_over(struct redis_request *request,
                             const struct queue_keys *theirs,
                             size_t max,
                             usec_t remembered) MUST_CHECK;
+/* Without `space` no result is stored. Replies the numbers of those moved, 1 for the first. */
 int redis_command_rescue(struct redis_request *request,
+                         const struct key_space *space,
                          const struct queue_keys *theirs,
                          const struct broker_rescued *rescued,
                          size_t count,
+                         usec_t result_ttl,
                          const struct dead_limits *limits) MUST_CHECK;
 
 /* --- what is set aside ------------------------------------------------------------------------ */
@@ -187,6 +190,14 @@ int redis_command_store(struct redis_request *request,
                         struct str id,
                         struct str document,
                         usec_t ttl) MUST_CHECK;
+/* Only while `claim` stands in `in_flight`; that absent: unless any final state is there. */
+int redis_command_store_state(struct redis_request *request,
+                              const struct key_space *space,
+                              struct str in_flight,
+                              const struct broker_claim *claim,
+                              struct str id,
+                              struct str document,
+                              usec_t ttl) MUST_CHECK;
 int redis_command_get(struct redis_request *request,
                       const struct key_space *space,
                       struct str id) MUST_CHECK;

@@ -30,6 +30,30 @@ int broker_store_result(struct broker *broker,
     return answer_or_send(broker, op, deadline_mono, status);
 }
 
+int broker_store_state(struct broker *broker,
+                       const struct broker_claim *claim,
+                       struct str id,
+                       struct str document,
+                       usec_t deadline_mono,
+                       broker_done_fn *cb,
+                       void *data)
+{
+    struct broker_queue *queue;
+    struct done_op *op;
+    if (!claim->tag)
+        return broker_store_result(broker, id, document, deadline_mono, cb, data);
+    int status = id.len && document.len ? broker_claim_queue(broker, claim, &queue) : -EINVAL;
+    if (!status)
+        status = done_op_new(broker, cb, data, &op);
+    if (status)
+        return status;
+    bool is_here = broker->results == broker->main;
+    status = redis_command_store_state(&op->request, &broker->space,
+                                       is_here ? queue->keys.in_flight : STR_NONE, claim, id,
+                                       document, broker->result_ttl);
+    return answer_or_send(broker, op, deadline_mono, status);
+}
+
 int broker_forget_result(
     struct broker *broker, struct str id, usec_t deadline_mono, broker_done_fn *cb, void *data)
 {

@@ -3,6 +3,9 @@
 -- KEYS[1] nodes  KEYS[2] its in flight  KEYS[3..6] lists of steps 0 3 6 9  KEYS[7..10] what is staged of each
 -- ARGV[1] node  ARGV[2] at most so many  ARGV[3] ms that a node is remembered with nothing left of it
 -- Returns 0 when it has a lease; else how many were staged, then tag, message, tag ...
+-- include refuse
+local refused = refuse('zset', 1) or refuse('hash', 2) or refuse('list', 3, 10)
+if refused then return refused end
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)

@@ -10,7 +10,8 @@
  *
  * A server that was away finds all leases over when it comes back. So whoever has just met a failure,
  * a late answer, or slept, waits a while before it believes what it sees: the living renew their
- * leases meanwhile.
+ * leases meanwhile. What an answer refuses concerns the queue that was asked for alone: it is told,
+ * doubted in the same way, and asked for again.
  */
 #pragma once
 
@@ -18,6 +19,7 @@
 
 #include "broker/broker.h"
 #include "core/list.h"
+#include "keeper/refusal.h"
 
 struct rescuer;
 enum { RESCUER_NODES_MAX = 8 };
@@ -29,8 +31,10 @@ struct rescuer_queue {
     char *nodes[RESCUER_NODES_MAX]; /* to be taken over; owned */
     size_t count, at;
     size_t moved, buried; /* of the node under way */
-    usec_t asked_mono;    /* when it was looked at last */
-    bool under_way;
+    usec_t asked_mono;    /* when the last question was sent */
+    usec_t believe_mono;  /* as the rescuer's, for this queue */
+    struct refusal refusal;
+    bool under_way, is_refused; /* in this round */
 };
 
 struct rescuer_options {
@@ -44,6 +48,7 @@ struct rescuer {
     struct list queues;
     uv_timer_t timer;
     usec_t looked_mono;
+    usec_t heard_mono;   /* the last answer */
     usec_t believe_mono; /* nothing is taken over before */
     bool stopped;
     uint64_t rescued, buried;

@@ -2,6 +2,8 @@
 
 enum { WORDS_SHOWN = 300 }; /* the advice behind them has room */
 #define NOTHING_WRITTEN "; nothing was written: "
+#define NOT_ALLOWED                                                                                \
+    "; the user of the URL lacks a permission: ACL LOG on the server names the command or the key"
 
 static const struct redis_words table[] = {
     {"NOSCRIPT", REDIS_LOAD, CEL_E_SERVER, NULL},
@@ -27,8 +29,12 @@ static const struct redis_words table[] = {
     {"MISCONF", REDIS_TELL, CEL_E_SERVER,
      NOTHING_WRITTEN "the server cannot save to its disk; see its log, its folder, the free space"},
     {"WRONGPASS", REDIS_TELL, CEL_E_AUTH, NULL},
-    {"NOPERM", REDIS_TELL, CEL_E_AUTH, NULL},
+    {"NOPERM", REDIS_TELL, CEL_E_AUTH, NOT_ALLOWED},
+    /* the same of a command in a script, before Redis 7.2 */
+    {"ERR The user executing the script", REDIS_TELL, CEL_E_AUTH, NOT_ALLOWED},
     {"DENIED", REDIS_TELL, CEL_E_AUTH, NULL},
+    {"WRONGTYPE", REDIS_TELL, CEL_E_SERVER,
+     "; a key of another program is in the way: remove it, or give Celeriac a key_prefix"},
 };
 static const struct redis_words others = {NULL, REDIS_TELL, CEL_E_SERVER, NULL};
 

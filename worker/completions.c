@@ -2,12 +2,15 @@
  * A completion whose connection broke may have been carried out. It is told again as it was: if it
  * had arrived, its claim is gone, the answer is BROKER_E_LOST, and that is as good as success.
  *
- * A call that was acknowledged early has no claim to look at (tag 0). Its result is told again, but
- * not its next attempt and not its sends: it promised to run at most once.
+ * A call that was acknowledged early has no claim to look at (tag 0). Its next attempt and its sends
+ * are not told again: it promised to run at most once. What is told instead, and only where nothing
+ * shows that the first telling arrived, is a failure that says so.
  *
- * What Redis refuses for good (a key of another type where a list should be) it refuses each time.
- * After a few tries the call fails with that reason, without its sends and its next attempt; what
- * cannot even say that stays in flight, and the log tells.
+ * What Redis answers with an error is told again, too, slower and slower. What it refuses for good (a
+ * key of another type where a list should be) it refuses each time: after a few tries the call fails
+ * with that reason, without its sends and its next attempt. What cannot even say that is told again
+ * until somebody has put it right; meanwhile the call is ours and does not run again. Calls that are
+ * refused take room (COMPLETIONS_REFUSED_MAX). When the worker drains they stay in flight.
  */
 #include "worker/completions.h"
 
@@ -57,6 +60,20 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
+void completions_drain(struct completions *completions)
+{
+    completions->draining = true;
+    if (uv_is_active((uv_handle_t *)&completions->timer))
+        uv_timer_start(&completions->timer, on_timer, 0, 0);
+}
+
+static void start_timer(struct completions *completions, unsigned attempt)
+{
+    usec_t delay = backoff_delay(&tell_backoff, attempt, backoff_random());
+    if (!uv_is_active((uv_handle_t *)&completions->timer))
+        uv_timer_start(&completions->timer, on_timer, delay / USEC_PER_MSEC, 0);
+}
+
 static void tell_later(struct completions *completions, const struct cel_error *err)
 {
     if (uv_is_active((uv_handle_t *)&completions->timer))
@@ -64,46 +81,97 @@ static void tell_later(struct completions *completions, const struct cel_error *
     if (completions->failures++ == 0)
         log_warning("Redis cannot be told; outcomes are kept and told again",
                     F_C("err", err->text));
-    usec_t delay = backoff_delay(&tell_backoff, completions->failures - 1, backoff_random());
-    uv_timer_start(&completions->timer, on_timer, delay / USEC_PER_MSEC, 0);
+    start_timer(completions, completions->failures - 1);
 }
 
 static void finish(struct completions *completions, struct request *request, int status)
 {
+    struct settlement *settlement = &request->settlement;
+    if (settlement->is_refused) {
+        completions->refused--;
+        if (status == 0)
+            log_info("Redis has taken what it refused", F_STR("task", request->envelope.task),
+                     F_STR("task_id", request->envelope.id));
+    }
+    settlement->is_refused = false;
     completions->told(completions->data, request, status);
 }
 
-static bool is_refusal(const struct cel_error *err)
+/* --- what Redis refuses ----------------------------------------------------------------------- */
+
+static bool is_refusal(int status)
 {
-    switch (err->code) {
-    case -EINVAL:
-    case CEL_E_LIMIT:
-        return true;
-    case CEL_E_SERVER:
-        /* Others pass: no memory left, still loading, a replica for the moment. */
-        return strstr(err->text, "WRONGTYPE") != NULL;
-    default:
+    return status == -EINVAL || status == CEL_E_LIMIT || status == CEL_E_SERVER ||
+           status == CEL_E_AUTH;
+}
+
+/* Others pass: no memory left, a right that is missing. */
+static bool is_for_good(const struct cel_error *err)
+{
+    return err->code == -EINVAL || err->code == CEL_E_LIMIT || strstr(err->text, "WRONGTYPE");
+}
+
+static void log_refusal(const struct completions *completions,
+                        const struct request *request,
+                        const char *sentence,
+                        const struct cel_error *err)
+{
+    struct str key = broker_in_flight_key(completions->broker, request->claim.queue);
+    log_error(sentence, F_STR("stays_in", request->ack.is_done ? STR_NONE : key),
+              F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+              F_C("outcome", request_end_name(request->settlement.end)), F_C("err", err->text));
+}
+
+static bool
+fail_instead(struct completions *completions, struct request *request, const struct cel_error *err)
+{
+    struct settlement *settlement = &request->settlement;
+    bool uncertain = settlement->uncertain;
+    if (settle_refused(request, str_of(err->text), clock_wall(), settlement) < 0)
         return false;
-    }
+    settlement->uncertain = uncertain;
+    log_refusal(completions, request, "Redis refuses what a task came to; it fails", err);
+    completions_tell(completions, request);
+    return true;
 }
 
 static void
 on_refused(struct completions *completions, struct request *request, const struct cel_error *err)
 {
     struct settlement *settlement = &request->settlement;
+    if (!settlement->is_refused)
+        completions->refused++;
+    settlement->is_refused = true;
     if (++settlement->refusals < REFUSALS_MAX) {
-        tell_later(completions, err);
+        start_timer(completions, settlement->refusals - 1);
         return;
     }
-    log_error("Redis refuses what a task came to", F_STR("task", request->envelope.task),
-              F_STR("task_id", request->envelope.id), F_C("err", err->text));
-    bool uncertain = settlement->uncertain;
-    if (settle_refused(request, str_of(err->text), clock_wall(), settlement) < 0) {
+    bool for_good = is_for_good(err);
+    if (for_good && fail_instead(completions, request, err))
+        return;
+    if (settlement->refusals == REFUSALS_MAX)
+        log_refusal(completions, request,
+                    "Redis refuses what a task came to; it is told again until that is put right",
+                    err);
+    if (for_good && completions->draining)
         finish(completions, request, err->code);
+    else
+        start_timer(completions, settlement->refusals - 1);
+}
+
+/* --- what was told ---------------------------------------------------------------------------- */
+
+static void on_uncertain(struct request *request)
+{
+    struct settlement *settlement = &request->settlement;
+    settlement->uncertain = true;
+    if (!request->ack.is_done || settlement->completion.is_uncertain ||
+        settle_uncertain(request, clock_wall(), settlement) == 0)
         return;
-    }
-    settlement->uncertain = uncertain;
-    completions_tell(completions, request);
+    log_warning("Acknowledged early, and it is not known whether Redis has what follows: it is not "
+                "sent again, since it must not run twice",
+                F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+                F_STR("queue", request->claim.queue));
 }
 
 static void on_told(void *data, int status, const struct cel_error *err)
@@ -118,11 +186,11 @@ static void on_told(void *data, int status, const struct cel_error *err)
         finish(completions, request, status);
     } else if (status == BROKER_E_LOST) {
         finish(completions, request, request->settlement.uncertain ? 0 : BROKER_E_LOST);
-    } else if (is_refusal(err)) {
+    } else if (is_refusal(status)) {
         on_refused(completions, request, err);
     } else {
         if (status == CEL_E_UNCERTAIN)
-            request->settlement.uncertain = true;
+            on_uncertain(request);
         tell_later(completions, err);
     }
 }
@@ -132,15 +200,6 @@ static struct broker_completion without_claim(const struct settlement *settlemen
 {
     struct broker_completion completion = settlement->completion;
     completion.claim.tag = 0;
-    if (settlement->uncertain) {
-        if (completion.retry.ptr || completion.follow_up_count > 0)
-            log_warning(
-                "Acknowledged early, and it is not known whether Redis has what follows: it "
-                "is not sent again, since it must not run twice",
-                F_STR("queue", completion.claim.queue));
-        completion.retry = STR_NONE;
-        completion.follow_up_count = 0;
-    }
     return completion;
 }
 
@@ -185,7 +244,7 @@ void completions_tell(struct completions *completions, struct request *request)
         return;
     }
     error_set(&err, r, "%s", cel_error_name(r));
-    if (is_refusal(&err))
+    if (is_refusal(r))
         on_refused(completions, request, &err);
     else
         tell_later(completions, &err);

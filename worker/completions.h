@@ -2,7 +2,7 @@
  * Carries settlements to the broker until they are known to be there. While Redis cannot be reached
  * they are kept, and told again when it is back: an outcome is never dropped. Telling one twice is
  * harmless, since the broker looks first whether the claim is still ours. What Redis refuses for
- * good becomes a failure that says so.
+ * good becomes a failure that says so, and where even that is refused the call is kept.
  */
 #pragma once
 
@@ -11,10 +11,13 @@
 #include "worker/request.h"
 
 /* 0: the broker has taken it; BROKER_E_LOST: the claim was not ours any more, nothing was written;
- * -ECANCELED: the broker was closed first; other failures: Redis refuses even the bare end. After a
- * failure the message is in flight still, unless it was acknowledged early. The receiver makes the
- * request DONE. */
+ * -ECANCELED: the broker was closed first; other failures: Redis refuses even the bare end, and the
+ * worker drains. After a failure the message is in flight still, unless it was acknowledged early. The
+ * receiver makes the request DONE. */
 typedef void completions_told_fn(void *data, struct request *request, int status);
+
+/* With so many calls refused, nothing more should be claimed: what comes might meet the same. */
+enum { COMPLETIONS_REFUSED_MAX = 64 };
 
 struct completions {
     struct broker *broker;
@@ -23,6 +26,8 @@ struct completions {
     void *data;
     uv_timer_t timer;  /* until failed ones are told again */
     unsigned failures; /* in a row */
+    size_t refused;    /* calls whose telling Redis has answered with an error so far */
+    bool draining;
 };
 
 void completions_init(struct completions *completions,
@@ -33,6 +38,8 @@ void completions_init(struct completions *completions,
                       void *data);
 /* Nothing is told again. */
 void completions_stop(struct completions *completions);
+/* What Redis refuses for good is given up from now on: in flight it waits for other workers. */
+void completions_drain(struct completions *completions);
 void completions_deinit(struct completions *completions);
 /* Tells what request->settlement says; the request is SETTLING. */
 void completions_tell(struct completions *completions, struct request *request);

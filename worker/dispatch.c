@@ -315,14 +315,18 @@ static void on_stored(void *data, int status, const struct cel_error *err)
         log_debug("A state of a running task was not stored", F_C("err", err ? err->text : NULL));
 }
 
-/* A state on the way: stored by the way. It cannot overtake the final document, which follows on
- * the same connection, and it is not repeated. */
+/* A state on the way: stored by the way, and not repeated. It cannot overtake our own final document,
+ * which follows on the same connection; and one of others, who have the call since we were given up
+ * and do not know it yet, it leaves alone, since the claim is gone then. */
 static void store(struct dispatch *dispatch, struct request *request, const struct buf *document)
 {
     usec_t deadline = clock_mono() + STORE_DEADLINE_USEC;
+    struct broker_claim claim = request->claim;
+    if (request->ack.is_done)
+        claim.tag = 0;
     if (buf_status(document) < 0 ||
-        broker_store_result(dispatch->broker, request->envelope.id, buf_str(document), deadline,
-                            on_stored, NULL) < 0)
+        broker_store_state(dispatch->broker, &claim, request->envelope.id, buf_str(document),
+                           deadline, on_stored, NULL) < 0)
         log_debug("A state of a running task was not stored");
 }
 
@@ -489,8 +493,10 @@ void dispatch_pause(struct dispatch *dispatch)
 
 void dispatch_drain(struct dispatch *dispatch)
 {
+    dispatch_resume(
+        dispatch); /* what was held for its revocation goes with the rest, in its order */
     dispatch->draining = true;
-    dispatch_resume(dispatch); /* what was held for its revocation is given back with the rest */
+    completions_drain(&dispatch->completions);
     dispatch_give_back(dispatch);
 }
 

@@ -43,10 +43,13 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-static void try_later(struct early_acks *acks)
+static void try_later(struct early_acks *acks, const struct cel_error *err)
 {
     if (uv_is_active((uv_handle_t *)&acks->timer))
         return;
+    if (acks->failures == 0)
+        log_warning("Tasks cannot be acknowledged before they run; they wait",
+                    F_C("err", err ? err->text : NULL));
     usec_t delay = backoff_delay(&ack_backoff, acks->failures++, backoff_random());
     uv_timer_start(&acks->timer, on_timer, delay / USEC_PER_MSEC, 0);
 }
@@ -68,12 +71,12 @@ static void on_renewed(void *data,
 {
     struct request *request = data;
     struct early_acks *acks = request->ack.acks;
-    (void)held, (void)count, (void)err;
+    (void)held, (void)count;
     request->ack.under_way = false;
     if (status == 0 || status == BROKER_E_LOST || status == -ECANCELED)
         finish(acks, request, status);
     else
-        try_later(acks);
+        try_later(acks, err);
 }
 
 static void look(struct early_acks *acks, struct request *request)
@@ -82,14 +85,13 @@ static void look(struct early_acks *acks, struct request *request)
     request->ack.under_way = broker_renew(acks->broker, request->claim.queue, acks->lease, false,
                                           deadline, on_renewed, request) == 0;
     if (!request->ack.under_way)
-        try_later(acks);
+        try_later(acks, NULL);
 }
 
 static void on_acked(void *data, int status, const struct cel_error *err)
 {
     struct request *request = data;
     struct early_acks *acks = request->ack.acks;
-    (void)err; /* others say that Redis is away */
     request->ack.under_way = false;
     if (status == BROKER_E_LOST && request->ack.uncertain) {
         look(acks, request);
@@ -98,7 +100,7 @@ static void on_acked(void *data, int status, const struct cel_error *err)
     } else {
         if (status == CEL_E_UNCERTAIN)
             request->ack.uncertain = true;
-        try_later(acks);
+        try_later(acks, err);
     }
 }
 
@@ -110,5 +112,5 @@ void early_ack(struct early_acks *acks, struct request *request)
     request->ack.under_way =
         broker_ack(acks->broker, &request->claim, deadline, on_acked, request) == 0;
     if (!request->ack.under_way)
-        try_later(acks);
+        try_later(acks, NULL);
 }

@@ -24,8 +24,6 @@ static void on_shown(void *data,
     (void)err;
     if (status != 0 || count == 0 || presence->state != PRESENCE_ON)
         return;
-    log_warning("Claims that nobody works on go back", F_STR("queue", queue->name),
-                F_U64("tasks", count));
     rescuer_put_back(presence->rescuer, queue->name, presence->node, claimed, count);
 }
 
@@ -46,10 +44,22 @@ look_for_unknown(struct presence_queue *queue, const struct broker_claim *held, 
 
 /* --- renewing --------------------------------------------------------------------------------- */
 
-static void lose(struct presence *presence)
+/* Without an answer Redis is away, which others say once the leases are there. */
+static void on_not_renewed(struct presence_queue *queue, int status, const struct cel_error *err)
 {
-    presence_stop(presence);
-    presence->events->on_lost(presence->data);
+    struct presence *presence = queue->presence;
+    if (status == -ECANCELED || (queue->is_held && !refusal_is(status)) ||
+        !refusal_note(&queue->refusal, err))
+        return;
+    if (queue->is_held)
+        log_warning("Redis refuses to renew the lease on a queue; once it is over, others take the "
+                    "tasks that run here",
+                    F_STR("queue", queue->name), F_C("err", err->text));
+    else if (refusal_lasts(err))
+        presence->events->on_refused(presence->data, queue->name, err);
+    else
+        log_warning("There is no lease on a queue yet, so nothing is claimed; it is tried again",
+                    F_STR("queue", queue->name), F_C("err", err->text));
 }
 
 static void note_held(struct presence *presence)
@@ -70,14 +80,20 @@ static void on_renewed(void *data,
 {
     struct presence_queue *queue = data;
     struct presence *presence = queue->presence;
-    (void)err; /* others say that Redis is away */
     queue->under_way = false;
-    if (presence->state != PRESENCE_ON || status < 0)
+    if (presence->state != PRESENCE_ON)
         return;
-    if (status == BROKER_E_LOST) {
-        lose(presence);
+    if (status < 0) {
+        on_not_renewed(queue, status, err);
         return;
     }
+    if (status == BROKER_E_LOST) {
+        presence_lose(presence);
+        presence->events->on_lost(presence->data);
+        return;
+    }
+    if (refusal_end(&queue->refusal))
+        log_info("The lease on a queue is granted", F_STR("queue", queue->name));
     queue->is_held = true;
     look_for_unknown(queue, held, count);
     if (!presence->is_complete)
@@ -115,7 +131,7 @@ static void on_left(void *data, int status, const struct cel_error *err)
 
 void presence_leave(struct presence *presence)
 {
-    bool was_on = presence->state == PRESENCE_ON;
+    bool was_on = presence->state == PRESENCE_ON || presence->state == PRESENCE_LOST;
     uv_timer_stop(&presence->timer);
     presence->state = PRESENCE_LEAVING;
     presence->under_way = 1; /* this function */
@@ -161,14 +177,16 @@ void presence_start(struct presence *presence)
     uv_timer_start(&presence->timer, on_timer, 0, ms);
 }
 
-void presence_stop(struct presence *presence)
+void presence_lose(struct presence *presence)
 {
     uv_timer_stop(&presence->timer);
-    presence->state = PRESENCE_OFF;
+    presence->state = PRESENCE_LOST;
 }
 
 void presence_deinit(struct presence *presence)
 {
+    for (size_t i = 0; i < presence->count; i++)
+        refusal_end(&presence->queues[i].refusal);
     mem_free(presence->queues);
     presence->queues = NULL;
     uv_close((uv_handle_t *)&presence->timer, NULL);

@@ -1,7 +1,8 @@
 /*
  * This node's lease on its queues: made at the start, renewed three times in its life, ended at the
  * stop. Each renewal also shows what Redis holds in flight for us; a claim there that nobody here
- * knows (its acknowledgement was lost in a failover, say) goes back to its queue.
+ * knows (its acknowledgement was lost in a failover, say) goes back to its queue. What Redis refuses
+ * is told once, and tried again with each renewal.
  */
 #pragma once
 
@@ -12,6 +13,8 @@
 struct presence_events {
     void (*on_held)(void *data); /* every queue has its lease, for the first time */
     void (*on_lost)(void *data); /* somebody gave this node up; comes once */
+    /* There is no first lease on `queue`, and there will be none until somebody acts. */
+    void (*on_refused)(void *data, struct str queue, const struct cel_error *err);
     /* Whether somebody here works on that claim. */
     bool (*is_known)(void *data, const struct broker_claim *claim);
     void (*on_left)(void *data); /* after presence_leave */
@@ -21,6 +24,7 @@ struct presence;
 struct presence_queue {
     struct presence *presence;
     struct str name;
+    struct refusal refusal;
     bool is_held, under_way;
 };
 
@@ -34,7 +38,7 @@ struct presence {
     struct presence_queue *queues;
     size_t count, under_way;
     uv_timer_t timer;
-    enum { PRESENCE_OFF, PRESENCE_ON, PRESENCE_LEAVING, PRESENCE_GONE } state;
+    enum { PRESENCE_OFF, PRESENCE_ON, PRESENCE_LOST, PRESENCE_LEAVING, PRESENCE_GONE } state;
     bool is_complete;
 };
 
@@ -49,9 +53,9 @@ void presence_init(struct presence *presence,
                    void *data);
 void presence_set_queues(struct presence *presence, const struct str *queues, size_t count);
 void presence_start(struct presence *presence);
-/* Ends the leases; on_left when Redis knows, or after a moment without it. */
+/* This node was given up on one of the queues: nothing is renewed or told any more. */
+void presence_lose(struct presence *presence);
+/* Ends the leases, what is left of them; on_left when Redis knows, or after a moment without it. */
 void presence_leave(struct presence *presence);
-/* Nothing is told any more. */
-void presence_stop(struct presence *presence);
 /* After the broker was closed. */
 void presence_deinit(struct presence *presence);

@@ -117,6 +117,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->is_looked_at = false;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;
+    request->settlement.is_refused = false;
     if (bytes.len <= ENVELOPE_BYTES_MAX)
         buf_add_str(&request->bytes, bytes);
     if (buf_status(&request->bytes) < 0) {
@@ -133,7 +134,8 @@ void request_set_state(struct request *request, enum request_state state)
     ASSERT(transitions[request->state] & (1U << state));
     log_debug("Request moves", F_STR("task_id", request->envelope.id),
               F_C("from", state_names[request->state]), F_C("to", state_names[state]));
-    bool is_first = request->state == REQUEST_ACKING; /* a child waits for it */
+    /* A child waits for it, or had it before those that wait now. */
+    bool is_first = state == REQUEST_READY && request->state != REQUEST_CLAIMED;
     list_remove(&request->table->lists[request->state], &request->link);
     request->state = state;
     struct list *list = &request->table->lists[state];

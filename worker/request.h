@@ -70,6 +70,7 @@ struct settlement {
     bool under_way;
     bool uncertain;    /* an earlier attempt may have been carried out */
     unsigned refusals; /* of Redis, so far */
+    bool is_refused;   /* it is counted as such (completions.h) */
 };
 
 struct requests;

@@ -562,3 +562,31 @@ int settle_refused(const struct request *request,
                                now_wall, ret);
     return finish(request, r, ret);
 }
+
+int settle_uncertain(const struct request *request, usec_t now_wall, struct settlement *ret)
+{
+    struct broker_completion *completion = &ret->completion;
+    bool is_again = completion->retry.ptr != NULL;
+    if (!is_again && completion->follow_up_count == 0)
+        return 0;
+    struct str why =
+        is_again
+            ? STR("The connection to Redis broke: it is not known whether the next attempt was "
+                  "written, and it is not written again, since it must not run twice")
+            : STR("The task ended well and the connection to Redis broke: it is not known "
+                  "whether what it sent was written, and it is not written again");
+    completion->is_uncertain = true;
+    completion->follow_up_count = 0;
+    completion->result_id = completion->result_document = STR_NONE;
+    buf_clear(&ret->document);
+    if (ret->end != END_IGNORED &&
+        store_failure_text(request, STR("OperationalError"), why, STR("kombu.exceptions"), now_wall,
+                           ret) == 0 &&
+        ret->document.len > 0) {
+        completion->result_id = request->envelope.id;
+        completion->result_document = buf_str(&ret->document);
+    }
+    if (!completion->result_id.ptr)
+        ret->verb = SETTLE_ACK; /* there is nobody to tell */
+    return 1;
+}

@@ -16,6 +16,7 @@
  *   killed by a cold stop        given back, the attempt not counted (acknowledged early:
  *                                WorkerLostError)
  *   killed by a revocation       REVOKED "terminated"
+ *   refused by Redis for good    FAILURE OperationalError, without what follows
  *
  * Nothing is stored for a call that ignores its result. What Celery does: docs/protocol.md.
  */
@@ -77,6 +78,15 @@ int settle_refused(const struct request *request,
                    struct str why,
                    usec_t now_wall,
                    struct settlement *ret) MUST_CHECK;
+
+/*
+ * The call was acknowledged early, and whether its next attempt or its sends were written is not
+ * known: `ret` does not write them any more, and says a failure for the case that they were not. 1;
+ * 0, `ret` untouched: it has none of these.
+ */
+int settle_uncertain(const struct request *request,
+                     usec_t now_wall,
+                     struct settlement *ret) MUST_CHECK;
 
 /* Documents of a call that goes on: appended to `buf`. */
 int settle_started_document(const struct request *request,

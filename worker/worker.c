@@ -6,9 +6,10 @@
  *        +---- Redis refuses ---------+--- a signal -----------+-------------------------+
  *                                                                                        v
  *                      CLOSING <--leases ended-- LEAVING <--nothing left to tell-- DRAINING
- *                         ^
- *   any --lease lost--> ABANDONING: children killed, nothing told; then all of it once more under a new
- *                       incarnation, unless it was to stop
+ *                                                   ^
+ *   any --lease lost--> ABANDONING --children gone--+   Children are killed, nothing is told but the end
+ *                       of the other leases; then all of it once more under a new incarnation, unless
+ *                       it was to stop.
  */
 #include "worker/worker.h"
 
@@ -196,13 +197,13 @@ static void close_all(struct worker *worker)
 
 static void check_stopped(struct worker *worker)
 {
-    if (worker->phase == ABANDONING && worker->children_gone) {
-        close_all(worker);
-    } else if (worker->phase == DRAINING && worker->children_gone && worker->credit.stopped &&
-               requests_live(&worker->dispatch.requests) == 0) {
-        worker->phase = LEAVING;
-        presence_leave(&worker->presence);
-    }
+    bool nothing_to_tell =
+        worker->phase == ABANDONING || (worker->phase == DRAINING && worker->credit.stopped &&
+                                        requests_live(&worker->dispatch.requests) == 0);
+    if (!nothing_to_tell || !worker->children_gone)
+        return;
+    worker->phase = LEAVING;
+    presence_leave(&worker->presence);
 }
 
 static void on_left(void *data)
@@ -223,7 +224,7 @@ static void abandon(struct worker *worker)
               F_C("then", worker->phase < DRAINING ? "it starts anew" : "it stops"));
     worker->again = worker->phase < DRAINING;
     worker->phase = ABANDONING;
-    presence_stop(&worker->presence);
+    presence_lose(&worker->presence);
     rescuer_stop(&worker->rescuer);
     promoter_stop(&worker->promoter);
     releaser_stop(&worker->releaser);
@@ -393,6 +394,8 @@ static void look(void *data, struct credit_view *view)
     view->idle = pool_idle(&worker->pool);
     view->children = view->idle + worker->pool.shared.lists[SLOT_BUSY].count;
     view->held = dispatch_held(&worker->dispatch);
+    if (worker->dispatch.completions.refused >= COMPLETIONS_REFUSED_MAX)
+        view->idle = view->children = 0; /* what comes would be refused as well */
     view->since_mono = dispatch_ready_since(&worker->dispatch);
 }
 
@@ -449,7 +452,9 @@ static void on_parked(void *data, struct str queue, usec_t due_wall)
 
 static void on_told(void *data)
 {
-    check_stopped(data);
+    struct worker *worker = data;
+    credit_turn(&worker->credit); /* what was refused takes room no more */
+    check_stopped(worker);
 }
 
 static const struct dispatch_events dispatch_events = {.on_parked = on_parked, .on_told = on_told};
@@ -566,6 +571,14 @@ static void on_held(void *data)
     pool_start(&worker->pool);
 }
 
+static void on_refused(void *data, struct str queue, const struct cel_error *err)
+{
+    struct worker *worker = data;
+    log_error("The worker cannot start: Redis refuses its lease on a queue", F_STR("queue", queue),
+              F_C("broker", worker->startup.display), F_C("err", err->text));
+    fail(worker, process_exit_status(err->code));
+}
+
 static bool is_known(void *data, const struct broker_claim *claim)
 {
     const struct worker *worker = data;
@@ -575,6 +588,7 @@ static bool is_known(void *data, const struct broker_claim *claim)
 static const struct presence_events presence_events = {
     .on_held = on_held,
     .on_lost = on_lost,
+    .on_refused = on_refused,
     .is_known = is_known,
     .on_left = on_left,
 };

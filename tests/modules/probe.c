@@ -139,6 +139,16 @@ static int retry(struct cel_task *task)
                       (long long)max);
 }
 
+/* Waits, then asks for one retry. */
+static int retry_late(struct cel_task *task)
+{
+    int64_t ms;
+    if (cel_arg_int(task, "ms", &ms))
+        return CEL_FAIL;
+    int r = cel_request(task)->retries ? CEL_OK : cel_sleep_ms(task, ms);
+    return r ? r : retry(task);
+}
+
 /* Asks for a retry for ever; .max_retries ends it. */
 static int retry_always(struct cel_task *task)
 {
@@ -447,6 +457,10 @@ CEL_TASKS(
      .run = retry,
      .params = "countdown_ms=0, max=3",
      .max_retries = CEL_ENDLESS_RETRIES},
+    {.name = "tests.retry_early",
+     .run = retry_late,
+     .params = "ms, countdown_ms=0, max=1",
+     .acks = CEL_ACKS_EARLY},
     {.name = "tests.retry_always",
      .run = retry_always,
      .params = "type=null, text=null, countdown_ms=0",

@@ -35,6 +35,36 @@ class Keeping(WorkerTest):
         self.assertIs(call["properties"]["delivery_info"].get("redelivered"), True)
         self.assertEqual(self.in_flight("mail"), 0)
 
+    def test_a_queue_that_is_refused_keeps_no_other_from_rescue(self):
+        self.worker("-c", "1", "-Q", "celery,mail").stop()  # the queues are known by it
+        self.redis.rename("celeriac:nodes:{mail}", "saved")
+        self.redis.set("celeriac:nodes:{mail}", "text")
+        beat = self.beat("--lease", "2s")
+        refused = "Redis refuses the rescue of what lost workers held"
+        wait_until(lambda: refused in beat.text(), 10, "it says so")
+        for queue, nodes in (("celery", "celeriac:nodes:{celery}"), ("mail", "saved")):
+            self.redis.zadd(nodes, {"gone@test:1": 1000})
+            self.redis.hset("celeriac:inflight:{%s}:gone@test:1" % queue, "1.0", message("tests.add", 1, 2)[1])
+        wait_until(lambda: self.waiting("celery") == 1, 20, "the other queue is rescued")
+        time.sleep(1)
+        self.assertEqual(self.in_flight("mail"), 1)
+        self.assertEqual(beat.text().count(refused), 1)
+        self.assertIn("queue=mail", beat.text())
+        self.assertIn("WRONGTYPE celeriac:nodes:{mail} is a string", beat.text())
+        self.redis.rename("saved", "celeriac:nodes:{mail}")
+        wait_until(lambda: self.waiting("mail") == 1, 20, "and then the refused one")
+        wait_until(lambda: "refuses the rescue no more" in beat.text(), 20, "it says so")
+
+    def test_one_node_that_is_refused_keeps_no_other_from_rescue(self):
+        self.worker("-c", "1").stop()
+        self.redis.zadd("celeriac:nodes:{celery}", {"bad@test:1": 1000, "gone@test:1": 2000})
+        self.redis.set("celeriac:inflight:{celery}:bad@test:1", "text")
+        self.redis.hset("celeriac:inflight:{celery}:gone@test:1", "1.0", message("tests.add", 1, 2)[1])
+        beat = self.beat("--lease", "2s")
+        wait_until(lambda: self.waiting() == 1, 20, "the other node's is rescued")
+        self.assertIn("node=bad@test:1", beat.text())
+        self.assertEqual(self.redis.zscore("celeriac:nodes:{celery}", "bad@test:1"), 1000)
+
     def test_who_waits_for_what_it_buries_hears_so(self):
         self.worker("-c", "1").stop()  # the queue is known by it
         id, text = message("tests.add", 1, 2, celeriac_deliveries=10)

@@ -267,11 +267,14 @@ static void bury_by_rescue(struct rig *rig, int count)
                 .claim = {.queue = QUEUE, .tag = (uint64_t)at + 1, .step = 3}, .dead = &unknown};
         }
         struct outcome outcome = {0};
+        bool moved[64] = {false};
         assert_int_equal(broker_rescue(rig->broker, QUEUE, STR("lost"), rescued, batch,
-                                       in_seconds(5), on_done, &outcome),
+                                       in_seconds(5), moved, on_done, &outcome),
                          0);
         rig_run(rig, &outcome);
         assert_int_equal(outcome.status, 0);
+        for (size_t i = 0; i < batch; i++)
+            assert_true(moved[i]);
     }
 }
 

@@ -233,6 +233,20 @@ static void a_cancelled_one_leaves_its_result_alone(void **state)
     assert_int_equal(keys_of_messages(rig), 1);
 }
 
+static void what_is_in_the_way_of_a_cancelled_one_holds_nothing_up(void **state)
+{
+    struct rig *rig = *state;
+    park(rig, 0, "one", 9000 * USEC_PER_SEC);
+    park(rig, 0, "two", 9000 * USEC_PER_SEC);
+    server_says(rig, "SET celeriac:ledger:{celery} text");
+    server_says(rig, "RPUSH celery-task-meta-id-1 text");
+    assert_int_equal(end_delayed(rig, to_cancel, 3, true), 2);
+    assert_string_equal(server_says(rig, "GET celery-task-meta-id-1"),
+                        "$21\r\n{\"status\": \"REVOKED\"}\r\n");
+    assert_int_equal(server_number(rig, "EXISTS " DELAYED), 0);
+    assert_counts_add_up(rig);
+}
+
 static void results_elsewhere_are_stored_there(void **state)
 {
     struct rig *rig = *state;
@@ -280,6 +294,7 @@ int main(void)
         TEST(foreign_members_are_shown_as_they_are),
         TEST(run_now_goes_to_the_serving_end),
         TEST(a_cancelled_one_leaves_its_result_alone),
+        TEST(what_is_in_the_way_of_a_cancelled_one_holds_nothing_up),
         TEST(results_elsewhere_are_stored_there),
         TEST(without_results_none_is_stored),
     };

@@ -4,6 +4,7 @@
 #define IN_FLIGHT "celeriac:inflight:{celery}:node@host:1"
 #define DELAYED   "celeriac:delayed:{celery}"
 #define DEAD      "celeriac:dead:{celery}"
+#define LEDGER    "celeriac:ledger:{celery}"
 
 static struct broker_completion completion_of(const struct outcome *claimed, size_t index)
 {
@@ -352,6 +353,40 @@ static void what_was_acknowledged_is_completed_without_a_claim(void **state)
                      -EINVAL);
 }
 
+/* Told once more after its connection broke: nothing is written twice, and the failure is for the
+ * case that it was not written once. */
+static void what_is_uncertain_is_a_failure_unless_it_is_there(void **state)
+{
+    struct rig *rig = *state;
+    struct broker_completion completion = {.claim = {.queue = QUEUE},
+                                           .result_id = STR("id-1"),
+                                           .result_document = STR("{\"status\": \"RETRY\"}"),
+                                           .retry = STR("again"),
+                                           .retry_due_wall = 9000 * USEC_PER_SEC};
+    struct broker_completion once_more = completion;
+    once_more.is_uncertain = true;
+    once_more.result_document = STR("{\"status\": \"FAILURE\", \"result\": \"unknown\"}");
+    assert_int_equal(complete(rig, &completion), 0);
+    assert_int_equal(complete(rig, &once_more), 0); /* it is parked */
+    assert_non_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "RETRY"));
+    assert_int_equal(server_number(rig, "ZCARD " DELAYED), 1);
+    server_says(rig, "DEL " DELAYED);
+    assert_int_equal(complete(rig, &once_more), 0);
+    assert_non_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "unknown"));
+    assert_int_equal(server_number(rig, "EXISTS " DELAYED), 0);
+    once_more.retry_due_wall = 0;
+    server_says(rig, "SET celery-task-meta-id-1 {\"status\":\"RETRY\"}");
+    assert_int_equal(complete(rig, &once_more), 0);
+    assert_non_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "unknown"));
+    assert_int_equal(server_number(rig, "LLEN celery"), 0);
+    static const char *const finals[] = {"SUCCESS", "FAILURE", "REVOKED"};
+    for (size_t i = 0; i < ARRAY_SIZE(finals); i++) { /* of the attempt that was there after all */
+        server_says(rig, "SET celery-task-meta-id-1 {\"status\":\"%s\"}", finals[i]);
+        assert_int_equal(complete(rig, &once_more), 0);
+        assert_null(strstr(server_says(rig, "GET celery-task-meta-id-1"), "unknown"));
+    }
+}
+
 static void parked_messages_are_served_in_the_order_they_are_due(void **state)
 {
     struct rig *rig = *state;
@@ -527,6 +562,51 @@ static void of_several_actions_all_are_done_or_none(void **state)
     assert_int_equal(server_number(rig, "LLEN free"), 1);
     assert_int_equal(server_number(rig, "XLEN " DEAD), 1);
     assert_int_equal(server_number(rig, "EXISTS " IN_FLIGHT), 0);
+}
+
+/* The ledger is for those who look for lost ids; it must not be why one is. */
+static void a_ledger_that_is_none_holds_nothing_up(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed, first = {0}, second = {0};
+    push_text(rig, QUEUE, 0, "one");
+    push_text(rig, QUEUE, 0, "two");
+    push_text(rig, QUEUE, 0, "three");
+    claim_into(rig, QUEUE, 3, &claimed);
+    server_says(rig, "SET " LEDGER " text");
+    for (int i = 0; i < 3; i++)
+        claimed.claimed[i].claim.id = STR("id-1");
+    struct broker_completion completion = completion_of(&claimed, 0);
+    completion.result_id = STR("id-1");
+    completion.result_document = STR("{}");
+    assert_int_equal(complete(rig, &completion), 0);
+    assert_int_equal(server_number(rig, "EXISTS celery-task-meta-id-1"), 1);
+    assert_int_equal(
+        broker_ack(rig->broker, &claimed.claimed[1].claim, in_seconds(5), on_done, &first), 0);
+    assert_int_equal(
+        broker_ack(rig->broker, &claimed.claimed[2].claim, in_seconds(5), on_done, &second), 0);
+    rig_run(rig, &second);
+    assert_int_equal(first.status, 0);
+    assert_int_equal(second.status, 0);
+    assert_int_equal(server_number(rig, "EXISTS " IN_FLIGHT), 0);
+    assert_string_equal(server_says(rig, "HGET celeriac:counts:{celery} done"), "$1\r\n3\r\n");
+}
+
+/* Who waits finds the document at the next look. */
+static void a_document_that_may_not_be_published_is_stored(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed;
+    push_text(rig, QUEUE, 0, "one");
+    claim_into(rig, QUEUE, 1, &claimed);
+    server_says(rig, "ACL SETUSER default resetchannels");
+    struct broker_completion completion = completion_of(&claimed, 0);
+    completion.result_id = STR("id-1");
+    completion.result_document = STR("{}");
+    int status = complete(rig, &completion);
+    server_says(rig, "ACL SETUSER default allchannels");
+    assert_int_equal(status, 0);
+    assert_int_equal(server_number(rig, "EXISTS celery-task-meta-id-1"), 1);
 }
 
 static void a_promotion_that_is_refused_moves_nothing(void **state)
@@ -815,6 +895,7 @@ int main(void)
         TEST(a_retry_without_delay_is_pushed),
         TEST(a_retry_is_parked_until_it_is_due),
         TEST(what_was_acknowledged_is_completed_without_a_claim),
+        TEST(what_is_uncertain_is_a_failure_unless_it_is_there),
         TEST(parked_messages_are_served_in_the_order_they_are_due),
         TEST(promotion_comes_in_bounded_helpings),
         TEST(giving_back_puts_it_first_again),
@@ -822,6 +903,8 @@ int main(void)
         TEST(the_quarantine_is_capped),
         TEST(a_step_that_redis_refuses_does_nothing),
         TEST(of_several_actions_all_are_done_or_none),
+        TEST(a_ledger_that_is_none_holds_nothing_up),
+        TEST(a_document_that_may_not_be_published_is_stored),
         TEST(a_promotion_that_is_refused_moves_nothing),
         TEST(a_list_that_is_none_does_not_hold_up_the_others),
         TEST(a_full_server_loses_nothing),

@@ -237,6 +237,94 @@ static int complete(struct rig *rig, const struct outcome *claimed, struct outco
     return outcome->status;
 }
 
+static void store_state(struct rig *rig, const struct broker_claim *claim, const char *document)
+{
+    struct outcome outcome = {0};
+    assert_int_equal(broker_store_state(rig->broker, claim, STR("a"), str_of(document),
+                                        in_seconds(5), on_done, &outcome),
+                     0);
+    rig_run(rig, &outcome);
+    assert_int_equal(outcome.status, 0);
+}
+
+static void expect_state(struct rig *rig, const char *state)
+{
+    struct outcome outcome;
+    get(rig, "a", &outcome);
+    assert_non_null(strstr(outcome.document, state));
+}
+
+#define STARTED "{\"status\": \"STARTED\"}"
+#define FAILED  "{\"status\": \"FAILURE\"}"
+
+static void a_state_on_the_way_is_stored_only_while_the_claim_is_ours(void **state)
+{
+    struct rig *rig = *state;
+    struct outcome claimed;
+    claim_one(rig, &claimed);
+    struct broker_claim claim = claimed.claimed[0].claim;
+    assert_int_equal(store(rig, "a", FAILED), 0); /* of an earlier run */
+    store_state(rig, &claim, STARTED);
+    expect_state(rig, "STARTED");
+    assert_int_equal(store(rig, "a", FAILED), 0);
+    server_says(rig, "DEL celeriac:inflight:{celery}:node@host:1");
+    store_state(rig, &claim, STARTED);
+    expect_state(rig, "FAILURE");
+    claim.tag = 0; /* acknowledged before it ran */
+    store_state(rig, &claim, STARTED);
+    expect_state(rig, "STARTED");
+    assert_int_equal(store(rig, "a", DONE), 0);
+    store_state(rig, &claim, STARTED);
+    expect_state(rig, "SUCCESS");
+}
+
+static void a_state_on_the_way_covers_no_final_one_elsewhere(void **state)
+{
+    struct rig *rig = *state;
+    struct broker_options options = rig_options(rig);
+    struct outcome claimed;
+    char url[256];
+    snprintf(url, sizeof(url), "unix://%s?db=2", rig->server.socket);
+    options.result_url = url;
+    reopen(rig, &options);
+    claim_one(rig, &claimed);
+    store_state(rig, &claimed.claimed[0].claim, "{\"status\": \"RETRY\"}");
+    store_state(rig, &claimed.claimed[0].claim, STARTED);
+    expect_state(rig, "STARTED");
+    static const char *const finals[] = {FAILED, "{\"status\": \"REVOKED\"}", DONE};
+    for (size_t i = 0; i < sizeof(finals) / sizeof(*finals); i++) {
+        assert_int_equal(store(rig, "a", finals[i]), 0);
+        store_state(rig, &claimed.claimed[0].claim, STARTED);
+        expect_state(rig, finals[i]);
+    }
+}
+
+static void what_is_uncertain_covers_no_final_one_elsewhere(void **state)
+{
+    struct rig *rig = *state;
+    struct broker_options options = rig_options(rig);
+    const struct broker_completion completion = {.claim = {.queue = QUEUE},
+                                                 .result_id = STR("a"),
+                                                 .result_document = STR(FAILED),
+                                                 .retry = STR("next"),
+                                                 .is_uncertain = true};
+    char url[256];
+    snprintf(url, sizeof(url), "unix://%s?db=2", rig->server.socket);
+    options.result_url = url;
+    reopen(rig, &options);
+    static const char *const before[] = {"{\"status\": \"RETRY\"}", "{\"status\": \"REVOKED\"}"};
+    for (size_t i = 0; i < 2; i++) {
+        struct outcome outcome = {0};
+        assert_int_equal(store(rig, "a", before[i]), 0);
+        assert_int_equal(
+            broker_complete(rig->broker, &completion, in_seconds(5), on_done, &outcome), 0);
+        rig_run(rig, &outcome);
+        assert_int_equal(outcome.status, 0);
+        expect_state(rig, i == 0 ? "FAILURE" : "REVOKED");
+    }
+    assert_int_equal(server_number(rig, "LLEN celery"), 0);
+}
+
 static void results_may_live_in_another_database(void **state)
 {
     struct rig *rig = *state;
@@ -345,6 +433,9 @@ int main(void)
         TEST(a_restart_does_not_end_the_wait),
         TEST(a_subscriber_that_is_killed_is_made_anew),
         TEST(a_wrong_password_ends_the_wait),
+        TEST(a_state_on_the_way_is_stored_only_while_the_claim_is_ours),
+        TEST(a_state_on_the_way_covers_no_final_one_elsewhere),
+        TEST(what_is_uncertain_covers_no_final_one_elsewhere),
         TEST(results_may_live_in_another_database),
         TEST(when_the_result_server_is_away_the_claim_stays),
         TEST(a_store_elsewhere_that_is_lost_leaves_the_step_unmade),

@@ -6,7 +6,7 @@ import time
 import unittest
 
 from integration.worker.calls import WorkerTest, children_of, message
-from support.servers import RedisServer, wait_until
+from support.servers import RedisServer, celeriac, celeriac_worker, wait_until
 
 LEASE = "2s"
 RECOVERY = 3.0  # of a lease of 2 s
@@ -131,6 +131,66 @@ class Lease(WorkerTest):
         self.assertEqual(worker.wait(10), 0)
         self.assertEqual(self.in_flight(), 1)  # for whoever rescues it
 
+    def test_a_lease_lost_on_one_queue_frees_the_tasks_of_the_others_at_once(self):
+        worker = self.worker("-c", "2", "-Q", "celery,mail", "--lease", "2min")
+        id = self.send("tests.sleep", 1500, queue="mail")
+        self.running(worker, id)
+        node = self.redis.zrange("celeriac:nodes:{celery}", 0, 0)[0]
+        self.redis.zadd("celeriac:nodes:{celery}", {node: -1})
+        self.send("tests.add", 1, 2)  # the claim finds that
+        wait_until(lambda: worker.text().count("Worker ready") == 2, 20, "it starts anew")
+        self.assertEqual(self.redis.zscore("celeriac:nodes:{mail}", node), 0)
+        self.assertEqual(self.redis.zscore("celeriac:nodes:{celery}", node), -1)
+        self.assertEqual(self.wait(id, 60)["status"], "SUCCESS")  # a look each 15 s
+        self.assertEqual(worker.stop(), 0)
+
+    def refused_at_start(self, status, words, *arguments):
+        worker = celeriac_worker(self.server, self.folder, ["probe"], "-c", "1", *arguments, name="refused")
+        worker.ready = None
+        self.addCleanup(worker.stop)
+        worker.start()
+        self.assertEqual(worker.wait(20), status, worker.text())
+        self.assertEqual(worker.text().count("level=error"), 1, worker.text())
+        self.assertIn("Redis refuses its lease on a queue", worker.text())
+        for word in words:
+            self.assertIn(word, worker.text())
+
+    def test_a_foreign_key_in_place_of_the_leases_ends_a_worker_that_starts(self):
+        self.redis.set("celeriac:nodes:{mail}", "text")
+        self.refused_at_start(70, ["queue=mail", "WRONGTYPE celeriac:nodes:{mail} is a string", "remove it"], "-Q", "celery,mail")
+
+    def test_a_missing_permission_ends_a_worker_that_starts(self):
+        self.redis.execute_command("ACL", "SETUSER", "default", "-zadd")
+        self.refused_at_start(77, ["queue=celery", "ACL LOG"])
+
+    def test_one_for_the_keys_does_so_too(self):
+        self.redis.execute_command("ACL", "SETUSER", "default", "resetkeys", "~celery", "~_kombu*")
+        self.refused_at_start(77, ["queue=celery", "NOPERM", "ACL LOG"])
+
+    def test_a_worker_that_starts_waits_for_what_passes_and_says_so(self):
+        self.redis.config_set("maxmemory", 1)
+        worker = celeriac_worker(self.server, self.folder, ["probe"], "-c", "1", "--lease", "2s")
+        worker.ready = None
+        self.addCleanup(worker.stop)
+        worker.start()
+        wait_until(lambda: "There is no lease on a queue yet" in worker.text(), 10, "it says so")
+        time.sleep(2.5)
+        self.assertEqual(worker.text().count("There is no lease on a queue yet"), 1)
+        self.assertIn("OOM", worker.text())
+        self.redis.config_set("maxmemory", 0)
+        wait_until(lambda: "Worker ready" in worker.text(), 10, "it has its lease")
+
+    def test_a_renewal_that_is_refused_later_is_told_once(self):
+        worker = self.node("refused", "-c", "1")
+        self.redis.execute_command("ACL", "SETUSER", "default", "-zadd")
+        wait_until(lambda: "Redis refuses to renew the lease" in worker.text(), 10, "it says so")
+        time.sleep(2.5)
+        self.assertEqual(worker.text().count("Redis refuses to renew the lease"), 1)
+        self.redis.execute_command("ACL", "SETUSER", "default", "+zadd")
+        wait_until(lambda: "The lease on a queue is granted" in worker.text(), 10, "it goes on")
+        self.assertEqual(self.get(self.send("tests.add", 1, 2)), 3)
+        self.assertNotIn("The lease was lost", worker.text())
+
     def test_an_outage_longer_than_the_lease_kills_nobody(self):
         self.server.stop()
         self.server = RedisServer(self.folder, options={"appendonly": "yes", "appendfsync": "always"})
@@ -143,6 +203,7 @@ class Lease(WorkerTest):
         time.sleep(3.5)
         self.server.start()
         self.redis.connection_pool.disconnect()
+        wait_until(lambda: celeriac("queues", redis=self.server).returncode == 0, 10, "Redis has read its file")
         for id in ids:
             self.assertEqual(self.wait(id, 15)["status"], "SUCCESS")
         for node in nodes:
@@ -166,6 +227,19 @@ class Lease(WorkerTest):
             self.assertNotIn("went back", node.text())
             self.assertEqual(node.text().count("Task succeeded"), 1)
 
+    def test_progress_does_not_cover_what_others_made_of_the_call(self):
+        """As when it was put back and failed elsewhere, before this worker learns that it was given up."""
+        worker = self.node("late", "-c", "1")
+        id = self.send("tests.progress", 20, 50)
+        self.wait(id, states=("PROGRESS",))
+        (key,) = self.redis.scan_iter("celeriac:inflight:{celery}:*")
+        with self.redis.pipeline() as step:
+            step.delete(key)
+            step.set("celery-task-meta-" + id, json.dumps({"status": "FAILURE", "task_id": id}))
+            step.execute()
+        wait_until(lambda: "The claim was lost" in worker.text(), 10, "it has ended here too")
+        self.assertEqual(self.result(id)["status"], "FAILURE")
+
     def test_a_claim_that_nobody_knows_goes_back(self):
         """As after a failover that lost the acknowledgement of a message."""
         worker = self.node("forgetful", "-c", "1")
@@ -175,6 +249,14 @@ class Lease(WorkerTest):
         self.get(id, 5)
         self.wait_idle()
         self.assertIn("Claims that nobody works on go back", worker.text())
+
+    def test_what_nobody_knows_too_often_is_set_aside_and_no_worker_is_blamed(self):
+        self.node("forgetful", "-c", "1")
+        node = self.redis.zrange("celeriac:nodes:{celery}", 0, 0)[0].decode()
+        id, text = message("tests.request", celeriac_deliveries=10)
+        self.redis.hset("celeriac:inflight:{celery}:" + node, "999999.0", text)
+        self.assertIn("11 times this message came back", self.failure(id, 8)[2][0])
+        self.assertEqual(self.dead()[0][b"reason"], b"max deliveries")
 
     def test_a_message_that_loses_every_worker_is_set_aside(self):
         id, text = message("tests.sleep", 60000, celeriac_deliveries=10)

@@ -99,11 +99,37 @@ class Outage(WorkerTest):
         wait_until(lambda: "to=ACKING" in worker.text(), 10, "a child waits for it")
         wait_until(lambda: sum(entry["count"] for entry in self.redis.acl_log()) >= 2, 10, "it was tried again")
         self.assertFalse(os.path.exists(path))
+        self.assertRegex(worker.text(), "Tasks cannot be acknowledged before they run; they wait.*can't run this command")
         worker.stop(signal.SIGKILL)
         self.redis.execute_command("ACL", "SETUSER", "default", "+hdel")
         self.worker("-c", "1", "--lease", "2s", name="second")
         self.assertEqual(self.wait(id, 20)["status"], "SUCCESS")
         self.assertEqual(os.path.getsize(path), 1)
+
+    def hang_while_it_asks_for_a_retry(self):
+        """The server has what the worker tells, and has not run it when the worker gives it up."""
+        worker = self.worker("-c", "1")
+        id = self.send("tests.retry_early", 700, 60000)
+        self.running(worker, id)
+        wait_until(lambda: self.in_flight() == 0, 5, "acknowledged")
+        self.server.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: "it is not known whether Redis has what follows" in worker.text(), 15, "it is given up")
+        return worker, id
+
+    def test_a_retry_that_was_acknowledged_early_and_did_not_arrive_is_a_failure(self):
+        _, id = self.hang_while_it_asks_for_a_retry()
+        self.restart()
+        type, module, text = self.failure(id, 15)
+        self.assertEqual((type, module), ("OperationalError", "kombu.exceptions"))
+        self.assertIn("not known whether the next attempt was written", str(text))
+        self.assertEqual(self.delayed() + self.waiting(), 0)
+
+    def test_a_retry_that_was_acknowledged_early_and_did_arrive_goes_on(self):
+        worker, id = self.hang_while_it_asks_for_a_retry()
+        self.server.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: "Redis is told again" in worker.text(), 15, "told again")
+        self.assertEqual(self.result(id)["status"], "RETRY")
+        self.assertEqual(self.delayed(), 1)
 
     def test_a_server_that_hangs_is_not_waited_for(self):
         worker = self.worker("-c", "1")

@@ -54,6 +54,16 @@ class Stop(WorkerTest):
         self.assertEqual(left, ids[len(ids) - len(left):])
         self.assertEqual(self.in_flight() + self.staged(), 0)
 
+    def test_warm_gives_back_in_its_order_what_was_held_for_revocations(self):
+        worker = self.worker("-c", "4")
+        self.redis.execute_command("ACL", "SETUSER", "default", "-xread")  # the newest one stays unknown
+        self.redis.set("celeriac:revoked:number", 7)
+        batch = [message("tests.noop") for _ in range(4)]
+        self.redis.lpush("celery", *[text for _, text in batch])
+        wait_until(lambda: self.in_flight() == 4, 5, "all are claimed and held")
+        self.assertEqual(worker.stop(), 0)
+        self.assertEqual(self.waiting_ids(), [id for id, _ in batch])
+
     def test_cold_gives_running_tasks_back(self):
         worker = self.worker("-c", "2")
         running = [self.send("tests.sleep", 60000), self.send("tests.crash", "loop")]

@@ -61,7 +61,9 @@ static void every_code_has_its_reaction(void **state)
 
         {"", REDIS_TELL, CEL_E_SERVER, NULL},
         {"ERR", REDIS_TELL, CEL_E_SERVER, NULL},
-        {"WRONGTYPE Operation against a key", REDIS_TELL, CEL_E_SERVER, NULL},
+        {"WRONGTYPE Operation against a key", REDIS_TELL, CEL_E_SERVER, "WRONGTYPE"},
+        {"ERR The user executing the script can't run this command or subcommand" SCRIPT_OF_7,
+         REDIS_TELL, CEL_E_AUTH, "ERR The user executing the script"},
         {"BUSYGROUP Consumer Group name already exists", REDIS_TELL, CEL_E_SERVER, NULL},
         {"BUSYKEY Target key name already exists.", REDIS_TELL, CEL_E_SERVER, NULL},
         {"readonly x", REDIS_TELL, CEL_E_SERVER, NULL},
@@ -96,6 +98,10 @@ static void the_operator_is_told_what_to_do(void **state)
     redis_words_error(STR("MISCONF Redis is configured"), &err);
     assert_non_null(strstr(err.text, "nothing was written"));
     assert_non_null(strstr(err.text, "disk"));
+    redis_words_error(STR("NOPERM this user has no permissions"), &err);
+    assert_non_null(strstr(err.text, "ACL LOG"));
+    redis_words_error(STR("WRONGTYPE celery is a string and no list"), &err);
+    assert_non_null(strstr(err.text, "remove it"));
     memset(flood + 4, 'x', sizeof(flood) - 5);
     redis_words_error(str_of(flood), &err);
     assert_non_null(strstr(err.text, "remove keys"));

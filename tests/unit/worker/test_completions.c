@@ -79,6 +79,12 @@ int broker_complete(struct broker *broker,
     return f.refusal && completion->follow_up_count > 0 ? f.refusal : take(cb, data);
 }
 
+struct str broker_in_flight_key(struct broker *broker, struct str queue)
+{
+    (void)broker, (void)queue;
+    return STR("key");
+}
+
 static void answer(int status, const char *text)
 {
     broker_done_fn *cb = f.cb;
@@ -191,18 +197,133 @@ static void what_is_refused_for_good_becomes_a_failure(void **state)
     assert_int_equal(f.request->settlement.end, END_FAILED);
 }
 
-static void what_is_refused_to_the_end_is_given_up(void **state)
+static void refuse(unsigned times)
 {
-    (void)state;
-    settle_and_tell();
-    for (unsigned i = 0; f.told == 0; i++) {
-        assert_true(i < 10);
+    for (unsigned i = 0; i < times && f.told == 0; i++) {
         unsigned before = f.completes;
         answer(CEL_E_SERVER, "WRONGTYPE Operation against a key");
         if (f.completes == before)
             until_told_again();
     }
+}
+
+static void what_is_refused_to_the_end_is_kept_until_it_is_taken(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    refuse(8);
+    assert_int_equal(f.told, 0);
+    assert_int_equal(f.completions.refused, 1);
+    assert_int_equal(f.request->state, REQUEST_SETTLING);
+    answer(0, NULL);
+    assert_int_equal(f.told, 1);
+    assert_int_equal(f.told_status, 0);
+    assert_int_equal(f.completions.refused, 0);
+}
+
+static void what_is_refused_to_the_end_is_given_up_when_the_worker_drains(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    refuse(7);
+    completions_drain(&f.completions);
+    refuse(2);
+    assert_int_equal(f.told, 1);
     assert_int_equal(f.told_status, CEL_E_SERVER);
+    assert_int_equal(f.completions.refused, 0);
+}
+
+static void a_right_that_is_missing_takes_nothing_from_an_outcome(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    for (unsigned i = 0; i < 5; i++) {
+        answer(CEL_E_AUTH, "NOPERM this user has no permissions");
+        until_told_again();
+    }
+    assert_int_equal(f.last.follow_up_count, 1);
+    assert_int_equal(f.completions.refused, 1);
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+}
+
+/* --- acknowledged early ----------------------------------------------------------------------- */
+
+static void what_was_sent_and_is_uncertain_is_a_failure_unless_it_arrived(void **state)
+{
+    (void)state;
+    f.request->ack.is_done = true;
+    settle_and_tell();
+    assert_true(says("SUCCESS"));
+    assert_int_equal(f.last.claim.tag, 0);
+    answer(CEL_E_UNCERTAIN, "cut");
+    until_told_again();
+    assert_true(f.last.is_uncertain);
+    assert_int_equal(f.last.follow_up_count, 0);
+    assert_true(says("FAILURE"));
+    assert_true(says("what it sent was written"));
+    answer(CEL_E_UNCERTAIN, "cut");
+    until_told_again();
+    assert_true(says("FAILURE"));
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+}
+
+static void settle_retry_and_tell(void)
+{
+    const struct frame_outcome outcome = {
+        .seq = 5, .kind = OUTCOME_RETRY, .result_json = STR("null"), .countdown_usec = -1};
+    const struct settle_context context = {
+        .now_wall = USEC_PER_SEC, .node = STR("w@h"), .delivery_tag = STR("tag")};
+    f.request->ack.is_done = true;
+    assert_int_equal(settle_outcome(f.request, &outcome, &context, &f.request->settlement), 0);
+    request_set_state(f.request, REQUEST_SETTLING);
+    completions_tell(&f.completions, f.request);
+}
+
+static void a_next_attempt_that_is_uncertain_is_a_failure_unless_it_is_there(void **state)
+{
+    (void)state;
+    settle_retry_and_tell();
+    assert_true(says("RETRY"));
+    assert_false(f.last.is_uncertain);
+    answer(CEL_E_UNCERTAIN, "cut");
+    until_told_again();
+    assert_true(f.last.is_uncertain);
+    assert_int_equal(f.last.retry_due_wall, 181 * USEC_PER_SEC);
+    assert_true(f.last.retry.len > 0); /* to be looked for */
+    assert_true(says("FAILURE"));
+    assert_true(says("the next attempt was written"));
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+}
+
+static void a_call_that_is_put_back_uncertainly_is_a_failure_too(void **state)
+{
+    (void)state;
+    f.request->ack.is_done = true;
+    settle_give_back(f.request, &f.request->settlement);
+    request_set_state(f.request, REQUEST_SETTLING);
+    completions_tell(&f.completions, f.request);
+    assert_true(f.last.retry.len > 0);
+    assert_null(f.last.result_id.ptr);
+    answer(CEL_E_UNCERTAIN, "cut");
+    until_told_again();
+    assert_true(f.last.is_uncertain);
+    assert_true(says("FAILURE"));
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+}
+
+static void where_no_result_is_wanted_an_uncertain_attempt_is_told_no_more(void **state)
+{
+    (void)state;
+    f.request->task.ignore_result = true;
+    settle_retry_and_tell();
+    answer(CEL_E_UNCERTAIN, "cut");
+    until_told_again();
+    assert_int_equal(f.completes, 1);
+    assert_int_equal(f.told_status, 0);
 }
 
 static void what_the_broker_cannot_take_becomes_a_failure(void **state)
@@ -239,7 +360,13 @@ int main(void)
         test(an_uncertain_end_that_finds_no_claim_was_carried_out),
         test(what_was_not_sent_in_time_is_not_uncertain),
         test(what_is_refused_for_good_becomes_a_failure),
-        test(what_is_refused_to_the_end_is_given_up),
+        test(what_is_refused_to_the_end_is_kept_until_it_is_taken),
+        test(what_is_refused_to_the_end_is_given_up_when_the_worker_drains),
+        test(a_right_that_is_missing_takes_nothing_from_an_outcome),
+        test(what_was_sent_and_is_uncertain_is_a_failure_unless_it_arrived),
+        test(a_next_attempt_that_is_uncertain_is_a_failure_unless_it_is_there),
+        test(a_call_that_is_put_back_uncertainly_is_a_failure_too),
+        test(where_no_result_is_wanted_an_uncertain_attempt_is_told_no_more),
         test(what_the_broker_cannot_take_becomes_a_failure),
         test(a_server_without_memory_is_told_until_it_has_some),
     };

@@ -172,6 +172,21 @@ static void one_that_was_acknowledged_goes_before_those_that_wait(void **state)
     requests_deinit(&requests);
 }
 
+static void one_that_a_child_did_not_take_goes_before_those_that_wait(void **state)
+{
+    (void)state;
+    struct requests requests = {0};
+    struct request *first = request_with(&requests, message_with(""), NULL);
+    struct request *second = request_with(&requests, message_with(""), NULL);
+    request_set_state(first, REQUEST_READY);
+    request_set_state(second, REQUEST_READY);
+    request_set_state(first, REQUEST_PIPED);
+    request_set_state(first, REQUEST_READY);
+    assert_ptr_equal(requests.lists[REQUEST_READY].head, &first->link);
+    assert_ptr_equal(requests.lists[REQUEST_READY].tail, &second->link);
+    requests_deinit(&requests);
+}
+
 static void a_message_that_is_too_long_can_be_buried_all_the_same(void **state)
 {
     (void)state;
@@ -283,6 +298,7 @@ int main(void)
         cmocka_unit_test(unreadable_bytes_are_told_with_a_reason),
         cmocka_unit_test(a_run_follows_the_arrows),
         cmocka_unit_test(one_that_was_acknowledged_goes_before_those_that_wait),
+        cmocka_unit_test(one_that_a_child_did_not_take_goes_before_those_that_wait),
         cmocka_unit_test(a_message_that_is_too_long_can_be_buried_all_the_same),
         cmocka_unit_test(every_other_arrow_is_refused),
         cmocka_unit_test(a_finished_request_is_used_again_and_remembers_nothing),
