@@ -231,7 +231,8 @@ int broker_park(struct broker *broker,
                 void *data) MUST_CHECK;
 
 /* Moves what is due at `now_wall` (at most a few hundred a call) to the serving end of its list.
- * `next_due_wall`: 0 = the set is empty; <= now = more is due, call again. */
+ * `next_due_wall`: 0 = the set is empty; <= now = more is due, call again. With `status` 0 `err` is NULL
+ * or says what keeps some of them where they are; it holds up no other. */
 typedef void broker_promote_fn(
     void *data, int status, size_t moved, usec_t next_due_wall, const struct cel_error *err);
 int broker_promote(struct broker *broker,

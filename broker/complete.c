@@ -73,7 +73,10 @@ static int format(struct complete_op *op,
     int status = 0;
     if (stores_elsewhere) {
         status = redis_command_holds(&op->holds, &queue->keys, &completion->claim);
-        if (!status && completion->is_uncertain)
+        /* A next attempt is no end: others may have made one, whom this node does not know yet. */
+        bool is_end =
+            !completion->is_uncertain && !(completion->retry.ptr && completion->claim.tag);
+        if (!status && !is_end)
             status = redis_command_store_state(&op->store, &broker->space, STR_NONE,
                                                &completion->claim, completion->result_id,
                                                completion->result_document, broker->result_ttl);

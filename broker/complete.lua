@@ -21,11 +21,12 @@ if #ARGV > 4 then
   local a, k = 5, 4
   while a <= #ARGV do
     local wanted, is = types[ARGV[a]], redis.call('TYPE', KEYS[k]).ok
+    if ARGV[a] == 'unless' and ARGV[a + 1] == '' then wanted = nil end -- nothing to look for
     if wanted and is ~= 'none' and is ~= wanted then
       return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. wanted}
     end
     if ARGV[a] == 'unless' then
-      if redis.call('ZSCORE', KEYS[k], ARGV[a + 1]) then return 1 end
+      if wanted and redis.call('ZSCORE', KEYS[k], ARGV[a + 1]) then return 1 end
       spares_final = true
     end
     a, k = a + sizes[ARGV[a]], k + keys[ARGV[a]]

@@ -20,7 +20,7 @@ for a = 1, #ARGV, 2 do
     if KEYS[4] then
       redis.call('LPUSH', lists[fields.step] or KEYS[4], message)
     else
-      redis.call('HDEL', KEYS[3], fields.task_id or '')
+      redis.pcall('HDEL', KEYS[3], fields.task_id or '')
     end
     redis.call('XDEL', KEYS[1], ARGV[a])
     count = count + 1

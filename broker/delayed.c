@@ -39,8 +39,14 @@ static void on_promoted(struct redis_request *request,
     struct promote_op *op = container_of(request, struct promote_op, request);
     int64_t moved = reply_integer(reply_item(reply, 0), 0);
     int64_t next_ms = reply_integer(reply_item(reply, 1), 0);
+    struct str refused = reply_text(reply_item(reply, 2));
+    struct cel_error own = {0};
+    if (refused.ptr) {
+        error_set(&own, CEL_E_SERVER, "Redis refuses a list: %.*s", STR_ARGS(refused));
+        err = &own;
+    }
     op->cb(op->data, status, moved > 0 ? (size_t)moved : 0,
-           next_ms > 0 ? (usec_t)next_ms * USEC_PER_MSEC : 0, err);
+           next_ms > 0 ? (usec_t)next_ms * USEC_PER_MSEC : 0, status || refused.ptr ? err : NULL);
     redis_request_deinit(request);
     mem_free(op);
 }

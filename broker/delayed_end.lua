@@ -16,11 +16,13 @@ local size = ARGV[1] == 'run' and 2 or 3
 local lists, ended = {['0'] = KEYS[3], ['3'] = KEYS[4], ['6'] = KEYS[5], ['9'] = KEYS[6]}, {}
 for a = #ARGV - size + 1, 3, -size do -- the first is to be served first
   local number = (a - 3) / size + 1
-  if redis.call('ZREM', KEYS[1], ARGV[a]) == 1 then
+  if redis.call('ZSCORE', KEYS[1], ARGV[a]) then
     ended[#ended + 1] = number
     if ARGV[1] == 'run' then
       redis.call('RPUSH', lists[ARGV[a]:match('^[^\n]*%.(%d)\n')] or KEYS[3], ARGV[a + 1])
-    else
+    end
+    redis.call('ZREM', KEYS[1], ARGV[a])
+    if ARGV[1] == 'cancel' then
       redis.pcall('HDEL', KEYS[7], ARGV[a + 2])
       if ARGV[a + 1] ~= '' then store(KEYS[7 + number], ARGV[a + 1], ARGV[2]) end
     end

@@ -2,7 +2,7 @@
  * Producing: push, declare, fire.
  *
  * Messages of one queue and step that follow each other go in one command, which keeps their order:
- * LPUSH, or the script that pushes once. A command is bounded in count and bytes, so that Redis
+ * the script that pushes, or the one that pushes once. A command is bounded in count and bytes, so that Redis
  * never works long on one. The commands of one push are pipelined. When one fails, those that were
  * not written are taken back, so that what is known to be missing can be told.
  */

@@ -1,5 +1,6 @@
 #include "keeper/promoter.h"
 
+#include "core/log.h"
 #include "core/mem.h"
 
 #define PROMOTE_DEADLINE_USEC (5 * USEC_PER_SEC)
@@ -33,8 +34,14 @@ on_promoted(void *data, int status, size_t moved, usec_t next_due_wall, const st
     struct promoter_queue *queue = data;
     struct promoter *promoter = queue->promoter;
     usec_t latest = clock_wall() + PROMOTER_LOOK_USEC;
-    (void)err;
     queue->under_way = false;
+    if (err && refusal_is(err->code)) {
+        if (refusal_note(&queue->refusal, err))
+            log_error("Delayed calls that are due stay where they are", F_STR("queue", queue->name),
+                      F_C("err", err->text));
+    } else if (!status && refusal_end(&queue->refusal)) {
+        log_info("Delayed calls go on", F_STR("queue", queue->name));
+    }
     /* What was noted while the look was under way stands. */
     if (queue->look_wall > latest)
         queue->look_wall = latest;
@@ -89,8 +96,10 @@ void promoter_add(struct promoter *promoter, struct str name)
 
 void promoter_deinit(struct promoter *promoter)
 {
-    for (struct list_link *link; (link = list_pop(&promoter->queues));)
+    for (struct list_link *link; (link = list_pop(&promoter->queues));) {
+        refusal_end(&queue_of(link)->refusal);
         mem_free(queue_of(link));
+    }
     uv_close((uv_handle_t *)&promoter->timer, NULL);
 }
 

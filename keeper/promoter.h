@@ -8,6 +8,7 @@
 
 #include "broker/broker.h"
 #include "core/list.h"
+#include "keeper/refusal.h"
 
 #define PROMOTER_LOOK_USEC USEC_PER_SEC
 
@@ -18,6 +19,7 @@ struct promoter_queue {
     struct str name;
     usec_t look_wall; /* when to look next */
     bool under_way;
+    struct refusal refusal;
 };
 
 struct promoter {

@@ -104,7 +104,8 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         return;
     }
     socket->heard_mono = clock_mono();
-    socket->left = 0; /* the next write is another one */
+    if (socket->left >= LONG_WRITE)
+        redis_socket_look(socket); /* what is left now may be another, short one */
     int status = reply_reader_feed(&socket->reader, str_n(buf->base, (size_t)len));
     while (!status && !socket->is_dead) {
         const struct redis_reply *reply;
@@ -159,6 +160,8 @@ int redis_socket_write(struct redis_socket *socket,
         socket->given += (int64_t)rest.len;
         taken++;
     }
+    if (socket->is_writing || written >= LONG_WRITE)
+        redis_socket_look(socket); /* from here on it has to move */
     *ret_taken = taken;
     return 0;
 }

@@ -39,6 +39,7 @@ void completions_init(struct completions *completions,
 
 void completions_stop(struct completions *completions)
 {
+    completions->stopped = true;
     uv_timer_stop(&completions->timer);
 }
 
@@ -76,11 +77,11 @@ static void start_timer(struct completions *completions, unsigned attempt)
 
 static void tell_later(struct completions *completions, const struct cel_error *err)
 {
-    if (uv_is_active((uv_handle_t *)&completions->timer))
-        return;
-    if (completions->failures++ == 0)
+    if (completions->failures == 0)
         log_warning("Redis cannot be told; outcomes are kept and told again",
                     F_C("err", err->text));
+    if (completions->failures == 0 || !uv_is_active((uv_handle_t *)&completions->timer))
+        completions->failures++;
     start_timer(completions, completions->failures - 1);
 }
 
@@ -126,10 +127,11 @@ static bool
 fail_instead(struct completions *completions, struct request *request, const struct cel_error *err)
 {
     struct settlement *settlement = &request->settlement;
-    bool uncertain = settlement->uncertain;
+    bool uncertain = settlement->uncertain, spares = settlement->completion.is_uncertain;
     if (settle_refused(request, str_of(err->text), clock_wall(), settlement) < 0)
         return false;
     settlement->uncertain = uncertain;
+    settlement->completion.is_uncertain = spares;
     log_refusal(completions, request, "Redis refuses what a task came to; it fails", err);
     completions_tell(completions, request);
     return true;
@@ -179,6 +181,8 @@ static void on_told(void *data, int status, const struct cel_error *err)
     struct request *request = data;
     struct completions *completions = request->completions;
     request->settlement.under_way = false;
+    if (completions->stopped)
+        status = -ECANCELED; /* the node was given up meanwhile */
     if (status == 0 || status == -ECANCELED) {
         if (completions->failures > 0 && status == 0)
             log_info("Redis is told again");

@@ -1,8 +1,9 @@
 /*
  * Carries settlements to the broker until they are known to be there. While Redis cannot be reached
- * they are kept, and told again when it is back: an outcome is never dropped. Telling one twice is
- * harmless, since the broker looks first whether the claim is still ours. What Redis refuses for
- * good becomes a failure that says so, and where even that is refused the call is kept.
+ * they are kept, and told again when it is back: no outcome is dropped before a stop. Telling one twice
+ * is harmless, since the broker looks first whether the claim is still ours; what was acknowledged early
+ * has none, and parts of it are told once. What Redis refuses for good becomes a failure that says so,
+ * and where even that is refused the call is kept.
  */
 #pragma once
 
@@ -26,8 +27,8 @@ struct completions {
     void *data;
     uv_timer_t timer;  /* until failed ones are told again */
     unsigned failures; /* in a row */
-    size_t refused;    /* calls whose telling Redis has answered with an error so far */
-    bool draining;
+    size_t refused;    /* calls that are kept because Redis answered with an error */
+    bool draining, stopped;
 };
 
 void completions_init(struct completions *completions,

@@ -357,15 +357,20 @@ void credit_note_run(struct credit *credit, usec_t run_time)
     credit_meter_add(&credit->meter, run_time);
 }
 
+bool credit_is_hungry(struct credit *credit)
+{
+    struct credit_view view = look(credit);
+    return credit->started && !credit->stopping && view.idle > view.held;
+}
+
 void credit_probe(struct credit *credit, usec_t since_mono)
 {
     struct credit_view view = look(credit);
-    if (!credit->started || credit->stopping || credit->claiming || view.idle == 0 ||
-        credit->attempt_mono >= since_mono)
+    if (!credit_is_hungry(credit) || credit->claiming || credit->attempt_mono >= since_mono)
         return;
     struct credit_queue *queue = &credit->queues[credit->next];
     credit->next = (credit->next + 1) % credit->count;
-    claim(credit, queue, view.idle);
+    claim(credit, queue, view.idle - view.held);
 }
 
 void credit_abandon(struct credit *credit)

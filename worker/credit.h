@@ -88,7 +88,9 @@ void credit_start(struct credit *credit);
 void credit_turn(struct credit *credit);
 /* A task ended after `run_time`. */
 void credit_note_run(struct credit *credit, usec_t run_time);
-/* Claims once, whatever the wait says, if there is room and no claim since `since_mono`. */
+/* Whether a child is idle for which nothing is held, so that work should be asked for. */
+bool credit_is_hungry(struct credit *credit);
+/* Claims once, whatever the wait says, if it is hungry and there was no claim since `since_mono`. */
 void credit_probe(struct credit *credit, usec_t since_mono);
 /* Ends waits and claims and puts staged messages back. */
 void credit_stop(struct credit *credit);

@@ -5,10 +5,12 @@
 #include "core/backoff.h"
 #include "core/id.h"
 #include "core/log.h"
+#include "keeper/refusal.h"
 #include "message/result.h"
 
 #define STORE_DEADLINE_USEC (10 * USEC_PER_SEC)
 #define LOOK_DEADLINE_USEC  (5 * USEC_PER_SEC)
+#define LOOK_AGAIN_USEC     (10 * USEC_PER_SEC)
 
 static struct list *in_state(struct dispatch *dispatch, enum request_state state)
 {
@@ -179,10 +181,15 @@ static void on_looked(void *data, int status, struct str document, const struct 
 {
     struct request *request = data;
     struct dispatch *dispatch = dispatch_of(request);
-    (void)err;
     if (dispatch->abandoned)
         return;
-    if (status < 0) {
+    if (refusal_is(status)) {
+        log_warning("It cannot be looked up whether the task was done before; it waits",
+                    F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+                    F_C("err", err->text));
+        settle_postpone(request, clock_wall() + LOOK_AGAIN_USEC, &request->settlement);
+        tell(dispatch, request);
+    } else if (status < 0) {
         give_back(dispatch, request);
     } else if (is_success(document)) {
         settle_skip(request, &request->settlement);

@@ -186,10 +186,14 @@ static void
 on_page(void *data, int status, const struct broker_revocations *found, const struct cel_error *err)
 {
     struct revocations *revocations = data;
-    (void)err;
     revocations->is_refreshing = false;
     if (revocations->stopped)
         return;
+    if (refusal_is(status) && refusal_note(&revocations->refusal, err))
+        log_error("Revocations cannot be read; what is claimed waits until they can",
+                  F_C("err", err->text));
+    else if (!status && refusal_end(&revocations->refusal))
+        log_info("Revocations can be read again");
     if (status < 0 || !take(revocations, found)) {
         read_again_later(revocations);
         return;
@@ -239,6 +243,7 @@ void revocations_deinit(struct revocations *revocations)
     while ((first = first_to_end(revocations)))
         forget(revocations, first);
     heap_deinit(&revocations->by_end);
+    refusal_end(&revocations->refusal);
     uv_close((uv_handle_t *)&revocations->pause, NULL);
 }
 

@@ -11,6 +11,7 @@
 #include "broker/broker.h"
 #include "core/heap.h"
 #include "core/list.h"
+#include "keeper/refusal.h"
 #include "message/envelope.h"
 
 /* One revocation; its texts end with a zero. */
@@ -40,6 +41,7 @@ struct revocations {
     struct heap by_end; /* the same, that which is over first in front */
     struct list stamps; /* those without an id */
     bool is_refreshing, is_waiting, stopped;
+    struct refusal refusal;
     uv_timer_t pause; /* after a failure */
 };
 

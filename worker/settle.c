@@ -512,9 +512,7 @@ int settle_unrun(const struct request *request,
     case FATE_REFUSED:
         return bury_refused(request, context, ret);
     case FATE_PARK:
-        begin(request, END_PARKED, ret);
-        ret->verb = SETTLE_PARK;
-        ret->due_wall = request->envelope.eta_wall;
+        settle_postpone(request, request->envelope.eta_wall, ret);
         return 0;
     case FATE_RUN:
     case FATE_LOOK_FIRST:
@@ -534,6 +532,13 @@ void settle_skip(const struct request *request, struct settlement *ret)
 {
     begin(request, END_SKIPPED, ret);
     ret->verb = SETTLE_ACK;
+}
+
+void settle_postpone(const struct request *request, usec_t due_wall, struct settlement *ret)
+{
+    begin(request, END_PARKED, ret);
+    ret->verb = SETTLE_PARK;
+    ret->due_wall = due_wall;
 }
 
 void settle_give_back(const struct request *request, struct settlement *ret)

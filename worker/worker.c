@@ -99,7 +99,7 @@ static void on_watchdog(uv_timer_t *timer)
     struct worker *worker = container_of(timer, struct worker, watchdog);
     credit_probe(&worker->credit, clock_mono() - uv_timer_get_repeat(timer) * USEC_PER_MSEC);
     usec_t now = clock_mono(); /* after the probe, whose attempt is not later than this */
-    if (worker->phase == RUNNING && pool_idle(&worker->pool) > 0 &&
+    if (worker->phase == RUNNING && credit_is_hungry(&worker->credit) &&
         now - worker->credit.attempt_mono > DEAF_USEC)
         log_error("No claim was attempted; the watchdog is not told",
                   F_USEC("since", now - worker->credit.attempt_mono));

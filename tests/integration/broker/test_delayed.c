@@ -218,6 +218,59 @@ static const struct broker_delayed_choice to_cancel[] = {
      .result_document = STR("{}")},
 };
 
+struct promoted {
+    struct outcome outcome;
+    size_t moved;
+    usec_t next;
+    bool refused;
+};
+
+static void
+on_promoted(void *data, int status, size_t moved, usec_t next_due_wall, const struct cel_error *err)
+{
+    struct promoted *promoted = data;
+    promoted->moved = moved;
+    promoted->next = next_due_wall;
+    promoted->refused = err && strstr(err->text, "WRONGTYPE celery\x06\x16"
+                                                 "6");
+    on_done(&promoted->outcome, status, err);
+}
+
+static struct promoted promote(struct rig *rig, usec_t now_wall)
+{
+    struct promoted promoted = {.moved = 0};
+    assert_int_equal(
+        broker_promote(rig->broker, QUEUE, now_wall, in_seconds(5), on_promoted, &promoted), 0);
+    rig_run(rig, &promoted.outcome);
+    assert_int_equal(promoted.outcome.status, 0);
+    return promoted;
+}
+
+static void a_list_that_is_none_keeps_its_own_and_no_others(void **state)
+{
+    struct rig *rig = *state;
+    server_says(rig, "SET celery\x06\x16"
+                     "6 text");
+    for (int i = 0; i < 300; i++)
+        server_says(rig, "ZADD " DELAYED " %d node/%d.6\nbad%d", 1000 + i, i + 1, i);
+    server_says(rig, "ZADD " DELAYED
+                     " 2000 node/400.0\nfirst 2001 node/401.0\nsecond 9000 node/402.0\nlater");
+    struct promoted promoted = promote(rig, 3000 * USEC_PER_MSEC);
+    assert_int_equal(promoted.moved, 2);
+    assert_true(promoted.refused);
+    assert_int_equal(promoted.next, 9000 * USEC_PER_MSEC);
+    assert_string_equal(server_says(rig, "LINDEX celery -1"), "$5\r\nfirst\r\n");
+    assert_string_equal(server_says(rig, "LINDEX celery 0"), "$6\r\nsecond\r\n");
+    assert_int_equal(server_number(rig, "ZCARD " DELAYED), 301);
+    server_says(rig, "DEL celery\x06\x16"
+                     "6");
+    promoted = promote(rig, 3000 * USEC_PER_MSEC);
+    assert_int_equal(promoted.moved, 256);
+    assert_false(promoted.refused);
+    assert_int_equal(promote(rig, 3000 * USEC_PER_MSEC).moved, 44);
+    assert_int_equal(server_number(rig, "ZCARD " DELAYED), 1);
+}
+
 static void a_cancelled_one_leaves_its_result_alone(void **state)
 {
     struct rig *rig = *state;
@@ -293,6 +346,7 @@ int main(void)
         TEST(what_comes_later_than_the_latest_is_not_chased),
         TEST(foreign_members_are_shown_as_they_are),
         TEST(run_now_goes_to_the_serving_end),
+        TEST(a_list_that_is_none_keeps_its_own_and_no_others),
         TEST(a_cancelled_one_leaves_its_result_alone),
         TEST(what_is_in_the_way_of_a_cancelled_one_holds_nothing_up),
         TEST(results_elsewhere_are_stored_there),

@@ -325,6 +325,35 @@ static void what_is_uncertain_covers_no_final_one_elsewhere(void **state)
     assert_int_equal(server_number(rig, "LLEN celery"), 0);
 }
 
+/* A node that was given up, and does not know it yet, has read that the claim is its own. */
+static void a_next_attempt_covers_no_final_state_elsewhere(void **state)
+{
+    struct rig *rig = *state;
+    struct broker_options options = rig_options(rig);
+    struct outcome claimed, outcome;
+    char url[256];
+    snprintf(url, sizeof(url), "unix://%s?db=2", rig->server.socket);
+    options.result_url = url;
+    reopen(rig, &options);
+    static const char *const before[] = {STARTED, FAILED, "{\"status\": \"REVOKED\"}"};
+    for (size_t i = 0; i < 3; i++) {
+        claim_one(rig, &claimed);
+        assert_int_equal(store(rig, "a", before[i]), 0);
+        const struct broker_completion completion = {.claim = claimed.claimed[0].claim,
+                                                     .result_id = STR("a"),
+                                                     .result_document =
+                                                         STR("{\"status\": \"RETRY\"}"),
+                                                     .retry = STR("next")};
+        outcome = (struct outcome){0};
+        assert_int_equal(
+            broker_complete(rig->broker, &completion, in_seconds(5), on_done, &outcome), 0);
+        rig_run(rig, &outcome);
+        assert_int_equal(outcome.status, 0);
+        expect_state(rig, i == 0 ? "RETRY" : i == 1 ? "FAILURE" : "REVOKED");
+        server_says(rig, "DEL celery");
+    }
+}
+
 static void results_may_live_in_another_database(void **state)
 {
     struct rig *rig = *state;
@@ -436,6 +465,7 @@ int main(void)
         TEST(a_state_on_the_way_is_stored_only_while_the_claim_is_ours),
         TEST(a_state_on_the_way_covers_no_final_one_elsewhere),
         TEST(what_is_uncertain_covers_no_final_one_elsewhere),
+        TEST(a_next_attempt_covers_no_final_state_elsewhere),
         TEST(results_may_live_in_another_database),
         TEST(when_the_result_server_is_away_the_claim_stays),
         TEST(a_store_elsewhere_that_is_lost_leaves_the_step_unmade),

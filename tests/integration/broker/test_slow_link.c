@@ -126,15 +126,20 @@ static void relay_stop(struct relay *relay, struct rig *rig)
         unlink(relay->path);
 }
 
-static void push_long(struct rig *rig, struct outcome *outcome)
+static void push_bytes(struct rig *rig, size_t size, struct outcome *outcome)
 {
-    char *bytes = malloc(SIZE);
-    const struct broker_message message = {.queue = QUEUE, .bytes = str_n(bytes, SIZE)};
+    char *bytes = malloc(size);
+    const struct broker_message message = {.queue = QUEUE, .bytes = str_n(bytes, size)};
     assert_non_null(bytes);
-    memset(bytes, 'x', SIZE);
+    memset(bytes, 'x', size);
     assert_int_equal(broker_push(rig->broker, &message, 1, in_seconds(28), NULL, on_done, outcome),
                      0);
     free(bytes);
+}
+
+static void push_long(struct rig *rig, struct outcome *outcome)
+{
+    push_bytes(rig, SIZE, outcome);
 }
 
 /* Three seconds for the message, in which the server has nothing to say. */
@@ -155,6 +160,22 @@ static void a_long_write_that_moves_is_no_silence(void **state)
         assert_int_equal(server_number(rig, "LLEN celery"), is_tcp + 1);
         relay_stop(&relay, rig);
     }
+}
+
+/* When silence would end it, less is left than counts as long. (Not on TCP, where the host at the other
+ * end takes so little at once.) */
+static void the_end_of_a_long_write_is_no_silence_either(void **state)
+{
+    struct rig *rig = *state;
+    struct relay relay;
+    struct outcome outcome = {0};
+    relay_start(&relay, rig, false);
+    relay.rate = 1024;
+    push_bytes(rig, 132 * 1024, &outcome);
+    rig_run(rig, &outcome);
+    assert_int_equal(outcome.status, 0);
+    assert_int_equal(relay.connections, 1);
+    relay_stop(&relay, rig);
 }
 
 static void a_long_write_that_stops_is_silence(void **state)
@@ -201,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_long_write_that_moves_is_no_silence),
+        TEST(the_end_of_a_long_write_is_no_silence_either),
         TEST(a_long_write_that_stops_is_silence),
         TEST(a_short_write_that_arrived_is_no_sign_of_life),
     };

@@ -123,6 +123,13 @@ class Delayed(WorkerTest):
         self.wait_idle()
         self.assert_adds_up()
 
+    def test_run_now_without_the_right_to_push_loses_nothing(self):
+        self.redis.zadd("celeriac:delayed:{celery}", {b"n/1.0\n" + message("tests.noop", id="kept")[1]: 10 ** 13})
+        self.redis.acl_setuser("default", enabled=True, commands=["-rpush"])
+        self.addCleanup(self.redis.acl_setuser, "default", enabled=True, commands=["+rpush"])
+        self.verb("run-now", "--all", status=77)
+        self.assertEqual(self.delayed(), 1)
+
     def test_run_now_keeps_the_priority_and_goes_first(self):
         for at, step in ((1, "6"), (2, "6"), (3, "0")):
             _, text = message("tests.noop", id=f"id-{at}", eta=iso(3600))

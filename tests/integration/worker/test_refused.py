@@ -1,5 +1,6 @@
 """Redis refuses what a task came to: it is kept and told again, and the task does not run once more."""
 import os
+import time
 import unittest
 
 from integration.worker.calls import WorkerTest, iso, message
@@ -74,6 +75,23 @@ class Refused(WorkerTest):
         self.redis.delete(DELAYED)
         wait_until(lambda: self.delayed() == 500, 20, "all are parked")
         self.assertEqual(self.get(self.send("tests.add", 1, 2)), 3)
+
+    def test_a_worker_full_of_refused_calls_is_alive(self):
+        self.redis.set(DELAYED, "no sorted set")
+        worker = self.worker("-c", "2", "-l", "warning", environment={"WATCHDOG_USEC": "400000"})
+        self.redis.lpush("celery", *[message("tests.noop", eta=iso(3600))[1] for _ in range(200)])
+        wait_until(lambda: self.in_flight() >= KEPT_MAX, 10, "many are claimed")
+        time.sleep(16)  # so long without a claim is too long for a worker that wants one
+        self.assertNotIn("watchdog is not told", worker.text())
+
+    def test_a_result_that_cannot_be_looked_up_makes_no_circle(self):
+        self.redis.rpush("celery-task-meta-odd", "no string")
+        worker = self.worker("-c", "1")
+        _, text = message("tests.count_once", os.path.join(self.folder, "count"), id="odd", redelivered=True)
+        self.redis.lpush("celery", text)
+        wait_until(lambda: self.delayed() == 1, 10, "it waits")
+        self.assertIn("It cannot be looked up whether the task was done before", worker.text())
+        self.assertEqual(worker.text().count("Task received"), 1)
 
     def test_at_a_stop_it_stays_in_flight_for_others(self):
         self.redis.set(DELAYED, "no sorted set")

@@ -8,7 +8,7 @@ import time
 import unittest
 
 from integration.worker.calls import WorkerTest, message
-from support.servers import CELERIAC, celeriac, revoke
+from support.servers import CELERIAC, celeriac, revoke, wait_until
 
 REVOKED = ("TaskRevokedError", "celery.exceptions")
 
@@ -157,6 +157,20 @@ class Revoke(WorkerTest):
         self.worker("-c", "1", "-Q", "other", name="later")
         self.redis.lpush("other", second_text)
         self.revoked(second, "revoked")
+
+    def test_a_worker_that_may_not_read_them_says_so_and_hoards_nothing(self):
+        worker = self.worker("-c", "2")
+        self.redis.acl_setuser("default", enabled=True, commands=["-xrange"])
+        self.addCleanup(self.redis.acl_setuser, "default", enabled=True, commands=["+xrange"])
+        revoke(self.redis, "somebody")
+        ids = [self.send("tests.add", n, 1) for n in range(40)]
+        wait_until(lambda: "Revocations cannot be read" in worker.text(), 10, "an error in the log")
+        time.sleep(6)  # longer than a probe's pause
+        self.assertLessEqual(self.in_flight(), 20)
+        self.redis.acl_setuser("default", enabled=True, commands=["+xrange"])
+        self.assertEqual([self.get(id) for id in ids], [n + 1 for n in range(40)])
+        self.assertEqual(worker.text().count("Revocations cannot be read"), 1)
+        self.assertIn("Revocations can be read again", worker.text())
 
     def revoke_and_send(self):
         id, text = message("tests.add", 1, 2)

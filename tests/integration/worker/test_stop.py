@@ -56,8 +56,8 @@ class Stop(WorkerTest):
 
     def test_warm_gives_back_in_its_order_what_was_held_for_revocations(self):
         worker = self.worker("-c", "4")
-        self.redis.execute_command("ACL", "SETUSER", "default", "-xread")  # the newest one stays unknown
-        self.redis.set("celeriac:revoked:number", 7)
+        self.redis.execute_command("ACL", "SETUSER", "default", "-xrange")  # the newest one stays unknown
+        self.redis.set("celeriac:revoked:newest", "7-1")
         batch = [message("tests.noop") for _ in range(4)]
         self.redis.lpush("celery", *[text for _, text in batch])
         wait_until(lambda: self.in_flight() == 4, 5, "all are claimed and held")
