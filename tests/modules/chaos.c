@@ -75,6 +75,25 @@ static int effect(struct cel_task *task)
     return CEL_OK;
 }
 
+/* Adds the row `n` to the table executed, and one to a counter of 16: in one transaction with its marker. */
+static int once(struct cel_task *task)
+{
+    int64_t n, ms;
+    if (cel_arg_int(task, "n", &n) || cel_arg_int(task, "ms", &ms))
+        return CEL_FAIL;
+    struct cel_db *db = cel_db(task);
+    int r = db ? 0 : CEL_RETRY;
+    if (!r)
+        r = cel_query(db, "INSERT INTO executed (n, at) VALUES ($1, clock_timestamp())",
+                      CEL_PARAMS(cel_p_int(n)), NULL);
+    if (!r)
+        r = cel_sleep_ms(task, ms);
+    if (!r)
+        r = cel_query(db, "UPDATE counter SET total = total + 1 WHERE shard = $1 % 16",
+                      CEL_PARAMS(cel_p_int(n)), NULL);
+    return r ? r : cel_return(task, cel_int(n));
+}
+
 CEL_TASKS(
     {.name = "chaos.mark", .run = mark, .params = "path, how=\"ok\", ms=0"},
     {.name = "chaos.mark_early",
@@ -90,6 +109,12 @@ CEL_TASKS(
      .run = effect,
      .params = "n, ms=0",
      .max_retries = CEL_ENDLESS_RETRIES},
+    {.name = "chaos.once",
+     .run = once,
+     .params = "n, ms=0",
+     .retry_delay_ms = 200,
+     .max_retries = CEL_ENDLESS_RETRIES,
+     .transaction = CEL_ONCE},
     {.name = "chaos.effect_ignored",
      .run = effect,
      .params = "n, ms=0",

@@ -1,7 +1,7 @@
 /*
  * An application that enqueues in its own transactions, as a user of libceleriac and libpq writes it:
  *
- *     buyer CONNINFO FIRST COUNT [TASK]
+ *     buyer CONNINFO FIRST COUNT [TASK [PAUSE_US]]
  *
  * Transaction number n = FIRST, FIRST + 1 ... writes n into the table `bought` and sends TASK(n) through the
  * outbox; every second one is rolled back. One whose fate is unknown, because the server went, is looked
@@ -41,8 +41,12 @@ static int buy(long n, const char *task)
     char sql[80];
     struct cel_error err = {0};
     snprintf(sql, sizeof(sql), "INSERT INTO bought VALUES (%ld)", n);
-    if (!is_done("BEGIN") || !is_done(sql))
+    if (!is_done("BEGIN"))
         return 0;
+    if (!is_done(sql)) {
+        is_done("ROLLBACK");
+        return 0;
+    }
     struct cel_call *call = cel_call_new(task);
     cel_call_arg(call, cel_int(n));
     int status = cel_send_in(conn, call, NULL, &err);
@@ -53,7 +57,7 @@ static int buy(long n, const char *task)
     }
     if (status)
         return 0;
-    if (n % 2) {
+    if (n % 2) { /* changed its mind */
         is_done("ROLLBACK");
         return 0;
     }
@@ -66,6 +70,7 @@ int main(int argc, char **argv)
         return 2;
     const char *info = argv[1], *task = argc > 4 ? argv[4] : "tests.noop";
     long first = atol(argv[2]), count = atol(argv[3]), committed = 0;
+    unsigned pause = argc > 5 ? (unsigned)atol(argv[5]) : 0;
     need_connection(info);
     for (long n = first; n < first + count; n++) {
         int fate = buy(n, task);
@@ -76,6 +81,8 @@ int main(int argc, char **argv)
             fate = is_done(sql);
         }
         committed += fate;
+        if (pause)
+            usleep(pause);
     }
     PQfinish(conn);
     printf("%ld\n", committed);
