@@ -654,6 +654,7 @@ static int run_query(struct pg *pg,
     struct pg_arguments args;
     int r = pg_arguments_init(&args, params, count);
     if (r) {
+        set_sqlstate(pg, r == -ENOMEM ? "53200" : "22023");
         r = set_error(pg, PG_E_FAILED, err, "a parameter is none that can be sent");
     } else {
         int sent = PQsendQueryParams(pg->conn, sql, (int)count, args.types, args.values,

@@ -19,7 +19,7 @@
 #include "core/error.h"
 
 struct pg;
-struct cel_rows; /* a result; implemented in pg.c */
+struct cel_rows; /* a result; implemented in pg_rows.c */
 
 /* Conditions: what the caller may do about an error. `err` holds the sentence. */
 enum {
@@ -83,3 +83,24 @@ const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" after a
 size_t pg_error_position(const struct pg *pg);
 /* How many statements of the last pg_exec succeeded: the next one is where it failed. */
 size_t pg_statements_done(const struct pg *pg);
+
+/* --- columns that cannot be read from every text (pg_rows.c) ------------------------------------- */
+
+struct pg_cell {
+    const struct cel_rows *rows;
+    size_t row;
+    const char *column;
+};
+/* Each 0; -EINVAL for a column that is not there or of another type; what json_decode() answers;
+ * -ENOMEM. NULL is 0 and NULL. Bytes and arrays end with the rows. */
+int pg_cell_time(const struct pg_cell *at, int64_t *ret_usec, struct cel_error *err) MUST_CHECK;
+int pg_cell_bytes(const struct pg_cell *at,
+                  const void **ret_bytes,
+                  size_t *ret_length,
+                  struct cel_error *err) MUST_CHECK;
+int pg_cell_json(const struct pg_cell *at,
+                 struct cel_value **ret_take,
+                 struct cel_error *err) MUST_CHECK;
+int pg_cell_array(const struct pg_cell *at,
+                  const struct cel_array **ret,
+                  struct cel_error *err) MUST_CHECK;

@@ -36,16 +36,33 @@ enum cel_param_type {
     CEL_P_BOOL,
     CEL_P_TEXT,
     CEL_P_BYTES,
+    CEL_P_NUMERIC,     /* exact, as text */
+    CEL_P_TIMESTAMPTZ, /* microseconds since 1970 UTC; INT64_MAX and INT64_MIN: infinity, -infinity */
+    CEL_P_JSON,        /* a struct cel_value, as jsonb; typed values as plain text, no bytes */
+    CEL_P_INTS,        /* arrays: of int64_t */
+    CEL_P_FLOATS,      /* of double */
+    CEL_P_TEXTS,       /* of const char *; NULL is SQL's NULL */
+    CEL_P_BLOBS,       /* of struct cel_blob: bytea; data NULL is SQL's NULL */
 };
 struct cel_param {
     enum cel_param_type type;
     int64_t integer;
     double number;
-    const void *data; /* text: terminated */
-    size_t length;    /* of bytes */
+    const void *data; /* text: terminated; json: a value; arrays: the first item */
+    size_t length;    /* of bytes; items of an array */
 };
-/* Parameters for $1, $2 ...: CEL_PARAMS(cel_p_int(id), cel_p_text(slug)), or CEL_NO_PARAMS. A text
- * that is NULL is SQL's NULL. Numerics go as text: exact. */
+struct cel_blob {
+    const void *data;
+    size_t length;
+};
+/*
+ * Parameters for $1, $2 ...: CEL_PARAMS(cel_p_int(id), cel_p_text(slug)), or CEL_NO_PARAMS. A text, a
+ * numeric or a value that is NULL is SQL's NULL; an array of no items is an empty array. What has no
+ * function of its own (dates, UUIDs, enums, intervals) goes as text. All of it is borrowed for the call.
+ *
+ * bytea, numeric, timestamptz and jsonb say what they are; others have the type that the server finds
+ * in the statement. Where it finds none, or another, say it: $1::bigint, unnest($1::text[]).
+ */
 #define CEL_PARAMS(...)                                                                            \
     (const struct cel_param[]){__VA_ARGS__},                                                       \
         sizeof((const struct cel_param[]){__VA_ARGS__}) / sizeof(struct cel_param)
@@ -76,6 +93,42 @@ static inline struct cel_param cel_p_bytes(const void *value, size_t length)
     return param;
 }
 
+static inline struct cel_param cel_p_numeric(const char *value)
+{
+    struct cel_param param = {CEL_P_NUMERIC, 0, 0, value, 0};
+    return param;
+}
+static inline struct cel_param cel_p_timestamptz(int64_t usec)
+{
+    struct cel_param param = {CEL_P_TIMESTAMPTZ, usec, 0, NULL, 0};
+    return param;
+}
+static inline struct cel_param cel_p_json(const struct cel_value *value)
+{
+    struct cel_param param = {CEL_P_JSON, 0, 0, value, 0};
+    return param;
+}
+static inline struct cel_param cel_p_ints(const int64_t *items, size_t count)
+{
+    struct cel_param param = {CEL_P_INTS, 0, 0, items, count};
+    return param;
+}
+static inline struct cel_param cel_p_floats(const double *items, size_t count)
+{
+    struct cel_param param = {CEL_P_FLOATS, 0, 0, items, count};
+    return param;
+}
+static inline struct cel_param cel_p_texts(const char *const *items, size_t count)
+{
+    struct cel_param param = {CEL_P_TEXTS, 0, 0, items, count};
+    return param;
+}
+static inline struct cel_param cel_p_blobs(const struct cel_blob *items, size_t count)
+{
+    struct cel_param param = {CEL_P_BLOBS, 0, 0, items, count};
+    return param;
+}
+
 /* One statement. `ret_rows` may be NULL; otherwise the rows are freed with cel_rows_free(). */
 CEL_API int cel_query(struct cel_db *db,
                       const char *sql,
@@ -99,15 +152,58 @@ CEL_API int cel_db_send(struct cel_db *db, const struct cel_call *call, char *re
 /* SQLSTATE of the last failure, "" after a success. */
 CEL_API const char *cel_db_sqlstate(struct cel_db *db);
 
+/* --- rows --------------------------------------------------------------------------------------- */
+
 CEL_API size_t cel_rows_count(const struct cel_rows *rows);
 CEL_API int64_t cel_rows_affected(const struct cel_rows *rows); /* by INSERT, UPDATE, DELETE */
+/* CEL_EACH_ROW(row, rows) { ... cel_row_int(rows, row, "id") ... } */
+#define CEL_EACH_ROW(row, rows) for (size_t row = 0; row < cel_rows_count(rows); row++)
+CEL_API struct cel_rows *cel_rows_free(struct cel_rows *rows); /* takes NULL, returns NULL */
+
 CEL_API bool cel_row_null(const struct cel_rows *rows, size_t row, const char *column);
-/* NULL and unknown columns read as 0, "" and false. Text is borrowed from the rows. */
+/* NULL and unknown columns read as 0, "" and false. Text is borrowed from the rows; every type has a
+ * text, and that of numeric is exact. */
 CEL_API int64_t cel_row_int(const struct cel_rows *rows, size_t row, const char *column);
 CEL_API double cel_row_float(const struct cel_rows *rows, size_t row, const char *column);
 CEL_API bool cel_row_bool(const struct cel_rows *rows, size_t row, const char *column);
 CEL_API const char *cel_row_text(const struct cel_rows *rows, size_t row, const char *column);
-CEL_API struct cel_rows *cel_rows_free(struct cel_rows *rows); /* takes NULL, returns NULL */
+
+/*
+ * These return 0 or, with a DataError recorded, CEL_FAIL: for a column that is not there or of another
+ * type, or a value that cannot be read. NULL reads as 0 and NULL; cel_row_null() tells it from those.
+ */
+/* timestamptz, or timestamp, read as UTC; microseconds since 1970, infinities as in parameters. */
+CEL_API int cel_row_timestamptz(struct cel_db *db,
+                                const struct cel_rows *rows,
+                                size_t row,
+                                const char *column,
+                                int64_t *ret_usec);
+/* bytea; borrowed from the rows. */
+CEL_API int cel_row_bytes(struct cel_db *db,
+                          const struct cel_rows *rows,
+                          size_t row,
+                          const char *column,
+                          const void **ret_bytes,
+                          size_t *ret_length);
+/* jsonb or json, with the limits of cel_value_from_json(); the caller frees the value. A number with a
+ * fraction is a double: `data ->> 'price'` as text is exact. */
+CEL_API int cel_row_json(struct cel_db *db,
+                         const struct cel_rows *rows,
+                         size_t row,
+                         const char *column,
+                         struct cel_value **ret_value);
+/* An array of one dimension, of any type; borrowed from the rows. Its items are read as columns are. */
+struct cel_array;
+CEL_API int cel_row_array(struct cel_db *db,
+                          const struct cel_rows *rows,
+                          size_t row,
+                          const char *column,
+                          const struct cel_array **ret_array);
+CEL_API size_t cel_array_count(const struct cel_array *array); /* takes NULL: 0 */
+CEL_API bool cel_array_null(const struct cel_array *array, size_t i);
+CEL_API int64_t cel_array_int(const struct cel_array *array, size_t i);
+CEL_API double cel_array_float(const struct cel_array *array, size_t i);
+CEL_API const char *cel_array_text(const struct cel_array *array, size_t i);
 
 #ifdef __cplusplus
 }
