@@ -143,6 +143,14 @@ CEL_API int cel_savepoint(struct cel_db *db, const char *name);
 CEL_API int cel_rollback_to(struct cel_db *db, const char *name);
 CEL_API int cel_release(struct cel_db *db, const char *name);
 /*
+ * Calls fn(db, data) in a transaction, or behind a savepoint where one is open (.transaction, or an outer
+ * cel_transaction): committed when it returns CEL_OK, and otherwise, or when that fails, all that it did is
+ * rolled back. Returns 0, or what fn returned, or what the task shall return. After a failure the outer
+ * transaction is as it was before, and can go on.
+ */
+typedef int cel_transaction_fn(struct cel_db *db, void *data);
+CEL_API int cel_transaction(struct cel_db *db, cel_transaction_fn *fn, void *data);
+/*
  * Puts `call` into the outbox of this database (docs/postgresql.md): published if and only if the
  * transaction is committed, whatever the task comes to. The call is copied; `ret_id` as in
  * cel_task_send(). Within the task's own transaction (.transaction) cel_task_send() does the same
@@ -204,6 +212,55 @@ CEL_API bool cel_array_null(const struct cel_array *array, size_t i);
 CEL_API int64_t cel_array_int(const struct cel_array *array, size_t i);
 CEL_API double cel_array_float(const struct cel_array *array, size_t i);
 CEL_API const char *cel_array_text(const struct cel_array *array, size_t i);
+
+/* --- many rows ---------------------------------------------------------------------------------- */
+
+/*
+ * A query whose rows are fetched `chunk` at a time (0: 1000), so that memory holds no more than those. It
+ * needs a transaction, which may do other things meanwhile, and ends with it: close it before.
+ *
+ *     r = cel_cursor_open(db, "SELECT id, price FROM line", CEL_NO_PARAMS, 0, &cursor);
+ *     while (!r && !(r = cel_cursor_next(cursor, &rows)) && rows)
+ *         CEL_EACH_ROW(row, rows)
+ *             total += cel_row_int(rows, row, "price");
+ *     cel_cursor_close(cursor);
+ */
+struct cel_cursor;
+CEL_API int cel_cursor_open(struct cel_db *db,
+                            const char *sql,
+                            const struct cel_param *params,
+                            size_t param_count,
+                            size_t chunk,
+                            struct cel_cursor **ret_cursor); /* NULL after a failure */
+/* The next rows, borrowed until the next call; NULL after the last. */
+CEL_API int cel_cursor_next(struct cel_cursor *cursor, const struct cel_rows **ret_rows);
+CEL_API struct cel_cursor *
+cel_cursor_close(struct cel_cursor *cursor); /* takes NULL, returns NULL */
+
+/*
+ * COPY ... FROM STDIN. `fn` writes the rows and returns CEL_OK; with anything else, or after a failure,
+ * none of them is kept, as after any statement that failed, and the connection is free again. Returns 0,
+ * or what fn returned, or what the task shall return. `ret_rows` may be NULL.
+ *
+ * While fn runs, the connection can do nothing else.
+ */
+struct cel_copy;
+typedef int cel_copy_in_fn(struct cel_copy *copy, void *data);
+CEL_API int
+cel_copy_in(struct cel_db *db, const char *sql, cel_copy_in_fn *fn, void *data, int64_t *ret_rows);
+/* For fn: 0, or what it shall return; the first failure sticks, and cel_copy_in() returns it in any case.
+ * One row in COPY's text format, which is its default. */
+CEL_API int cel_copy_row(struct cel_copy *copy, const struct cel_param *columns, size_t count);
+/* Text as the statement says: csv, or lines of one's own; it may end anywhere. */
+CEL_API int cel_copy_text(struct cel_copy *copy, const char *text, size_t length);
+
+/*
+ * COPY ... TO STDOUT. `fn` gets one line at a time, with its end, and returns CEL_OK; anything else ends
+ * the statement, which has failed then. Returns as cel_copy_in().
+ */
+typedef int cel_copy_out_fn(void *data, const char *line, size_t length);
+CEL_API int cel_copy_out(
+    struct cel_db *db, const char *sql, cel_copy_out_fn *fn, void *data, int64_t *ret_rows);
 
 #ifdef __cplusplus
 }

@@ -65,6 +65,7 @@ enum cel_transaction {
                             answered once more. Runs of one id at once follow one another. Needs
                             `celeriac migrate`; markers are kept for at least a week. Isolation level
                             read committed or serializable */
+    CEL_READ_ONLY = 3,   /* as CEL_TRANSACTION, and the database refuses to write in it */
 };
 
 /* A zero means the default everywhere. Times are milliseconds. */
