@@ -9,8 +9,8 @@ enum { CHUNK_DEFAULT = 1000 };
 
 /* --- cursors ---------------------------------------------------------------------------------- */
 
-/* A cursor of SQL's: every fetch is a statement like others, so errors, the soft limit and statements in
- * between need nothing of their own. */
+/* A cursor of SQL's: every fetch is a statement like others, so errors, the soft limit and
+ * statements in between need nothing of their own. */
 struct cel_cursor {
     struct cel_db *db;
     char name[40];
@@ -69,8 +69,8 @@ int cel_cursor_next(struct cel_cursor *cursor, const struct cel_rows **ret_rows)
     return 0;
 }
 
-/* After a failure the cursor goes with what is rolled back; a transaction that is over has taken it along.
- * The success of closing does not clear what was recorded. */
+/* After a failure the cursor goes with what is rolled back; a transaction that is over has taken it
+ * along. The success of closing does not clear what was recorded. */
 struct cel_cursor *cel_cursor_close(struct cel_cursor *cursor)
 {
     if (!cursor)

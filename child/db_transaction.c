@@ -4,8 +4,8 @@
 /* One name serves all depths: SQL means the innermost. */
 static const char savepoint[] = "cel_transaction";
 
-/* Has the server undo what is open. Its success does not clear what made it necessary. A connection that
- * is lost has undone all of it. */
+/* Has the server undo what is open. Its success does not clear what made it necessary. A connection
+ * that is lost has undone all of it. */
 static int undo(struct cel_db *db, bool nested)
 {
     if (!pg_in_transaction(db->pg))

@@ -457,7 +457,8 @@ static bool is_good(const PGresult *result)
 }
 
 /* Gathers the results of what was sent into `*result`: the last one, or the first failed one. 0 or
- * a negative code of the waits; -EPROTO for a COPY that was not asked for, -EPIPE when it shall end. */
+ * a negative code of the waits; -EPROTO for a COPY that was not asked for, -EPIPE when it shall
+ * end. */
 static int collect(struct pg *pg, struct wait wait, PGresult **result)
 {
     int r = pg_flush(pg, wait);

@@ -66,18 +66,19 @@ int pg_exec_rows(struct pg *pg, const char *sql, struct cel_rows **ret_rows, str
 /* The same for what the cancel flag shall not end. */
 int pg_exec_anyway(struct pg *pg, const char *sql, struct cel_error *err) MUST_CHECK;
 /* COMMIT and ROLLBACK, which the cancel flag does not end. A COMMIT that the server turned into a
- * ROLLBACK, because a statement before it had failed, is PG_E_FAILED with SQLSTATE 25P02. `last` are
- * statements that go with it, each with its semicolon. */
+ * ROLLBACK, because a statement before it had failed, is PG_E_FAILED with SQLSTATE 25P02. `last`
+ * are statements that go with it, each with its semicolon. */
 int pg_commit(struct pg *pg, struct cel_error *err) MUST_CHECK;
 int pg_commit_with(struct pg *pg, const char *last, struct cel_error *err) MUST_CHECK;
 int pg_rollback(struct pg *pg, struct cel_error *err) MUST_CHECK;
-/* `verb` is "SAVEPOINT", or "ROLLBACK TO SAVEPOINT" or "RELEASE SAVEPOINT", which the cancel flag does
- * not end; `name` is quoted. */
+/* `verb` is "SAVEPOINT", or "ROLLBACK TO SAVEPOINT" or "RELEASE SAVEPOINT", which the cancel flag
+ * does not end; `name` is quoted. */
 int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_error *err)
     MUST_CHECK;
 /*
- * COPY ... FROM STDIN and TO STDOUT (pg_copy.c), with the functions of celeriac/db.h. While one runs, the
- * connection refuses everything else. `ret->said` is what the function returned, with PG_E_STOPPED.
+ * COPY ... FROM STDIN and TO STDOUT (pg_copy.c), with the functions of celeriac/db.h. While one
+ * runs, the connection refuses everything else. `ret->said` is what the function returned, with
+ * PG_E_STOPPED.
  */
 struct pg_copied {
     int64_t rows;
@@ -108,7 +109,7 @@ size_t pg_error_position(const struct pg *pg);
 /* How many statements of the last pg_exec succeeded: the next one is where it failed. */
 size_t pg_statements_done(const struct pg *pg);
 
-/* --- columns that cannot be read from every text (pg_rows.c) ------------------------------------- */
+/* --- columns that cannot be read from every text (pg_rows.c) ---------------------------------- */
 
 struct pg_cell {
     const struct cel_rows *rows;

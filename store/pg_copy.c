@@ -1,14 +1,15 @@
 /*
- * COPY, a statement with the caller's function in the middle. No state of it is left over: whatever the
- * function, the server or the soft limit does, the statement is over when the call returns.
+ * COPY, a statement with the caller's function in the middle. No state of it is left over: whatever
+ * the function, the server or the soft limit does, the statement is over when the call returns.
  *
  *     COPY --begun--> function --0--> CopyDone --> result
  *                        |  \--else, FROM--> CopyFail --> result (57014): PG_E_STOPPED
  *                        |   \-else, TO----> PQcancel, the rest dropped --> result: PG_E_STOPPED
  *                        +--soft limit--> PQcancel --> result (57014): PG_E_CANCELLED
  *
- * An error of the server shows at the end: libpq does not tell it earlier, and the server drops the rest.
- * Rows wait here until they are worth sending; then the socket takes them all, so memory stays flat.
+ * An error of the server shows at the end: libpq does not tell it earlier, and the server drops the
+ * rest. Rows wait here until they are worth sending; then the socket takes them all, so memory
+ * stays flat.
  */
 #include <errno.h>
 #include <poll.h>

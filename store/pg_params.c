@@ -1,6 +1,6 @@
 /*
- * Parameters as text, so numerics stay exact; bytes alone go binary, unless they stand in an array or a
- * COPY.
+ * Parameters as text, so numerics stay exact; bytes alone go binary, unless they stand in an array
+ * or a COPY.
  */
 #include <errno.h>
 #include <limits.h>

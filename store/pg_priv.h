@@ -1,6 +1,6 @@
 /*
- * What stands between the connection (pg.c), what goes in (pg_params.c), what comes out (pg_rows.c) and
- * COPY (pg_copy.c). Only these include it.
+ * What stands between the connection (pg.c), what goes in (pg_params.c), what comes out (pg_rows.c)
+ * and COPY (pg_copy.c). Only these include it.
  */
 #pragma once
 
@@ -42,9 +42,9 @@ int pg_run_copy(struct pg *pg,
                 struct cel_copy *copy,
                 int64_t *ret_rows,
                 struct cel_error *err) MUST_CHECK;
-/* The server has begun a COPY of this kind. 0: it is over, its result follows; -EPROTO: not that kind;
- * -EPIPE: the server shall end it; or a code of the waits. Called again after -EPIPE and -ECANCELED, it
- * finishes what it can, without its function. */
+/* The server has begun a COPY of this kind. 0: it is over, its result follows; -EPROTO: not that
+ * kind; -EPIPE: the server shall end it; or a code of the waits. Called again after -EPIPE and
+ * -ECANCELED, it finishes what it can, without its function. */
 int pg_copy_run(struct cel_copy *copy, ExecStatusType kind, struct wait wait) MUST_CHECK;
 
 /* Parameters as the arrays that libpq wants; they borrow the texts of `params`. */
@@ -62,8 +62,8 @@ int pg_arguments_init(struct pg_arguments *args,
 void pg_arguments_deinit(struct pg_arguments *args);
 
 bool pg_param_is_null(const struct cel_param *param);
-/* Appends a parameter that is not NULL as the text that its type reads. What has no such text sticks
- * in `buf`. */
+/* Appends a parameter that is not NULL as the text that its type reads. What has no such text
+ * sticks in `buf`. */
 void pg_add_param(struct buf *buf, const struct cel_param *param);
 
 /* Rows around `result`, which is cleared when memory is short; then NULL. */

@@ -1,6 +1,6 @@
 /*
- * Rows: everything comes as text, so numerics stay exact. What is made of a column and handed out is
- * part of the result and ends with it (PQresultAlloc).
+ * Rows: everything comes as text, so numerics stay exact. What is made of a column and handed out
+ * is part of the result and ends with it (PQresultAlloc).
  */
 #include <errno.h>
 #include <limits.h>
@@ -57,7 +57,7 @@ int64_t cel_rows_affected(const struct cel_rows *rows)
     return count;
 }
 
-/* --- numbers and text --------------------------------------------------------------------------- */
+/* --- numbers and text ------------------------------------------------------------------------- */
 
 static int find_column(const struct cel_rows *rows, size_t row, const char *column)
 {
@@ -128,7 +128,7 @@ const char *cel_row_text(const struct cel_rows *rows, size_t row, const char *co
     return text.ptr ? text.ptr : "";
 }
 
-/* --- columns of a type -------------------------------------------------------------------------- */
+/* --- columns of a type ------------------------------------------------------------------------ */
 
 /* A column that is there and has one of two types (0: any); `*ret_text` is absent for NULL. */
 static int typed_cell(
@@ -197,7 +197,7 @@ int pg_cell_json(const struct pg_cell *at, struct cel_value **ret_take, struct c
     return 0;
 }
 
-/* --- arrays ------------------------------------------------------------------------------------- */
+/* --- arrays ----------------------------------------------------------------------------------- */
 
 /* One block: the items, and behind them their texts, each terminated. */
 struct cel_array {
@@ -215,8 +215,8 @@ static bool strip_braces(struct str *text)
     return true;
 }
 
-/* Takes an item off `*text` and writes its text to `*to`, behind which it leaves `*to`. False for an
- * array in the array. */
+/* Takes an item off `*text` and writes its text to `*to`, behind which it leaves `*to`. False for
+ * an array in the array. */
 static bool take_item(struct str *text, char **to, struct str *ret_item)
 {
     const char *at = text->ptr, *end = text->ptr + text->len;

@@ -1,6 +1,7 @@
 /*
  * The calendar is Gregorian in both directions, as PostgreSQL's is; the year before 1 is 0 here and
- * "1 BC" there. 64 bits end in the year 294247, 30 years before PostgreSQL does. A year is counted from March, so that the leap day is its last.
+ * "1 BC" there. 64 bits end in the year 294247, 30 years before PostgreSQL does. A year is counted
+ * from March, so that the leap day is its last.
  */
 #include "store/pg_time.h"
 

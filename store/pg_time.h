@@ -1,7 +1,7 @@
 /*
- * Points in time as PostgreSQL writes them (timestamptz, DateStyle ISO), in microseconds since 1970:
- * "2024-02-29 12:30:15.5+00", years before Christ with " BC", "infinity" as INT64_MAX and "-infinity"
- * as INT64_MIN.
+ * Points in time as PostgreSQL writes them (timestamptz, DateStyle ISO), in microseconds since
+ * 1970: "2024-02-29 12:30:15.5+00", years before Christ with " BC", "infinity" as INT64_MAX and
+ * "-infinity" as INT64_MIN.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /*
- * Tasks for tests of what the database helpers do with many rows, nested transactions and failures in
- * their middle. Built like the module of a stranger: nothing but the public headers.
+ * Tasks for tests of what the database helpers do with many rows, nested transactions and failures
+ * in their middle. Built like the module of a stranger: nothing but the public headers.
  */
 #include <celeriac/task.h>
 
@@ -113,8 +113,8 @@ struct steps {
     const struct cel_value *list;
 };
 
-/* A list of statements, where a list is one within, in a transaction of its own; with "-" in front it
- * may fail. Words end the function. */
+/* A list of statements, where a list is one within, in a transaction of its own; with "-" in front
+ * it may fail. Words end the function. */
 static int run_steps(struct cel_db *db, void *data)
 {
     const struct steps *steps = data;
@@ -220,8 +220,9 @@ static int copy_in(struct cel_db *db, void *data)
     return cel_copy_in(db, writer->sql, write_rows, writer, &writer->copied);
 }
 
-/* Writes as `how` says, within cel_transaction() if `nested`; if it may fail, an insert follows, so the
- * task ends well when connection and transaction are usable. Returns the rows that were copied. */
+/* Writes as `how` says, within cel_transaction() if `nested`; if it may fail, an insert follows, so
+ * the task ends well when connection and transaction are usable. Returns the rows that were copied.
+ */
 static int copy_task(struct cel_task *task, int (*copy)(struct cel_db *db, void *data))
 {
     struct writer writer = {.task = task, .db = cel_db(task)};

@@ -1,5 +1,6 @@
-/* The helpers of a task's database in a real pool process on a real server: columns, nested transactions,
- * cursors and COPY; what failures leave behind, and how much memory a million rows take. */
+/* The helpers of a task's database in a real pool process on a real server: columns, nested
+ * transactions, cursors and COPY; what failures leave behind, and how much memory a million rows
+ * take. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
