@@ -121,6 +121,11 @@ static int settle(struct cel_db *db, int condition, const struct cel_error *err)
     return task_record(task, BY_DATABASE, RECORDED_FAIL, exception_of(sqlstate), err->text);
 }
 
+int database_settle(struct cel_db *db, int condition, const struct cel_error *err)
+{
+    return settle(db, condition, err);
+}
+
 bool task_is_wrapped(const struct cel_task *task)
 {
     return task->registered && task->registered->def->transaction != CEL_NO_TRANSACTION;
@@ -284,8 +289,10 @@ int databases_begin(struct cel_task *task, struct cel_rows **ret_done)
     if (!db)
         return task->recorded.kind == RECORDED_CANCELLED ? CEL_CANCELLED : CEL_RETRY;
     struct cel_error err = {0};
-    if (task->registered->def->transaction != CEL_ONCE)
-        return settle(db, pg_exec(db->pg, "BEGIN", &err), &err);
+    enum cel_transaction kind = task->registered->def->transaction;
+    if (kind != CEL_ONCE)
+        return settle(
+            db, pg_exec(db->pg, kind == CEL_READ_ONLY ? "BEGIN READ ONLY" : "BEGIN", &err), &err);
     bool given_up = task->envelope.redelivered;
     int r = effect_begin(db->pg, task->envelope.id, given_up, ret_done, &err);
     return r == PG_E_FAILED && is_lacking(db) ? lacks_migrations(db) : settle(db, r, &err);

@@ -77,7 +77,7 @@ static int check_def(const struct cel_task_def *def, struct cel_error *err)
         return refuse_task(def, err, "a time limit is negative or longer than a year");
     if (def->acks != CEL_ACKS_LATE && def->acks != CEL_ACKS_EARLY)
         return refuse_task(def, err, ".acks is unknown");
-    if (def->transaction < CEL_NO_TRANSACTION || def->transaction > CEL_ONCE)
+    if (def->transaction < CEL_NO_TRANSACTION || def->transaction > CEL_READ_ONLY)
         return refuse_task(def, err, ".transaction is unknown");
     return 0;
 }

@@ -20,6 +20,7 @@ struct cel_db {
     char *name;
     struct pg *pg;
     struct cel_task *task; /* that runs, or NULL */
+    uint64_t cursors;      /* opened so far; their names */
 };
 
 struct child { /* lives as long as the process */
@@ -105,6 +106,8 @@ void databases_open(struct child *child,
                     size_t count,
                     usec_t max_age);
 void databases_close(struct child *child);
+/* Turns a condition of store/pg.h into what the task shall return, and records why. */
+int database_settle(struct cel_db *db, int condition, const struct cel_error *err);
 /* Whether a transaction is around the task (.transaction). */
 bool task_is_wrapped(const struct cel_task *task);
 /* That transaction. 0, or with the outcome recorded what the task shall return. CEL_ONCE: `*ret_done`

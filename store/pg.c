@@ -32,24 +32,11 @@
 #define CANCEL_AGAIN_USEC  (100 * USEC_PER_MSEC)
 #define ROLLBACK_WAIT_USEC (10 * USEC_PER_SEC)
 
-enum { SQLSTATE_LEN = 5, MESSAGE_MAX = 16384 };
+enum { MESSAGE_MAX = 16384 };
 
 /* Asked for after connecting, so that the statement of a killed process ends soon. */
 static const char check_interval[] = "SET client_connection_check_interval = '1s'";
 enum { CHECK_INTERVAL_SINCE = 140000 };
-
-struct pg {
-    char *name, *uri;
-    char *password; /* from the URI, to keep it out of messages; or NULL */
-    usec_t max_age, connect_wait, patience;
-    volatile sig_atomic_t *cancel;
-    PGconn *conn;
-    usec_t opened_mono;
-    bool checked, lost;
-    char sqlstate[SQLSTATE_LEN + 1];
-    uint64_t error_position;
-    size_t statements_done; /* of what was sent last */
-};
 
 /* --- text and errors -------------------------------------------------------------------------- */
 
@@ -81,6 +68,12 @@ static void set_sqlstate(struct pg *pg, const char *sqlstate)
 {
     snprintf(pg->sqlstate, sizeof(pg->sqlstate), "%s", sqlstate ? sqlstate : "");
     pg->error_position = 0;
+}
+
+int pg_refuse(struct pg *pg, const char *sqlstate, const char *text, struct cel_error *err)
+{
+    set_sqlstate(pg, sqlstate);
+    return set_error(pg, PG_E_FAILED, err, text);
 }
 
 static bool is_transient(const char *sqlstate)
@@ -144,18 +137,12 @@ static int result_error(struct pg *pg, const PGresult *result, struct cel_error 
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-struct wait {
-    usec_t deadline_mono; /* USEC_NEVER: none */
-    bool cancellable;
-};
-
 static bool cancel_wanted(const struct pg *pg)
 {
     return pg->cancel && *pg->cancel == PG_CANCEL_WANTED;
 }
 
-/* Until the socket is ready: 0, -ECANCELED, -ETIMEDOUT, or what ppoll fails with. */
-static int wait_ready(struct pg *pg, short events, struct wait wait)
+int pg_wait_ready(struct pg *pg, short events, struct wait wait)
 {
     sigset_t mask;
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
@@ -263,7 +250,7 @@ static int finish_connection(struct pg *pg)
     while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
         if (PQstatus(pg->conn) == CONNECTION_BAD)
             return -ECONNREFUSED;
-        int r = wait_ready(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, wait);
+        int r = pg_wait_ready(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, wait);
         if (r)
             return r;
         status = PQconnectPoll(pg->conn);
@@ -405,6 +392,8 @@ static void drop_if_unfit(struct pg *pg)
 
 int pg_connect(struct pg *pg, struct cel_error *err)
 {
+    if (pg->in_copy)
+        return pg_refuse(pg, "55006", "a COPY is under way on this connection", err);
     if (pg->lost)
         return set_error(pg, PG_E_TRANSIENT, err, "the connection was lost before");
     if (!pg->checked)
@@ -420,11 +409,11 @@ int pg_connect(struct pg *pg, struct cel_error *err)
 
 /* --- statements ------------------------------------------------------------------------------- */
 
-static int flush(struct pg *pg, struct wait wait)
+int pg_flush(struct pg *pg, struct wait wait)
 {
     int more;
     while ((more = PQflush(pg->conn)) == 1) {
-        int r = wait_ready(pg, POLLIN | POLLOUT, wait);
+        int r = pg_wait_ready(pg, POLLIN | POLLOUT, wait);
         if (r)
             return r;
         if (!PQconsumeInput(pg->conn))
@@ -436,7 +425,7 @@ static int flush(struct pg *pg, struct wait wait)
 static int receive(struct pg *pg, struct wait wait)
 {
     while (PQisBusy(pg->conn)) {
-        int r = wait_ready(pg, POLLIN, wait);
+        int r = pg_wait_ready(pg, POLLIN, wait);
         if (r)
             return r;
         if (!PQconsumeInput(pg->conn))
@@ -468,10 +457,11 @@ static bool is_good(const PGresult *result)
 }
 
 /* Gathers the results of what was sent into `*result`: the last one, or the first failed one. 0 or
- * a negative code of the waits; -EPROTO for COPY. */
+ * a negative code of the waits; -EPROTO for a COPY that was not asked for, -EPIPE when it shall
+ * end. */
 static int collect(struct pg *pg, struct wait wait, PGresult **result)
 {
-    int r = flush(pg, wait);
+    int r = pg_flush(pg, wait);
     while (!r) {
         r = receive(pg, wait);
         if (r)
@@ -480,8 +470,9 @@ static int collect(struct pg *pg, struct wait wait, PGresult **result)
         if (!next)
             return 0;
         if (is_copy(next)) {
+            r = pg->copy ? pg_copy_run(pg->copy, PQresultStatus(next), wait) : -EPROTO;
             PQclear(next);
-            return -EPROTO;
+            continue;
         }
         if (*result && !is_good(*result)) {
             PQclear(next);
@@ -531,14 +522,14 @@ send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct 
     PGresult *result = NULL;
     bool cancelling = false;
     int r = collect(pg, wait, &result);
-    if (r == -ECANCELED) {
-        cancelling = true;
+    if (r == -ECANCELED || r == -EPIPE) {
+        cancelling = r == -ECANCELED;
         r = collect_cancelled(pg, &result);
     }
     if (r == -EPROTO) {
         lose(pg, NULL, "");
-        set_sqlstate(pg, "0A000");
-        r = set_error(pg, PG_E_FAILED, err, "COPY FROM STDIN and TO STDOUT are not supported");
+        r = pg_refuse(pg, "0A000", "COPY needs cel_copy_in() FROM STDIN, cel_copy_out() TO STDOUT",
+                      err);
     } else if (r && cancelling) {
         lose(pg, NULL, "");
         r = cancelled(pg, err);
@@ -620,10 +611,29 @@ int pg_commit(struct pg *pg, struct cel_error *err)
     return pg_commit_with(pg, "", err);
 }
 
-int pg_rollback(struct pg *pg, struct cel_error *err)
+int pg_exec_anyway(struct pg *pg, const char *sql, struct cel_error *err)
 {
     PGresult *result = NULL;
-    int r = run_simple(pg, "ROLLBACK", false, &result, err);
+    int r = run_simple(pg, sql, false, &result, err);
+    PQclear(result);
+    return r;
+}
+
+int pg_rollback(struct pg *pg, struct cel_error *err)
+{
+    return pg_exec_anyway(pg, "ROLLBACK", err);
+}
+
+int pg_run_copy(
+    struct pg *pg, const char *sql, struct cel_copy *copy, int64_t *ret_rows, struct cel_error *err)
+{
+    struct cel_copy *outer = pg->copy;
+    PGresult *result = NULL;
+    pg->copy = copy;
+    int r = run_simple(pg, sql, true, &result, err);
+    pg->copy = outer;
+    if (!r && str_parse_i64(str_of(PQcmdTuples(result)), ret_rows))
+        *ret_rows = 0;
     PQclear(result);
     return r;
 }
@@ -641,7 +651,8 @@ int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_e
     PQfreemem(quoted);
     if (buf_status(&sql))
         return set_error(pg, PG_E_FAILED, err, "the name of the savepoint is too long");
-    return pg_exec(pg, sql.ptr, err);
+    bool sets = strcmp(verb, "SAVEPOINT") == 0;
+    return sets ? pg_exec(pg, sql.ptr, err) : pg_exec_anyway(pg, sql.ptr, err);
 }
 
 static int run_query(struct pg *pg,
@@ -654,7 +665,8 @@ static int run_query(struct pg *pg,
     struct pg_arguments args;
     int r = pg_arguments_init(&args, params, count);
     if (r) {
-        r = set_error(pg, PG_E_FAILED, err, "a parameter is none that can be sent");
+        const char *sqlstate = r == -ENOMEM ? "53200" : "22023";
+        r = pg_refuse(pg, sqlstate, "a parameter is none that can be sent", err);
     } else {
         int sent = PQsendQueryParams(pg->conn, sql, (int)count, args.types, args.values,
                                      args.lengths, args.formats, 0);

@@ -19,7 +19,7 @@
 #include "core/error.h"
 
 struct pg;
-struct cel_rows; /* a result; implemented in pg.c */
+struct cel_rows; /* a result; implemented in pg_rows.c */
 
 /* Conditions: what the caller may do about an error. `err` holds the sentence. */
 enum {
@@ -27,6 +27,7 @@ enum {
         1, /* a later run can mend it: 40001 40P01 55P03 53300 57P0x 08xxx, no connection */
     PG_E_CANCELLED = 2, /* the cancel flag */
     PG_E_FAILED = 3,    /* everything else: constraint, data, syntax, permission */
+    PG_E_STOPPED = 4,   /* of a COPY: its function wanted no more */
 };
 
 /* The cancel flag: the handler of PG_CANCEL_SIGNAL stores PG_CANCEL_WANTED; the signal is blocked
@@ -62,15 +63,39 @@ int pg_exec(struct pg *pg, const char *sql, struct cel_error *err) MUST_CHECK;
 /* The same, with the rows of the last one. */
 int pg_exec_rows(struct pg *pg, const char *sql, struct cel_rows **ret_rows, struct cel_error *err)
     MUST_CHECK;
+/* The same for what the cancel flag shall not end. */
+int pg_exec_anyway(struct pg *pg, const char *sql, struct cel_error *err) MUST_CHECK;
 /* COMMIT and ROLLBACK, which the cancel flag does not end. A COMMIT that the server turned into a
- * ROLLBACK, because a statement before it had failed, is PG_E_FAILED with SQLSTATE 25P02. `last` are
- * statements that go with it, each with its semicolon. */
+ * ROLLBACK, because a statement before it had failed, is PG_E_FAILED with SQLSTATE 25P02. `last`
+ * are statements that go with it, each with its semicolon. */
 int pg_commit(struct pg *pg, struct cel_error *err) MUST_CHECK;
 int pg_commit_with(struct pg *pg, const char *last, struct cel_error *err) MUST_CHECK;
 int pg_rollback(struct pg *pg, struct cel_error *err) MUST_CHECK;
-/* `verb` is "SAVEPOINT", "ROLLBACK TO SAVEPOINT" or "RELEASE SAVEPOINT"; `name` is quoted. */
+/* `verb` is "SAVEPOINT", or "ROLLBACK TO SAVEPOINT" or "RELEASE SAVEPOINT", which the cancel flag
+ * does not end; `name` is quoted. */
 int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_error *err)
     MUST_CHECK;
+/*
+ * COPY ... FROM STDIN and TO STDOUT (pg_copy.c), with the functions of celeriac/db.h. While one
+ * runs, the connection refuses everything else. `ret->said` is what the function returned, with
+ * PG_E_STOPPED.
+ */
+struct pg_copied {
+    int64_t rows;
+    int said;
+};
+int pg_copy_in(struct pg *pg,
+               const char *sql,
+               cel_copy_in_fn *fn,
+               void *data,
+               struct pg_copied *ret,
+               struct cel_error *err) MUST_CHECK;
+int pg_copy_out(struct pg *pg,
+                const char *sql,
+                cel_copy_out_fn *fn,
+                void *data,
+                struct pg_copied *ret,
+                struct cel_error *err) MUST_CHECK;
 /* Waits for a notification (LISTEN), for `wake_fd` to be readable, or for `usec`. */
 int pg_wait_notified(struct pg *pg, int wake_fd, usec_t usec, struct cel_error *err) MUST_CHECK;
 /* Appends `text` as an SQL literal, or NULL when it is absent. Needs a connection. What cannot be
@@ -83,3 +108,24 @@ const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" after a
 size_t pg_error_position(const struct pg *pg);
 /* How many statements of the last pg_exec succeeded: the next one is where it failed. */
 size_t pg_statements_done(const struct pg *pg);
+
+/* --- columns that cannot be read from every text (pg_rows.c) ---------------------------------- */
+
+struct pg_cell {
+    const struct cel_rows *rows;
+    size_t row;
+    const char *column;
+};
+/* Each 0; -EINVAL for a column that is not there or of another type; what json_decode() answers;
+ * -ENOMEM. NULL is 0 and NULL. Bytes and arrays end with the rows. */
+int pg_cell_time(const struct pg_cell *at, int64_t *ret_usec, struct cel_error *err) MUST_CHECK;
+int pg_cell_bytes(const struct pg_cell *at,
+                  const void **ret_bytes,
+                  size_t *ret_length,
+                  struct cel_error *err) MUST_CHECK;
+int pg_cell_json(const struct pg_cell *at,
+                 struct cel_value **ret_take,
+                 struct cel_error *err) MUST_CHECK;
+int pg_cell_array(const struct pg_cell *at,
+                  const struct cel_array **ret,
+                  struct cel_error *err) MUST_CHECK;

@@ -52,7 +52,7 @@ door() {
         esac
     done
 }
-door 'libpq|pg_config|postgresql' store/pg.c store/pg_priv.h store/pg_values.c
+door 'libpq|pg_config|postgresql' store/pg.c store/pg_priv.h include/celeriac/outbox.h
 door 'hiredis' redis/reply.c
 door 'rapidjson' core/json_reader.cpp
 door 'msgpack' core/msgpack.c child/frame.c

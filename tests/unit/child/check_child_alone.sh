@@ -11,7 +11,7 @@ if readelf -d "$executable" | grep -E 'NEEDED.*(hiredis|libuv)'; then
     failed=1
 fi
 exported=$(nm -D --defined-only "$executable" | awk '{print $3}')
-for header in error value call task; do
+for header in error value call task db; do
     for name in $(tr '\n' ' ' <"$include/celeriac/$header.h" |
         grep -oE 'CEL_API [^;({]*[ *]cel_[a-z_0-9]+\(' | grep -oE 'cel_[a-z_0-9]+\($' | tr -d '('); do
         if ! echo "$exported" | grep -qx "$name"; then

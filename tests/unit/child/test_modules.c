@@ -100,7 +100,7 @@ static void a_definition_that_makes_no_sense_is_refused(void **state)
         {{.name = "t", .run = noop, .soft_time_limit_ms = -1}, "a time limit is negative"},
         {{.name = "t", .run = noop, .hard_time_limit_ms = INT64_MAX}, "longer than a year"},
         {{.name = "t", .run = noop, .acks = (enum cel_acks)2}, ".acks is unknown"},
-        {{.name = "t", .run = noop, .transaction = (enum cel_transaction)3},
+        {{.name = "t", .run = noop, .transaction = (enum cel_transaction)4},
          ".transaction is unknown"},
         {{.name = "t", .run = noop, .params = "x y"}, "task \"t\": parameter \"x y\": not a name"},
     };
