@@ -98,7 +98,16 @@ struct cel_setting_def {
     const char *help;
 };
 
-/* One CEL_TASKS per module, and at most one CEL_SETTINGS. */
+/*
+ * Names the database that cel_db(task) is, one of the section [database]: by the task's name
+ * (cel_request), its arguments, a header ... It is asked once in a run, at the first cel_db() or
+ * before the task's own transaction begins; while it is asked, cel_db(task) is "default". The text must
+ * stay valid until the task returns. NULL: it cannot say, and the task ends as cel_fail(), cel_retry()
+ * or a failed helper recorded.
+ */
+typedef const char *cel_router_fn(struct cel_task *task);
+
+/* One CEL_TASKS per module, and at most one CEL_SETTINGS and one CEL_ROUTER. */
 #define CEL_TASKS(...)                                                                             \
     CEL_API extern const struct cel_module cel_module;                                             \
     static const struct cel_task_def cel_module_tasks_[] = {__VA_ARGS__};                          \
@@ -116,6 +125,10 @@ struct cel_setting_def {
         cel_module_settings_,                                                                      \
         sizeof cel_module_settings_ / sizeof cel_module_settings_[0],                              \
     }
+
+#define CEL_ROUTER(function)                                                                       \
+    CEL_API extern cel_router_fn *const cel_module_router;                                         \
+    cel_router_fn *const cel_module_router = function
 
 enum { CEL_MODULE_VERSION = 1 };
 struct cel_module {
@@ -220,8 +233,8 @@ CEL_API const struct cel_value *cel_header(struct cel_task *task, const char *na
 /* --- the task's database ---------------------------------------------------------------------- */
 
 /*
- * cel_db() is this process's own connection to the database of `[database] default`, opened on
- * first use, checked and re-opened when it went away between tasks. NULL when it cannot be had;
+ * cel_db() is this process's own connection to the database of `[database] default`, or to the one
+ * that the module's router names (CEL_ROUTER), opened on first use, checked and re-opened when it went away between tasks. NULL when it cannot be had;
  * then the task's outcome is already recorded: return CEL_RETRY.
  *
  * The functions return 0 or, with the outcome recorded, what the task shall return: CEL_RETRY after
