@@ -166,7 +166,8 @@ static int result_error(struct pg *pg, const PGresult *result, struct cel_error 
     CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
     add_report(&buf, result, primary);
     const char *text = buf.ptr ? buf.ptr : primary;
-    if (PQstatus(pg->conn) != CONNECTION_OK)
+    bool is_demoted = pg->wants_writable && strcmp(sqlstate, "25006") == 0;
+    if (PQstatus(pg->conn) != CONNECTION_OK || is_demoted)
         return lose(pg, err, text);
     return pg_set_error(pg, is_transient(sqlstate) ? PG_E_TRANSIENT : PG_E_FAILED, err, text);
 }
@@ -621,6 +622,11 @@ bool pg_in_transaction(const struct pg *pg)
 {
     PGTransactionStatusType status = pg->conn ? PQtransactionStatus(pg->conn) : PQTRANS_IDLE;
     return status == PQTRANS_INTRANS || status == PQTRANS_INERROR || status == PQTRANS_ACTIVE;
+}
+
+bool pg_is_pooled(const struct pg *pg)
+{
+    return pg->conn && pg->is_pooled;
 }
 
 bool pg_is_lost(const struct pg *pg)

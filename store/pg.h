@@ -88,6 +88,9 @@ int pg_wait_notified(struct pg *pg, int wake_fd, usec_t usec, struct cel_error *
 void pg_add_literal(const struct pg *pg, struct buf *sql, struct str text);
 bool pg_in_transaction(const struct pg *pg);
 bool pg_is_lost(const struct pg *pg);
+/* Whether a pooler stands between (known once connected): then nothing that is set for a session, locked
+ * in it or listened to outlasts a transaction. */
+bool pg_is_pooled(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" after a success */
 /* Where in its SQL the last failure is, in characters from 1; 0: the server did not say. */
 size_t pg_error_position(const struct pg *pg);

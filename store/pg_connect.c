@@ -63,6 +63,8 @@ static int keep_option(void *data, const char *key, const char *value, struct ce
     if (strcmp(key, "connect_timeout") == 0 && !str_parse_i64(str_of(value), &seconds) &&
         seconds > 0 && seconds < 86400)
         pg->connect_wait = (usec_t)seconds * USEC_PER_SEC;
+    if (strcmp(key, "target_session_attrs") == 0)
+        pg->wants_writable = strcmp(value, "read-write") == 0 || strcmp(value, "primary") == 0;
     if (strcmp(key, "password") == 0 && *value && !pg->password) {
         pg->password = str_dup(str_of(value));
         if (!pg->password)

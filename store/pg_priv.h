@@ -39,6 +39,8 @@ struct pg {
     volatile sig_atomic_t *cancel;
     PGconn *conn;
     usec_t opened_mono;
+    bool
+        wants_writable; /* by target_session_attrs: a server that is read-only now is the wrong one */
     bool checked, lost;
     bool is_pooled; /* a pooler stands between: each transaction may have another session */
     bool can_check; /* the server knows PG_CHECK_INTERVAL */
