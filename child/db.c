@@ -81,20 +81,33 @@ static int outcome_of(const struct cel_task *task)
     return task->recorded.kind == RECORDED_RETRY ? CEL_RETRY : CEL_FAIL;
 }
 
+/* Among what is transient: another transaction was in the way. 0A000 and 26000 are so when a table was
+ * changed under a prepared statement. */
+static bool is_conflict(const char *sqlstate)
+{
+    static const char *const exactly[] = {"55P03", "0A000", "26000"};
+    for (size_t i = 0; i < ARRAY_SIZE(exactly); i++) {
+        if (strcmp(sqlstate, exactly[i]) == 0)
+            return true;
+    }
+    return has_class(sqlstate, "40");
+}
+
 /* After a conflict with another transaction the next run is soon: nothing is broken. After all else
  * it is the task's own delay, since a server that is away may stay away for longer than retries
  * last. */
 static int
 record_transient(struct cel_task *task, const char *sqlstate, const struct cel_error *err)
 {
-    static const struct backoff conflict = {100 * USEC_PER_MSEC, 10 * USEC_PER_SEC};
+    static const struct backoff pause = {100 * USEC_PER_MSEC, 10 * USEC_PER_SEC};
     int r = task_record(task, BY_DATABASE, RECORDED_RETRY, "OperationalError", err->text);
-    bool recorded = task->recorded.by == BY_DATABASE && task->recorded.kind == RECORDED_RETRY;
-    if (recorded && (has_class(sqlstate, "40") || strcmp(sqlstate, "55P03") == 0)) {
-        int64_t retries = task->envelope.retries;
-        unsigned attempt = retries < 32 ? (unsigned)retries : 32;
-        usec_t delay = backoff_delay(&conflict, attempt, backoff_random());
-        task->recorded.countdown_usec = (int64_t)delay;
+    struct recorded *recorded = &task->recorded;
+    if (recorded->by == BY_DATABASE && recorded->kind == RECORDED_RETRY && is_conflict(sqlstate)) {
+        int64_t before = task->envelope.conflicts, retries = task->envelope.retries;
+        before += before < 32 && retries < 32 ? retries : 32;
+        recorded->conflict = true;
+        recorded->countdown_usec =
+            (int64_t)backoff_delay(&pause, before < 32 ? (unsigned)before : 32, backoff_random());
     }
     return r;
 }
@@ -133,7 +146,8 @@ bool task_is_wrapped(const struct cel_task *task)
 
 static bool is_wrapped(const struct cel_db *db)
 {
-    return task_is_wrapped(db->task) && strcmp(db->name, "default") == 0;
+    const struct cel_task *task = db->task;
+    return task_is_wrapped(task) && task->database && strcmp(db->name, task->database) == 0;
 }
 
 static int refuse_own(struct cel_db *db)
@@ -163,6 +177,7 @@ struct cel_db *cel_db_named(struct cel_task *task, const char *name)
     }
     struct cel_error err = {0};
     db->task = task;
+    pg_set_limits(db->pg, task->soft_mono, task->hard_mono);
     int r = pg_connect(db->pg, &err);
     if (!r)
         return db;
@@ -170,9 +185,27 @@ struct cel_db *cel_db_named(struct cel_task *task, const char *name)
     return NULL;
 }
 
+/* The router's answer holds for the whole run: the transaction around a task is on one database. While
+ * it thinks, cel_db() is the default. Without an answer what it recorded stands. */
+static const char *route(struct cel_task *task)
+{
+    cel_router_fn *const *router = task->registered->module->router;
+    if (!task->database)
+        task->database = "default";
+    else
+        return task->database;
+    const char *name = router ? (*router)(task) : task->database;
+    task->database = name;
+    if (!name && task->recorded.kind == RECORDED_NOTHING)
+        task_record(task, BY_DATABASE, RECORDED_FAIL, "RuntimeError",
+                    "the module's router (CEL_ROUTER) named no database");
+    return name;
+}
+
 struct cel_db *cel_db(struct cel_task *task)
 {
-    return cel_db_named(task, "default");
+    const char *name = route(task);
+    return name ? cel_db_named(task, name) : NULL;
 }
 
 /* --- statements ------------------------------------------------------------------------------- */
@@ -190,7 +223,8 @@ int cel_query(struct cel_db *db,
 int cel_begin(struct cel_db *db)
 {
     struct cel_error err = {0};
-    return is_wrapped(db) ? refuse_own(db) : settle(db, pg_exec(db->pg, "BEGIN", &err), &err);
+    return is_wrapped(db) ? refuse_own(db)
+                          : settle(db, pg_begin(db->pg, false, "", NULL, &err), &err);
 }
 
 int cel_commit(struct cel_db *db)
@@ -287,12 +321,11 @@ int databases_begin(struct cel_task *task, struct cel_rows **ret_done)
 {
     struct cel_db *db = cel_db(task);
     if (!db)
-        return task->recorded.kind == RECORDED_CANCELLED ? CEL_CANCELLED : CEL_RETRY;
+        return task->recorded.kind == RECORDED_CANCELLED ? CEL_CANCELLED : outcome_of(task);
     struct cel_error err = {0};
     enum cel_transaction kind = task->registered->def->transaction;
     if (kind != CEL_ONCE)
-        return settle(
-            db, pg_exec(db->pg, kind == CEL_READ_ONLY ? "BEGIN READ ONLY" : "BEGIN", &err), &err);
+        return settle(db, pg_begin(db->pg, kind == CEL_READ_ONLY, "", NULL, &err), &err);
     bool given_up = task->envelope.redelivered;
     int r = effect_begin(db->pg, task->envelope.id, given_up, ret_done, &err);
     return r == PG_E_FAILED && is_lacking(db) ? lacks_migrations(db) : settle(db, r, &err);
@@ -332,7 +365,7 @@ static int look_for_effect(struct cel_db *db, const struct effect *effect, struc
 
 int databases_commit(struct cel_task *task, const struct effect *effect)
 {
-    struct cel_db *db = find(task, "default");
+    struct cel_db *db = find(task, task->database);
     ASSERT(db && db->task == task);
     struct cel_error err = {0};
     if (!pg_in_transaction(db->pg))

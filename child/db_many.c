@@ -46,7 +46,9 @@ int cel_cursor_open(struct cel_db *db,
         mem_free(cursor);
         return task_record(db->task, BY_HELPER, RECORDED_FAIL, "MemoryError", "out of memory");
     }
-    int r = cel_query(db, declare.ptr, params, param_count, NULL);
+    struct cel_error err = {0};
+    int r = pg_query_once(db->pg, declare.ptr, params, param_count, NULL, &err);
+    r = database_settle(db, r, &err);
     *ret_cursor = r ? cursor_free(cursor) : cursor;
     return r;
 }
@@ -59,7 +61,9 @@ int cel_cursor_next(struct cel_cursor *cursor, const struct cel_rows **ret_rows)
     if (cursor->at_end)
         return 0;
     snprintf(fetch, sizeof(fetch), "FETCH FORWARD %zu FROM %s", cursor->chunk, cursor->name);
-    int r = cel_query(cursor->db, fetch, CEL_NO_PARAMS, &cursor->rows);
+    struct cel_error err = {0};
+    struct cel_db *db = cursor->db;
+    int r = database_settle(db, pg_exec_rows(db->pg, fetch, &cursor->rows, &err), &err);
     if (r)
         return r;
     size_t count = cel_rows_count(cursor->rows);

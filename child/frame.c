@@ -9,9 +9,9 @@
  *   [1 SETUP, node, default_queue, log_level, log_format, database_max_age,
  *             [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
  *   [2 HELLO, version, [[name, queue, max_retries, ...] ...]]
- *   [3 RUN, seq, soft_limit, envelope]
+ *   [3 RUN, seq, soft_limit, hard_limit, envelope]
  *   [4 PROGRESS, seq, state, meta_json]
- *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, detail, children_json,
+ *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, conflict, detail, children_json,
  *             [[queue, bytes, step] ...]]
  *
  * All text is "bin" (it may be no UTF-8), absent text is nil. The cursor's failure sticks: after
@@ -29,7 +29,7 @@
 /* --- writing ---------------------------------------------------------------------------------- */
 
 enum { SETUP_FIELDS = 9, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 13 };
-enum { RUN_FIELDS = 4, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 9, SEND_FIELDS = 3 };
+enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 10, SEND_FIELDS = 3 };
 
 static int append(void *data, const char *bytes, size_t len)
 {
@@ -162,6 +162,7 @@ void frame_add_run(struct buf *buf, const struct frame_run *run)
     begin(&w, buf, FRAME_RUN, RUN_FIELDS);
     put_u64(&w, run->seq);
     put_u64(&w, run->soft_limit);
+    put_u64(&w, run->hard_limit);
     put_str(&w, run->envelope);
     finish(&w);
 }
@@ -185,6 +186,7 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
     put_str(&w, outcome->result_json);
     put_str(&w, outcome->traceback);
     put_i64(&w, outcome->countdown_usec);
+    put_bool(&w, outcome->conflict);
     put_str(&w, outcome->detail);
     put_str(&w, outcome->children_json);
     put_list(&w, outcome->send_count);
@@ -403,6 +405,7 @@ static void get_run(struct cursor *c, struct frame_run *run)
 {
     run->seq = get_u64(c);
     run->soft_limit = get_u64(c);
+    run->hard_limit = get_u64(c);
     run->envelope = get_str(c);
 }
 
@@ -423,6 +426,7 @@ static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
     outcome->result_json = get_str(c);
     outcome->traceback = get_str(c);
     outcome->countdown_usec = get_i64(c);
+    outcome->conflict = get_bool(c);
     outcome->detail = get_str(c);
     outcome->children_json = get_str(c);
     struct frame_send *sends = get_array(c, sizeof(*sends), &outcome->send_count);

@@ -17,7 +17,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 
-enum { FRAME_VERSION = 2, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
+enum { FRAME_VERSION = 3, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
 #define FRAME_BYTES_MAX ((size_t)96 * 1024 * 1024)
 /* From the supervisor to a child whose task is over its soft time limit. */
 #define CHILD_SOFT_LIMIT_SIGNAL SIGUSR1
@@ -55,7 +55,8 @@ struct frame_hello {
 
 struct frame_run {
     uint64_t seq;
-    usec_t soft_limit;   /* 0: none; the supervisor sends the signal, the child only names it */
+    /* 0: none. The supervisor sends the signal and kills; the child tells the server of them */
+    usec_t soft_limit, hard_limit;
     struct str envelope; /* bytes as claimed */
 };
 
@@ -82,6 +83,7 @@ struct frame_outcome {
     struct str result_json; /* SUCCESS: the value; FAILURE, RETRY, REFUSED: the exception object */
     struct str traceback;   /* or absent */
     int64_t countdown_usec; /* RETRY: -1 = the task's own delay */
+    bool conflict;          /* RETRY: another transaction was in the way */
     struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */

@@ -209,7 +209,10 @@ int modules_load(struct modules *modules, const char *path, struct cel_error *er
     const struct cel_module *tasks = dlsym(object, "cel_module");
     if (!tasks)
         return error_set(err, CEL_E_CONFIG, "module %s: it has no CEL_TASKS", path);
-    return modules_add(modules, path, tasks, dlsym(object, "cel_module_settings"), err);
+    int r = modules_add(modules, path, tasks, dlsym(object, "cel_module_settings"), err);
+    if (!r)
+        modules->items[modules->count - 1]->router = dlsym(object, "cel_module_router");
+    return r;
 }
 
 /* --- all modules ------------------------------------------------------------------------------ */

@@ -14,6 +14,7 @@ struct module {
     const struct cel_module *tasks;
     const struct cel_module_settings *settings; /* or NULL */
     char **values;                              /* of the settings, in their order */
+    cel_router_fn *const *router;               /* or NULL */
 };
 
 struct child_task {

@@ -29,6 +29,7 @@ struct ending {
     struct buf children;
     char detail[sizeof(((struct cel_error *)NULL)->text)];
     int64_t countdown_usec;
+    bool conflict;
     struct frame_send *sends;
     size_t send_count;
     struct cel_rows *done; /* CEL_ONCE: what the call came to before; or NULL */
@@ -264,6 +265,7 @@ static void end_retry(struct ending *ending, const struct cel_task *task)
     ending->kind = OUTCOME_RETRY;
     ending->countdown_usec =
         recorded->kind == RECORDED_RETRY ? recorded->countdown_usec : (int64_t)-1;
+    ending->conflict = recorded->conflict;
 }
 
 /* Readers of Celery 5.3 and later say so by their headers; older ones know plain values alone. */
@@ -447,6 +449,7 @@ static void add_outcome(struct buf *out, const struct ending *ending, uint64_t s
         .result_json = text_or_none(&ending->result),
         .traceback = text_or_none(&ending->traceback),
         .countdown_usec = ending->countdown_usec,
+        .conflict = ending->conflict,
         .detail = ending->detail[0] ? str_of(ending->detail) : STR_NONE,
         .children_json = text_or_none(&ending->children),
         .sends = ending->sends,
@@ -521,9 +524,17 @@ static void forget_cancel(struct child *child)
     *child->cancel = PG_CANCEL_NONE;
 }
 
+static usec_t end_of(usec_t limit)
+{
+    return limit ? clock_mono() + limit : USEC_NEVER;
+}
+
 int child_run(struct child *child, const struct frame_run *run)
 {
-    struct cel_task task = {.child = child, .seq = run->seq};
+    struct cel_task task = {.child = child,
+                            .seq = run->seq,
+                            .soft_mono = end_of(run->soft_limit),
+                            .hard_mono = end_of(run->hard_limit)};
     struct ending ending;
     ending_init(&ending);
     forget_cancel(child);

@@ -48,6 +48,7 @@ struct recorded {
     enum recorded_by by;
     char *type, *text;      /* of the exception; or NULL */
     int64_t countdown_usec; /* of RETRY; -1: the task's own */
+    bool conflict;          /* of RETRY: another transaction was in the way */
 };
 
 struct task_send {
@@ -59,7 +60,9 @@ struct cel_task {
     struct child *child;
     const struct child_task *registered;
     uint64_t seq;
-    struct buf upgraded; /* protocol 2 form of a message of protocol 1 */
+    usec_t soft_mono, hard_mono; /* its limits; USEC_NEVER: none */
+    const char *database;        /* that cel_db() is; NULL: the router was not asked yet */
+    struct buf upgraded;         /* protocol 2 form of a message of protocol 1 */
     struct envelope envelope;
     struct body body;
     struct params_bound bound; /* params NULL: anything goes */

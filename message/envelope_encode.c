@@ -101,6 +101,8 @@ static void add_headers(struct buf *buf, const struct envelope *envelope)
         add_integer(buf, STR(", \"celeriac_deliveries\": "), envelope->deliveries);
     if (envelope->crashes)
         add_integer(buf, STR(", \"celeriac_crashes\": "), envelope->crashes);
+    if (envelope->conflicts)
+        add_integer(buf, STR(", \"celeriac_conflicts\": "), envelope->conflicts);
     add_others(buf, envelope->other_headers);
 }
 

@@ -15,13 +15,13 @@ int effect_begin(
     int r = pg_connect(pg, err);
     if (r)
         return r;
-    buf_add_c(&sql, "BEGIN; SELECT * FROM celeriac.effect_begin(");
+    buf_add_c(&sql, "SELECT * FROM celeriac.effect_begin(");
     pg_add_literal(pg, &sql, id);
     buf_add_c(&sql, given_up ? ", true)" : ", false)");
     if (buf_status(&sql))
         return write_error(err);
     struct cel_rows *rows;
-    r = pg_exec_rows(pg, sql.ptr, &rows, err);
+    r = pg_begin(pg, false, sql.ptr, &rows, err);
     if (r)
         return r;
     *ret_done = cel_rows_count(rows) ? rows : cel_rows_free(rows);

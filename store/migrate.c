@@ -310,7 +310,13 @@ static int query(struct pg *pg,
 
 int migrate_begin(struct pg *pg, struct cel_error *err)
 {
-    int status = run(pg, "SET lock_timeout = '" LOCK_WAIT "'", err);
+    int status = failed(pg, pg_connect(pg, err), err);
+    if (!status && pg_is_pooled(pg)) /* its lock would be another session's */
+        return error_set(err, CEL_E_CONFIG,
+                         "a pooler stands before the database, and a migration needs a session of "
+                         "its own: give the address of the server itself");
+    if (!status)
+        status = run(pg, "SET lock_timeout = '" LOCK_WAIT "'", err);
     if (!status && (status = run(pg, "SELECT pg_advisory_lock(" LOCK_KEY ")", err)))
         error_wrap(err, "Another migration may be running");
     if (!status)

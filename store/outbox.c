@@ -5,8 +5,11 @@
 int outbox_open(struct pg *pg, char identity[OUTBOX_IDENTITY_SIZE], struct cel_error *err)
 {
     struct cel_rows *rows = NULL;
-    int r =
-        pg_exec_rows(pg, "LISTEN celeriac_outbox; SELECT id FROM celeriac.identity", &rows, err);
+    int r = pg_connect(pg, err);
+    if (!r && !pg_is_pooled(pg)) /* else it would be another session that is told */
+        r = pg_exec(pg, "LISTEN celeriac_outbox", err);
+    if (!r)
+        r = pg_exec_rows(pg, "SELECT id FROM celeriac.identity", &rows, err);
     if (!r)
         snprintf(identity, OUTBOX_IDENTITY_SIZE, "%s", cel_row_text(rows, 0, "id"));
     cel_rows_free(rows);

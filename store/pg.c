@@ -27,16 +27,11 @@
 #include "core/mem.h"
 #include "store/pg_priv.h"
 
-#define CONNECT_WAIT_USEC  (10 * USEC_PER_SEC) /* unless the URI has connect_timeout */
 #define CANCEL_WAIT_USEC   (5 * USEC_PER_SEC)
 #define CANCEL_AGAIN_USEC  (100 * USEC_PER_MSEC)
 #define ROLLBACK_WAIT_USEC (10 * USEC_PER_SEC)
 
-enum { MESSAGE_MAX = 16384 };
-
-/* Asked for after connecting, so that the statement of a killed process ends soon. */
-static const char check_interval[] = "SET client_connection_check_interval = '1s'";
-enum { CHECK_INTERVAL_SINCE = 140000 };
+enum { PRIMARY_MAX = 240 }; /* bytes of the server's sentence in ours */
 
 /* --- text and errors -------------------------------------------------------------------------- */
 
@@ -56,15 +51,15 @@ static void add_clean(struct buf *buf, const struct pg *pg, const char *text)
     }
 }
 
-static int set_error(struct pg *pg, int condition, struct cel_error *err, const char *text)
+int pg_set_error(struct pg *pg, int condition, struct cel_error *err, const char *text)
 {
-    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(sizeof(err->text));
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
     add_clean(&buf, pg, text);
     error_set(err, CEL_E_DATABASE, "database \"%s\": %s", pg->name, buf.ptr ? buf.ptr : "");
     return condition;
 }
 
-static void set_sqlstate(struct pg *pg, const char *sqlstate)
+void pg_set_sqlstate(struct pg *pg, const char *sqlstate)
 {
     snprintf(pg->sqlstate, sizeof(pg->sqlstate), "%s", sqlstate ? sqlstate : "");
     pg->error_position = 0;
@@ -72,8 +67,8 @@ static void set_sqlstate(struct pg *pg, const char *sqlstate)
 
 int pg_refuse(struct pg *pg, const char *sqlstate, const char *text, struct cel_error *err)
 {
-    set_sqlstate(pg, sqlstate);
-    return set_error(pg, PG_E_FAILED, err, text);
+    pg_set_sqlstate(pg, sqlstate);
+    return pg_set_error(pg, PG_E_FAILED, err, text);
 }
 
 static bool is_transient(const char *sqlstate)
@@ -86,31 +81,80 @@ static bool is_transient(const char *sqlstate)
     return strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P0", 4) == 0;
 }
 
-static void drop(struct pg *pg)
+void pg_drop(struct pg *pg)
 {
     PQfinish(pg->conn);
     pg->conn = NULL;
+    pg_plans_forget(pg);
 }
 
 /* The connection is gone in the middle of a task. */
 static int lose(struct pg *pg, struct cel_error *err, const char *why)
 {
     if (!*pg->sqlstate)
-        set_sqlstate(pg, "08006");
+        pg_set_sqlstate(pg, "08006");
     CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
     buf_addf(&buf, "the connection is lost: %s", why);
     const char *text = buf_status(&buf) ? "the connection is lost" : buf.ptr;
-    int r = set_error(pg, PG_E_TRANSIENT, err, text);
-    drop(pg);
+    int r = pg_set_error(pg, PG_E_TRANSIENT, err, text);
+    pg_drop(pg);
     pg->lost = true;
     return r;
 }
 
-static int cancelled(struct pg *pg, struct cel_error *err)
+int pg_cancelled(struct pg *pg, struct cel_error *err)
 {
     *pg->cancel = PG_CANCEL_TOLD;
-    set_sqlstate(pg, "57014");
-    return set_error(pg, PG_E_CANCELLED, err, "cancelled by the soft time limit");
+    pg_set_sqlstate(pg, "57014");
+    return pg_set_error(pg, PG_E_CANCELLED, err, "cancelled by the soft time limit");
+}
+
+/* `text`, with "..." for what is beyond `most` bytes. */
+static void add_cut(struct buf *buf, const char *text, size_t most)
+{
+    size_t len = strlen(text);
+    if (len <= most) {
+        buf_add_c(buf, text);
+        return;
+    }
+    for (len = most; len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80;)
+        len--;
+    buf_add(buf, text, len);
+    buf_add_c(buf, "...");
+}
+
+static void add_name(struct buf *buf, const PGresult *result, const char *what, int field)
+{
+    const char *name = PQresultErrorField(result, field);
+    if (name)
+        buf_addf(buf, "; %s \"%s\"", what, name);
+}
+
+/* "message (SQLSTATE 23505); constraint "x"; table "y"; detail": the names and numbers stand before
+ * what may be long, since an error's text has an end. */
+static void add_report(struct buf *buf, const PGresult *result, const char *primary)
+{
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    add_cut(buf, primary, PRIMARY_MAX);
+    buf_addf(buf, " (SQLSTATE %s)", PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    add_name(buf, result, "constraint", PG_DIAG_CONSTRAINT_NAME);
+    add_name(buf, result, "schema", PG_DIAG_SCHEMA_NAME);
+    add_name(buf, result, "table", PG_DIAG_TABLE_NAME);
+    add_name(buf, result, "column", PG_DIAG_COLUMN_NAME);
+    add_name(buf, result, "type", PG_DIAG_DATATYPE_NAME);
+    if (detail)
+        buf_addf(buf, "; %s", detail);
+}
+
+/* Whether the server has no such prepared statement of ours, or one whose columns are others now. A task
+ * can be told the same SQLSTATE for reasons of its own. */
+static bool is_stale_plan(const PGresult *result, const char *sqlstate, const char *primary)
+{
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    if (strcmp(sqlstate, "26000") == 0)
+        return strstr(primary, PG_PLAN_PREFIX) != NULL;
+    return strcmp(sqlstate, "0A000") == 0 && function &&
+           strcmp(function, "RevalidateCachedQuery") == 0;
 }
 
 /* Turns a failed result into a condition. */
@@ -118,21 +162,20 @@ static int result_error(struct pg *pg, const PGresult *result, struct cel_error 
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
-    set_sqlstate(pg, sqlstate);
+    pg_set_sqlstate(pg, sqlstate);
     if (position && str_parse_u64(str_of(position), &pg->error_position))
         pg->error_position = 0;
     if (!sqlstate || !primary) /* made by libpq itself: the server is gone */
         return lose(pg, err, PQresultErrorMessage(result));
+    pg->plan_is_stale = is_stale_plan(result, sqlstate, primary);
     CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
-    buf_addf(&buf, "%s (SQLSTATE %s)", primary, sqlstate);
-    if (detail)
-        buf_addf(&buf, "; %s", detail);
-    const char *text = buf_status(&buf) ? primary : buf.ptr;
-    if (PQstatus(pg->conn) != CONNECTION_OK)
+    add_report(&buf, result, primary);
+    const char *text = buf.ptr ? buf.ptr : primary;
+    bool is_demoted = pg->wants_writable && !pg->is_read_only && strcmp(sqlstate, "25006") == 0;
+    if (PQstatus(pg->conn) != CONNECTION_OK || is_demoted)
         return lose(pg, err, text);
-    return set_error(pg, is_transient(sqlstate) ? PG_E_TRANSIENT : PG_E_FAILED, err, text);
+    return pg_set_error(pg, is_transient(sqlstate) ? PG_E_TRANSIENT : PG_E_FAILED, err, text);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -142,7 +185,7 @@ static bool cancel_wanted(const struct pg *pg)
     return pg->cancel && *pg->cancel == PG_CANCEL_WANTED;
 }
 
-int pg_wait_ready(struct pg *pg, short events, struct wait wait)
+int pg_wait_ready(struct pg *pg, short events, struct pg_wait wait)
 {
     sigset_t mask;
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
@@ -169,181 +212,7 @@ int pg_wait_ready(struct pg *pg, short events, struct wait wait)
     }
 }
 
-/* --- connecting ------------------------------------------------------------------------------- */
-
-/* Calls `use` for every option that `uri` gives. libpq's own sentences about a URI repeat it with
- * its password, so they are not passed on. */
-static int
-each_option(const char *uri,
-            int (*use)(void *data, const char *key, const char *value, struct cel_error *err),
-            void *data,
-            struct cel_error *err)
-{
-    char *message = NULL;
-    PQconninfoOption *options = PQconninfoParse(uri, &message);
-    PQfreemem(message);
-    if (!options)
-        return error_set(err, CEL_E_CONFIG,
-                         "not a PostgreSQL URI (postgresql://user:password@host/name, special "
-                         "characters percent-encoded) or key=value list");
-    int r = 0;
-    for (const PQconninfoOption *option = options; !r && option->keyword; option++) {
-        if (option->val)
-            r = use(data, option->keyword, option->val, err);
-    }
-    PQconninfoFree(options);
-    return r;
-}
-
-static int check_option(void *data, const char *key, const char *value, struct cel_error *err)
-{
-    (void)data;
-    if (strcmp(key, "host") == 0 && strchr(value, '@'))
-        return error_set(err, CEL_E_CONFIG, "an @ in the password must be written %%40");
-    int64_t seconds;
-    if (strcmp(key, "connect_timeout") == 0 && str_parse_i64(str_of(value), &seconds))
-        return error_set(err, CEL_E_CONFIG, "connect_timeout is a number of seconds");
-    return 0;
-}
-
-int pg_uri_check(const char *uri, struct cel_error *err)
-{
-    return each_option(uri, check_option, NULL, err);
-}
-
-static int keep_option(void *data, const char *key, const char *value, struct cel_error *err)
-{
-    struct pg *pg = data;
-    int64_t seconds;
-    if (strcmp(key, "connect_timeout") == 0 && !str_parse_i64(str_of(value), &seconds) &&
-        seconds > 0 && seconds < 86400)
-        pg->connect_wait = (usec_t)seconds * USEC_PER_SEC;
-    if (strcmp(key, "password") == 0 && *value && !pg->password) {
-        pg->password = str_dup(str_of(value));
-        if (!pg->password)
-            return error_no_memory(err);
-    }
-    return 0;
-}
-
-static void ignore_notice(void *data, const PGresult *result)
-{
-    (void)data;
-    (void)result;
-}
-
-static PGconn *start_connection(const char *uri)
-{
-    /* What stands before dbname can be overridden by the URI. */
-    static const char *const keys[] = {
-        "fallback_application_name", "keepalives_idle", "keepalives_interval",
-        "keepalives_count",          "dbname",          NULL};
-    const char *const values[] = {"celeriac", "30", "10", "3", uri, NULL};
-    return PQconnectStartParams(keys, values, 1);
-}
-
-/* Waits for the hand-shake. 0, -ECANCELED, -ETIMEDOUT, -ECONNREFUSED with libpq's message. */
-static int finish_connection(struct pg *pg)
-{
-    struct wait wait = {clock_mono() + pg->connect_wait, true};
-    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-    while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
-        if (PQstatus(pg->conn) == CONNECTION_BAD)
-            return -ECONNREFUSED;
-        int r = pg_wait_ready(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, wait);
-        if (r)
-            return r;
-        status = PQconnectPoll(pg->conn);
-    }
-    return status == PGRES_POLLING_OK ? 0 : -ECONNREFUSED;
-}
-
-static int
-send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct cel_error *err);
-
-/* The interval is a help, not a need: a server that refuses it serves as well. Fails only when the
- * connection is gone. */
-static int ask_for_check_interval(struct pg *pg, struct cel_error *err)
-{
-    if (PQserverVersion(pg->conn) < CHECK_INTERVAL_SINCE)
-        return 0;
-    struct wait wait = {clock_mono() + pg->connect_wait, false};
-    PGresult *result = NULL;
-    int r = send_and_wait(pg, PQsendQuery(pg->conn, check_interval), wait, &result, err);
-    PQclear(result);
-    return pg->conn ? 0 : r;
-}
-
-/* The SQLSTATE in a verbose message of libpq's, "... FATAL:  28P01: password ...", or NULL. */
-static const char *find_sqlstate(const char *message)
-{
-    const char *found = NULL;
-    for (const char *at = message; (at = strstr(at, ":  ")) != NULL; at += 3) {
-        size_t len = strspn(at + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-        if (len == SQLSTATE_LEN && strncmp(at + 3 + len, ": ", 2) == 0)
-            found = at + 3;
-    }
-    return found;
-}
-
-/* What libpq says about a connection that the server refused: the sentence without what verbosity
- * added to it. Sets the SQLSTATE, which libpq tells in no other way. */
-static void add_refusal(struct pg *pg, struct buf *buf)
-{
-    const char *message = PQerrorMessage(pg->conn), *sqlstate = find_sqlstate(message);
-    if (!sqlstate) {
-        set_sqlstate(pg, PQconnectionNeedsPassword(pg->conn) ? "28P01" : "08001");
-        buf_add_c(buf, message);
-        return;
-    }
-    set_sqlstate(pg, sqlstate);
-    const char *words = sqlstate + SQLSTATE_LEN + 2, *end = strstr(words, "\nLOCATION:");
-    buf_add(buf, message, (size_t)(sqlstate - message));
-    buf_add(buf, words, end ? (size_t)(end - words) : strlen(words));
-}
-
-static int connect_failure(struct pg *pg, int code, struct cel_error *err)
-{
-    if (code == -ECANCELED) {
-        drop(pg);
-        return cancelled(pg, err);
-    }
-    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(MESSAGE_MAX);
-    buf_add_c(&buf, "cannot connect: ");
-    set_sqlstate(pg, "08001");
-    if (code == -ECONNREFUSED)
-        add_refusal(pg, &buf);
-    else
-        buf_add_c(&buf, cel_error_name(code));
-    set_error(pg, PG_E_TRANSIENT, err, buf_status(&buf) ? "cannot connect" : buf.ptr);
-    if (err && strncmp(pg->sqlstate, "28", 2) == 0)
-        err->code = CEL_E_AUTH;
-    drop(pg);
-    return PG_E_TRANSIENT;
-}
-
-static int open_connection(struct pg *pg, struct cel_error *err)
-{
-    if (pg_uri_check(pg->uri, err)) {
-        error_wrap(err, "database \"%s\"", pg->name);
-        return PG_E_TRANSIENT;
-    }
-    pg->conn = start_connection(pg->uri);
-    if (!pg->conn)
-        return set_error(pg, PG_E_TRANSIENT, err, "out of memory");
-    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
-    PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE); /* for find_sqlstate */
-    int r = finish_connection(pg);
-    if (r)
-        return connect_failure(pg, r, err);
-    PQsetErrorVerbosity(pg->conn, PQERRORS_DEFAULT);
-    PQsetnonblocking(pg->conn, 1);
-    pg->opened_mono = clock_mono();
-    r = ask_for_check_interval(pg, err);
-    if (!r)
-        set_sqlstate(pg, NULL);
-    return r;
-}
+/* --- the connection ---------------------------------------------------------------------------- */
 
 /* Whether the idle connection has ended meanwhile: then its socket has something to read. */
 static bool is_dead(struct pg *pg)
@@ -373,7 +242,7 @@ int pg_wait_notified(struct pg *pg, int wake_fd, usec_t usec, struct cel_error *
     struct pollfd fds[] = {{.fd = PQsocket(pg->conn), .events = POLLIN},
                            {.fd = wake_fd, .events = POLLIN}};
     if (!notify && poll(fds, ARRAY_SIZE(fds), (int)(usec / USEC_PER_MSEC)) < 0 && errno != EINTR)
-        return set_error(pg, PG_E_TRANSIENT, err, cel_error_name(-errno));
+        return pg_set_error(pg, PG_E_TRANSIENT, err, cel_error_name(-errno));
     if (!notify && fds[0].revents && !PQconsumeInput(pg->conn))
         return lose(pg, err, PQerrorMessage(pg->conn));
     for (; notify || (notify = PQnotifies(pg->conn)); notify = NULL)
@@ -387,7 +256,7 @@ static void drop_if_unfit(struct pg *pg)
         return;
     bool old = pg->max_age > 0 && clock_mono() - pg->opened_mono >= pg->max_age;
     if (old || is_dead(pg))
-        drop(pg);
+        pg_drop(pg);
 }
 
 int pg_connect(struct pg *pg, struct cel_error *err)
@@ -395,11 +264,11 @@ int pg_connect(struct pg *pg, struct cel_error *err)
     if (pg->in_copy)
         return pg_refuse(pg, "55006", "a COPY is under way on this connection", err);
     if (pg->lost)
-        return set_error(pg, PG_E_TRANSIENT, err, "the connection was lost before");
+        return pg_set_error(pg, PG_E_TRANSIENT, err, "the connection was lost before");
     if (!pg->checked)
         drop_if_unfit(pg);
     if (!pg->conn) {
-        int r = open_connection(pg, err);
+        int r = pg_open(pg, err);
         if (r)
             return r;
     }
@@ -409,7 +278,7 @@ int pg_connect(struct pg *pg, struct cel_error *err)
 
 /* --- statements ------------------------------------------------------------------------------- */
 
-int pg_flush(struct pg *pg, struct wait wait)
+int pg_flush(struct pg *pg, struct pg_wait wait)
 {
     int more;
     while ((more = PQflush(pg->conn)) == 1) {
@@ -422,7 +291,7 @@ int pg_flush(struct pg *pg, struct wait wait)
     return more == 0 ? 0 : -ECONNRESET;
 }
 
-static int receive(struct pg *pg, struct wait wait)
+static int receive(struct pg *pg, struct pg_wait wait)
 {
     while (PQisBusy(pg->conn)) {
         int r = pg_wait_ready(pg, POLLIN, wait);
@@ -459,7 +328,7 @@ static bool is_good(const PGresult *result)
 /* Gathers the results of what was sent into `*result`: the last one, or the first failed one. 0 or
  * a negative code of the waits; -EPROTO for a COPY that was not asked for, -EPIPE when it shall
  * end. */
-static int collect(struct pg *pg, struct wait wait, PGresult **result)
+static int collect(struct pg *pg, struct pg_wait wait, PGresult **result)
 {
     int r = pg_flush(pg, wait);
     while (!r) {
@@ -494,7 +363,7 @@ static int collect_cancelled(struct pg *pg, PGresult **result)
     for (; r == -ETIMEDOUT && now < end; now = clock_mono()) {
         if (!cancel_on_server(pg))
             return -ECONNRESET;
-        r = collect(pg, (struct wait){clock_mono() + CANCEL_AGAIN_USEC, false}, result);
+        r = collect(pg, (struct pg_wait){clock_mono() + CANCEL_AGAIN_USEC, false}, result);
     }
     return r;
 }
@@ -502,7 +371,7 @@ static int collect_cancelled(struct pg *pg, PGresult **result)
 static int finish_statement(struct pg *pg, PGresult *result, PGresult **ret, struct cel_error *err)
 {
     if (result && is_good(result)) {
-        set_sqlstate(pg, NULL);
+        pg_set_sqlstate(pg, NULL);
         *ret = result;
         return 0;
     }
@@ -512,10 +381,11 @@ static int finish_statement(struct pg *pg, PGresult *result, PGresult **ret, str
 }
 
 /* `sent` is what the PQsend function returned. The caller clears the result. */
-static int
-send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct cel_error *err)
+int pg_send_and_wait(
+    struct pg *pg, int sent, struct pg_wait wait, PGresult **ret, struct cel_error *err)
 {
-    set_sqlstate(pg, NULL);
+    pg_set_sqlstate(pg, NULL);
+    pg->plan_is_stale = false;
     pg->statements_done = 0;
     if (!sent)
         return lose(pg, err, PQerrorMessage(pg->conn));
@@ -532,7 +402,7 @@ send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct 
                       err);
     } else if (r && cancelling) {
         lose(pg, NULL, "");
-        r = cancelled(pg, err);
+        r = pg_cancelled(pg, err);
     } else if (r) {
         const char *why = r == -ECONNRESET ? PQerrorMessage(pg->conn) : cel_error_name(r);
         r = lose(pg, err, why);
@@ -540,13 +410,13 @@ send_and_wait(struct pg *pg, int sent, struct wait wait, PGresult **ret, struct 
         r = finish_statement(pg, result, ret, err);
         result = NULL;
         if (r && cancelling && strcmp(pg->sqlstate, "57014") == 0)
-            r = cancelled(pg, err);
+            r = pg_cancelled(pg, err);
     }
     PQclear(result);
     return r;
 }
 
-static usec_t answer_deadline(const struct pg *pg)
+usec_t pg_answer_deadline(const struct pg *pg)
 {
     return pg->patience ? clock_mono() + pg->patience : USEC_NEVER;
 }
@@ -558,9 +428,12 @@ run_simple(struct pg *pg, const char *sql, bool cancellable, PGresult **ret, str
     if (r)
         return r;
     if (cancellable && cancel_wanted(pg))
-        return cancelled(pg, err);
-    struct wait wait = {answer_deadline(pg), cancellable};
-    return send_and_wait(pg, PQsendQuery(pg->conn, sql), wait, ret, err);
+        return pg_cancelled(pg, err);
+    r = pg_limits_apply(pg, err);
+    if (r)
+        return r;
+    struct pg_wait wait = {pg_answer_deadline(pg), cancellable};
+    return pg_send_and_wait(pg, PQsendQuery(pg->conn, sql), wait, ret, err);
 }
 
 /* Rows for the caller, if it wants them. */
@@ -572,7 +445,7 @@ hand_out(struct pg *pg, PGresult *result, struct cel_rows **ret_rows, struct cel
         return 0;
     }
     *ret_rows = pg_rows_adopt(result);
-    return *ret_rows ? 0 : set_error(pg, PG_E_TRANSIENT, err, "out of memory");
+    return *ret_rows ? 0 : pg_set_error(pg, PG_E_TRANSIENT, err, "out of memory");
 }
 
 int pg_exec_rows(struct pg *pg, const char *sql, struct cel_rows **ret_rows, struct cel_error *err)
@@ -587,6 +460,25 @@ int pg_exec(struct pg *pg, const char *sql, struct cel_error *err)
     return pg_exec_rows(pg, sql, NULL, err);
 }
 
+int pg_begin(struct pg *pg,
+             bool read_only,
+             const char *first,
+             struct cel_rows **ret_rows,
+             struct cel_error *err)
+{
+    int r = pg_connect(pg, err);
+    if (r)
+        return r;
+    CLEANUP(buf_deinit) struct buf sql = BUF_INIT(SIZE_MAX / 2);
+    buf_add_c(&sql, read_only ? "BEGIN READ ONLY" : "BEGIN");
+    pg_limits_add_local(pg, &sql);
+    buf_addf(&sql, *first ? "; %s" : "%s", first);
+    if (buf_status(&sql))
+        return pg_set_error(pg, PG_E_TRANSIENT, err, "out of memory");
+    pg->is_read_only = read_only;
+    return pg_exec_rows(pg, sql.ptr, ret_rows, err);
+}
+
 int pg_commit_with(struct pg *pg, const char *last, struct cel_error *err)
 {
     CLEANUP(buf_deinit) struct buf sql = BUF_INIT(SIZE_MAX / 2);
@@ -594,11 +486,11 @@ int pg_commit_with(struct pg *pg, const char *last, struct cel_error *err)
     buf_add_c(&sql, last);
     buf_add_c(&sql, "COMMIT");
     if (buf_status(&sql))
-        return set_error(pg, PG_E_TRANSIENT, err, "out of memory");
+        return pg_set_error(pg, PG_E_TRANSIENT, err, "out of memory");
     int r = run_simple(pg, sql.ptr, false, &result, err);
     if (!r && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-        set_sqlstate(pg, "25P02");
-        r = set_error(
+        pg_set_sqlstate(pg, "25P02");
+        r = pg_set_error(
             pg, PG_E_FAILED, err,
             "the transaction was rolled back: a statement in it had failed (SQLSTATE 25P02)");
     }
@@ -645,35 +537,87 @@ int pg_savepoint(struct pg *pg, const char *verb, const char *name, struct cel_e
         return r;
     char *quoted = PQescapeIdentifier(pg->conn, name, strlen(name));
     if (!quoted)
-        return set_error(pg, PG_E_FAILED, err, "the name of the savepoint is not valid text");
+        return pg_set_error(pg, PG_E_FAILED, err, "the name of the savepoint is not valid text");
     CLEANUP(buf_deinit) struct buf sql = BUF_INIT(4096);
     buf_addf(&sql, "%s %s", verb, quoted);
     PQfreemem(quoted);
     if (buf_status(&sql))
-        return set_error(pg, PG_E_FAILED, err, "the name of the savepoint is too long");
+        return pg_set_error(pg, PG_E_FAILED, err, "the name of the savepoint is too long");
     bool sets = strcmp(verb, "SAVEPOINT") == 0;
     return sets ? pg_exec(pg, sql.ptr, err) : pg_exec_anyway(pg, sql.ptr, err);
 }
 
-static int run_query(struct pg *pg,
-                     const char *sql,
-                     const struct cel_param *params,
-                     size_t count,
-                     PGresult **ret,
-                     struct cel_error *err)
+/* Outside of a transaction a statement whose plan the server cannot use any more has done nothing, and
+ * is sent once more; inside, the transaction is lost, and another run will do. */
+static int run_planned(struct pg *pg,
+                       const char *sql,
+                       const struct pg_arguments *args,
+                       size_t count,
+                       PGresult **ret,
+                       struct cel_error *err)
 {
+    for (bool again = false;; again = true) {
+        struct pg_plan *plan = NULL;
+        int sent, r = pg_plans_send(pg, sql, args, count, &sent, &plan, err);
+        if (r)
+            return r;
+        r = pg_send_and_wait(pg, sent, (struct pg_wait){pg_answer_deadline(pg), true}, ret, err);
+        if (r != PG_E_FAILED || !plan || !pg->plan_is_stale)
+            return r;
+        pg_plan_forget(plan);
+        if (pg_in_transaction(pg))
+            return PG_E_TRANSIENT;
+        if (again)
+            return r;
+    }
+}
+
+static int run_once(struct pg *pg,
+                    const char *sql,
+                    const struct pg_arguments *args,
+                    size_t count,
+                    PGresult **ret,
+                    struct cel_error *err)
+{
+    int sent = PQsendQueryParams(pg->conn, sql, (int)count, args->types, args->values,
+                                 args->lengths, args->formats, 0);
+    return pg_send_and_wait(pg, sent, (struct pg_wait){pg_answer_deadline(pg), true}, ret, err);
+}
+
+typedef int run_fn(struct pg *pg,
+                   const char *sql,
+                   const struct pg_arguments *args,
+                   size_t count,
+                   PGresult **ret,
+                   struct cel_error *err);
+
+static int query(struct pg *pg,
+                 run_fn *run,
+                 const char *sql,
+                 const struct cel_param *params,
+                 size_t count,
+                 struct cel_rows **ret_rows,
+                 struct cel_error *err)
+{
+    int r = pg_connect(pg, err);
+    if (r)
+        return r;
+    if (cancel_wanted(pg))
+        return pg_cancelled(pg, err);
+    r = pg_limits_apply(pg, err);
+    if (r)
+        return r;
     struct pg_arguments args;
-    int r = pg_arguments_init(&args, params, count);
+    PGresult *result = NULL;
+    r = pg_arguments_init(&args, params, count);
     if (r) {
         const char *sqlstate = r == -ENOMEM ? "53200" : "22023";
         r = pg_refuse(pg, sqlstate, "a parameter is none that can be sent", err);
     } else {
-        int sent = PQsendQueryParams(pg->conn, sql, (int)count, args.types, args.values,
-                                     args.lengths, args.formats, 0);
-        r = send_and_wait(pg, sent, (struct wait){answer_deadline(pg), true}, ret, err);
+        r = run(pg, sql, &args, count, &result, err);
     }
     pg_arguments_deinit(&args);
-    return r;
+    return r ? r : hand_out(pg, result, ret_rows, err);
 }
 
 int pg_query(struct pg *pg,
@@ -683,14 +627,17 @@ int pg_query(struct pg *pg,
              struct cel_rows **ret_rows,
              struct cel_error *err)
 {
-    int r = pg_connect(pg, err);
-    if (r)
-        return r;
-    if (cancel_wanted(pg))
-        return cancelled(pg, err);
-    PGresult *result = NULL;
-    r = run_query(pg, sql, params, param_count, &result, err);
-    return r ? r : hand_out(pg, result, ret_rows, err);
+    return query(pg, run_planned, sql, params, param_count, ret_rows, err);
+}
+
+int pg_query_once(struct pg *pg,
+                  const char *sql,
+                  const struct cel_param *params,
+                  size_t param_count,
+                  struct cel_rows **ret_rows,
+                  struct cel_error *err)
+{
+    return query(pg, run_once, sql, params, param_count, ret_rows, err);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -703,11 +650,9 @@ struct pg *pg_new(const char *name, const char *uri, usec_t max_age, volatile si
     pg->name = str_dup(str_of(name));
     pg->uri = str_dup(str_of(uri));
     pg->max_age = max_age;
-    pg->connect_wait = CONNECT_WAIT_USEC;
     pg->cancel = cancel;
-    /* A URI that cannot be understood fails at the first statement, with a sentence. */
-    int r = each_option(uri, keep_option, pg, NULL);
-    if (!pg->name || !pg->uri || r == -ENOMEM)
+    pg->soft_mono = pg->hard_mono = USEC_NEVER;
+    if (!pg->name || !pg->uri || pg_read_uri(pg))
         return pg_free(pg);
     return pg;
 }
@@ -721,7 +666,7 @@ struct pg *pg_free(struct pg *pg)
 {
     if (!pg)
         return NULL;
-    drop(pg);
+    pg_drop(pg);
     mem_free(pg->name);
     mem_free(pg->uri);
     mem_free(pg->password);
@@ -745,6 +690,11 @@ bool pg_in_transaction(const struct pg *pg)
     return status == PQTRANS_INTRANS || status == PQTRANS_INERROR || status == PQTRANS_ACTIVE;
 }
 
+bool pg_is_pooled(const struct pg *pg)
+{
+    return pg->conn && pg->is_pooled;
+}
+
 bool pg_is_lost(const struct pg *pg)
 {
     return pg->lost;
@@ -755,13 +705,15 @@ bool pg_reset(struct pg *pg)
     bool left_open = pg_in_transaction(pg);
     if (left_open) {
         PGresult *result = NULL;
-        struct wait wait = {clock_mono() + ROLLBACK_WAIT_USEC, false};
-        if (send_and_wait(pg, PQsendQuery(pg->conn, "ROLLBACK"), wait, &result, NULL) == 0)
+        struct pg_wait wait = {clock_mono() + ROLLBACK_WAIT_USEC, false};
+        if (pg_send_and_wait(pg, PQsendQuery(pg->conn, "ROLLBACK"), wait, &result, NULL) == 0)
             PQclear(result);
     }
     pg->lost = false;
     pg->checked = false;
-    set_sqlstate(pg, NULL);
+    pg->is_read_only = false;
+    pg->soft_mono = pg->hard_mono = USEC_NEVER;
+    pg_set_sqlstate(pg, NULL);
     drop_if_unfit(pg);
     return left_open;
 }

@@ -1,5 +1,5 @@
 /*
- * One PostgreSQL connection of a pool process. The only file that includes libpq; no Redis, no
+ * One PostgreSQL connection of a pool process. The only door to libpq; no Redis, no
  * processes. Every wait can be ended by the cancel flag, which a signal sets: the running statement
  * is then cancelled on the server and the call answers PG_E_CANCELLED. That happens once: what
  * the task does afterwards to clean up runs as usual.
@@ -46,6 +46,12 @@ struct pg *pg_new(const char *name, const char *uri, usec_t max_age, volatile si
 struct pg *pg_free(struct pg *pg);
 /* An answer that takes longer than `usec` costs the connection; 0, the default: none does. */
 void pg_set_patience(struct pg *pg, usec_t usec);
+/*
+ * Until pg_reset(): the task that uses the connection is told to end at `soft_mono` and killed at
+ * `hard_mono` (USEC_NEVER: no such limit). On the server no statement runs for longer than a second
+ * beyond the kill, and no wait for a lock takes until the first of them (SQLSTATE 55P03).
+ */
+void pg_set_limits(struct pg *pg, usec_t soft_mono, usec_t hard_mono);
 /* Between tasks: rolls back what was left open, closes what is too old or dead. Returns whether a
  * transaction had been left open. */
 bool pg_reset(struct pg *pg);
@@ -58,13 +64,27 @@ int pg_query(struct pg *pg,
              size_t param_count,
              struct cel_rows **ret_rows,
              struct cel_error *err) MUST_CHECK;
-/* BEGIN, SET ...: several statements at once, without parameters. */
+/* The same for text that is not given again: it is not prepared. */
+int pg_query_once(struct pg *pg,
+                  const char *sql,
+                  const struct cel_param *params,
+                  size_t param_count,
+                  struct cel_rows **ret_rows,
+                  struct cel_error *err) MUST_CHECK;
+/* SET ...: several statements at once, without parameters. */
 int pg_exec(struct pg *pg, const char *sql, struct cel_error *err) MUST_CHECK;
 /* The same, with the rows of the last one. */
 int pg_exec_rows(struct pg *pg, const char *sql, struct cel_rows **ret_rows, struct cel_error *err)
     MUST_CHECK;
 /* The same for what the cancel flag shall not end. */
 int pg_exec_anyway(struct pg *pg, const char *sql, struct cel_error *err) MUST_CHECK;
+/* BEGIN, with the limits where they hold for a transaction alone, and `first` behind it ("":
+ * nothing), whose rows are the answer. */
+int pg_begin(struct pg *pg,
+             bool read_only,
+             const char *first,
+             struct cel_rows **ret_rows,
+             struct cel_error *err) MUST_CHECK;
 /* COMMIT and ROLLBACK, which the cancel flag does not end. A COMMIT that the server turned into a
  * ROLLBACK, because a statement before it had failed, is PG_E_FAILED with SQLSTATE 25P02. `last`
  * are statements that go with it, each with its semicolon. */
@@ -103,6 +123,9 @@ int pg_wait_notified(struct pg *pg, int wake_fd, usec_t usec, struct cel_error *
 void pg_add_literal(const struct pg *pg, struct buf *sql, struct str text);
 bool pg_in_transaction(const struct pg *pg);
 bool pg_is_lost(const struct pg *pg);
+/* Whether a pooler stands between (known once connected): then nothing that is set for a session, locked
+ * in it or listened to outlasts a transaction. */
+bool pg_is_pooled(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" after a success */
 /* Where in its SQL the last failure is, in characters from 1; 0: the server did not say. */
 size_t pg_error_position(const struct pg *pg);

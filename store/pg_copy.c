@@ -25,7 +25,7 @@ struct cel_copy {
     cel_copy_in_fn *in; /* or */
     cel_copy_out_fn *out;
     void *data;
-    struct wait wait;
+    struct pg_wait wait;
     bool begun;
     int said;             /* by the function */
     int status;           /* 0, or why nothing can be written any more; the first failure sticks */
@@ -155,7 +155,7 @@ int cel_copy_text(struct cel_copy *copy, const char *text, size_t length)
     return outcome_of(copy);
 }
 
-static int run_in(struct cel_copy *copy, struct wait wait)
+static int run_in(struct cel_copy *copy, struct pg_wait wait)
 {
     struct pg *pg = copy->pg;
     if (!copy->begun) {
@@ -178,7 +178,7 @@ static int run_in(struct cel_copy *copy, struct wait wait)
 /* --- out -------------------------------------------------------------------------------------- */
 
 /* The next row: its length, 0 at the end, or a code of the waits. */
-static int next_row(struct cel_copy *copy, struct wait wait, char **ret_row)
+static int next_row(struct cel_copy *copy, struct pg_wait wait, char **ret_row)
 {
     PGconn *conn = copy->pg->conn;
     int length;
@@ -192,7 +192,7 @@ static int next_row(struct cel_copy *copy, struct wait wait, char **ret_row)
     return length == -1 ? 0 : length < 0 ? -ECONNRESET : length;
 }
 
-static int run_out(struct cel_copy *copy, struct wait wait)
+static int run_out(struct cel_copy *copy, struct pg_wait wait)
 {
     bool drop = copy->begun; /* it was called before, and shall end */
     copy->begun = true;
@@ -216,7 +216,7 @@ static int run_out(struct cel_copy *copy, struct wait wait)
 
 /* --- both ------------------------------------------------------------------------------------- */
 
-int pg_copy_run(struct cel_copy *copy, ExecStatusType kind, struct wait wait)
+int pg_copy_run(struct cel_copy *copy, ExecStatusType kind, struct pg_wait wait)
 {
     if (kind != (copy->in ? PGRES_COPY_IN : PGRES_COPY_OUT))
         return -EPROTO;

@@ -13,6 +13,9 @@
 /* A longer countdown is taken for so much: dates beyond are no dates. */
 #define COUNTDOWN_MAX (10 * 365 * 24 * 3600 * USEC_PER_SEC)
 
+/* In a row; those beyond are counted as the task's own retries. */
+enum { CONFLICTS_MAX = 100 };
+
 static void begin(const struct request *request, enum request_end end, struct settlement *ret)
 {
     buf_clear(&ret->document);
@@ -223,15 +226,29 @@ retry_delay(const struct request *request, const struct frame_outcome *outcome, 
     return delay < COUNTDOWN_MAX ? delay : COUNTDOWN_MAX;
 }
 
+/* Another transaction was in the way: that does not use up the retries, which are for what is wrong with
+ * the task or its surroundings. A task that must not be retried is not. */
+static bool is_free(const struct request *request, const struct frame_outcome *outcome)
+{
+    return outcome->conflict && request->task.max_retries != 0 &&
+           request->envelope.conflicts < CONFLICTS_MAX;
+}
+
 /* The message of the next attempt: the same envelope with another eta, count, origin and tag. */
 static int add_next_attempt(const struct request *request,
+                            const struct frame_outcome *outcome,
                             usec_t due_wall,
                             const struct settle_context *context,
                             struct buf *buf)
 {
     struct envelope next = request->envelope;
     next.eta_wall = due_wall;
-    next.retries++;
+    if (is_free(request, outcome))
+        next.conflicts++;
+    else
+        next.retries++;
+    if (!outcome->conflict)
+        next.conflicts = 0;
     next.redelivered = false;
     next.origin = context->node;
     next.delivery_tag = context->delivery_tag;
@@ -275,13 +292,13 @@ static int retry(const struct request *request,
                  struct settlement *ret)
 {
     int64_t most = request->task.max_retries;
-    if (most >= 0 && request->envelope.retries >= most)
+    if (most >= 0 && request->envelope.retries >= most && !is_free(request, outcome))
         return give_up(request, outcome, context, ret);
     begin(request, END_RETRIED, ret);
     usec_t delay = retry_delay(request, outcome, context->random);
     usec_t due_wall = delay ? context->now_wall + delay : 0;
     ret->completion.retry_due_wall = due_wall;
-    int r = add_next_attempt(request, due_wall, context, &ret->retry);
+    int r = add_next_attempt(request, outcome, due_wall, context, &ret->retry);
     if (r < 0)
         return finish(request, r, ret);
     CLEANUP(buf_deinit) struct buf children = BUF_INIT(VALUE_BYTES_MAX);

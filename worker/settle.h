@@ -8,6 +8,7 @@
  *           IGNORE               sends pushed, nothing stored
  *           RETRY                next attempt parked (with no delay: pushed) under the same id, RETRY stored; with the
  *                                retries used up: FAILURE with the exception that was given
+ *                                (another transaction in the way: not counted, a hundred times in a row)
  *           FAILURE              FAILURE
  *           REFUSED              FAILURE, message to quarantine
  *   child died                   delivered again, counted; the last time that its task allows:

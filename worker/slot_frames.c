@@ -239,6 +239,7 @@ int slot_run(struct slot *slot, struct request *request)
     buf_clear(out);
     frame_add_run(out, &(struct frame_run){.seq = request->seq,
                                            .soft_limit = request->soft_limit,
+                                           .hard_limit = request->hard_limit,
                                            .envelope = buf_str(&request->bytes)});
     int r = buf_status(out);
     if (r == 0)

@@ -100,7 +100,16 @@ struct cel_setting_def {
     const char *help;
 };
 
-/* One CEL_TASKS per module, and at most one CEL_SETTINGS. */
+/*
+ * Names the database that cel_db(task) is, one of the section [database]: by the task's name
+ * (cel_request), its arguments, a header ... It is asked once in a run, at the first cel_db() or
+ * before the task's own transaction begins; while it is asked, cel_db(task) is "default". The text
+ * must stay valid until the task returns. NULL: it cannot say, and the task ends as cel_fail(),
+ * cel_retry() or a failed helper recorded.
+ */
+typedef const char *cel_router_fn(struct cel_task *task);
+
+/* One CEL_TASKS per module, and at most one CEL_SETTINGS and one CEL_ROUTER. */
 #define CEL_TASKS(...)                                                                             \
     CEL_API extern const struct cel_module cel_module;                                             \
     static const struct cel_task_def cel_module_tasks_[] = {__VA_ARGS__};                          \
@@ -118,6 +127,10 @@ struct cel_setting_def {
         cel_module_settings_,                                                                      \
         sizeof cel_module_settings_ / sizeof cel_module_settings_[0],                              \
     }
+
+#define CEL_ROUTER(function)                                                                       \
+    CEL_API extern cel_router_fn *const cel_module_router;                                         \
+    cel_router_fn *const cel_module_router = function
 
 enum { CEL_MODULE_VERSION = 1 };
 struct cel_module {

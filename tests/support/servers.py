@@ -192,10 +192,11 @@ class Sentinels:
 
 
 class PostgresServer:
-    """A PostgreSQL cluster of its own on a unix socket; database and superuser "celeriac"."""
+    """A PostgreSQL cluster of its own on a unix socket; database and superuser "celeriac". `port` is that of
+    its TCP side, which listen_addresses opens."""
 
-    def __init__(self, folder, name="postgres", options=None):
-        self.folder = os.path.join(folder, name)
+    def __init__(self, folder, name="postgres", options=None, port=5432):
+        self.folder, self.port = os.path.join(folder, name), port
         self.options = {
             "listen_addresses": "", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
             "max_connections": "200", "log_min_messages": "warning", **(options or {}),
@@ -212,7 +213,8 @@ class PostgresServer:
 
     @property
     def uri(self):
-        return "postgresql://celeriac@/celeriac?host=" + self.folder.replace("/", "%2F")
+        host = self.folder.replace("/", "%2F")
+        return f"postgresql://celeriac@/celeriac?host={host}" + (f"&port={self.port}" if self.port != 5432 else "")
 
     def start(self):
         data = os.path.join(self.folder, "data")
@@ -222,7 +224,8 @@ class PostgresServer:
                 [*self.become, os.path.join(self.bin, "initdb"), "-D", data, "-U", "celeriac", "-A", "trust",
                  "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
                 check=True, stdout=self.log, stderr=self.log, cwd="/")
-        arguments = [*self.become, os.path.join(self.bin, "postgres"), "-D", data, "-k", self.folder]
+        arguments = [*self.become, os.path.join(self.bin, "postgres"), "-D", data, "-k", self.folder, "-p",
+                     str(self.port)]
         for key, value in self.options.items():
             arguments += ["-c", f"{key}={value}"]
         self.process = subprocess.Popen(arguments, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
@@ -240,14 +243,15 @@ class PostgresServer:
 
     def psql(self, sql, database="celeriac", check=True):
         return subprocess.run(
-            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U", "celeriac", "-d", database,
+            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", "celeriac",
+             "-d", database,
              "-c", sql],
             capture_output=True, text=True, check=check)
 
     def connect(self):
         import psycopg2
 
-        return psycopg2.connect(host=self.folder, user="celeriac", dbname="celeriac")
+        return psycopg2.connect(host=self.folder, port=self.port, user="celeriac", dbname="celeriac")
 
     def stop(self, first=signal.SIGINT):  # SIGINT: fast shutdown
         if self.process:

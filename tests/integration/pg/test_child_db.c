@@ -123,6 +123,7 @@ static void expect_exception(const struct frame_outcome *outcome,
     if (!strstr(text ? text : "", words))
         fail_msg("%s is not in: %s", words, text ? text : "nothing");
     bool conflict = strstr(text, "SQLSTATE 40") || strstr(text, "SQLSTATE 55P03");
+    assert_int_equal(outcome->conflict, kind == OUTCOME_RETRY && conflict);
     if (kind == OUTCOME_RETRY && conflict) /* soon */
         assert_in_range(outcome->countdown_usec, 50 * USEC_PER_MSEC, 100 * USEC_PER_MSEC);
     else if (kind == OUTCOME_RETRY)
@@ -218,7 +219,10 @@ static void errors_have_the_names_of_pythons_drivers(void **state)
         const char *sql, *type, *words;
     } cases[] = {
         {"INSERT INTO kept VALUES (-1)", "IntegrityError",
-         "database \"default\": new row for relation \"kept\" violates check constraint"},
+         "violates check constraint \"kept_v_check\" (SQLSTATE 23514); constraint \"kept_v_check\";"
+         " schema \"public\"; table \"kept\"; Failing row contains (-1)."},
+        {"INSERT INTO kept VALUES (NULL)", "IntegrityError",
+         "(SQLSTATE 23502); schema \"public\"; table \"kept\"; column \"v\"; Failing row"},
         {"SELECT 1/0", "DataError", "division by zero (SQLSTATE 22012)"},
         {"SELEC 1", "ProgrammingError", "(SQLSTATE 42601)"},
         {"SELECT * FROM nowhere", "ProgrammingError", "(SQLSTATE 42P01)"},
@@ -250,15 +254,18 @@ static void conflicts_are_tried_again_soon_and_then_less_soon(void **state)
     static const struct {
         const char *retries;
         usec_t least, most;
-    } cases[] = {{", \"retries\": 1", 100 * USEC_PER_MSEC, 200 * USEC_PER_MSEC},
-                 {", \"retries\": 2", 200 * USEC_PER_MSEC, 400 * USEC_PER_MSEC},
-                 {", \"retries\": 999999999999", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC}};
+    } cases[] = {
+        {", \"celeriac_conflicts\": 1", 100 * USEC_PER_MSEC, 200 * USEC_PER_MSEC},
+        {", \"retries\": 1, \"celeriac_conflicts\": 1", 200 * USEC_PER_MSEC, 400 * USEC_PER_MSEC},
+        {", \"celeriac_conflicts\": 999999999999", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC},
+        {", \"retries\": 999999999999", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char *message =
             message_of("tests.script", "[[\"" SERIALIZATION_FAILURE "\"]]", "{}", cases[i].retries);
         const struct frame_outcome *outcome = child_process_call(&process, message);
         free(message);
         assert_int_equal(outcome->kind, OUTCOME_RETRY);
+        assert_true(outcome->conflict);
         assert_in_range(outcome->countdown_usec, cases[i].least, cases[i].most);
     }
 }
@@ -464,7 +471,7 @@ static int start(void **state)
     if (!postgres_server_open(&server))
         return -1;
     own = pg_new("own", server.uri, 0, NULL);
-    exec_own("CREATE TABLE kept (v int CHECK (v > 0));"
+    exec_own("CREATE TABLE kept (v int NOT NULL CHECK (v > 0));"
              "CREATE ROLE somebody LOGIN PASSWORD 'another'");
     start_child(&process, 600 * USEC_PER_SEC);
     return 0;

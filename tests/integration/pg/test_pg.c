@@ -468,6 +468,25 @@ static void no_password_stands_in_an_error(void **state)
     assert_int_equal(pg_uri_check("host=a connect_timeout=soon", NULL), CEL_E_CONFIG);
 }
 
+static void what_is_read_only_by_its_own_wish_is_no_wrong_server(void **state)
+{
+    (void)state;
+    static const char write[] = "CREATE TABLE unwritten ()";
+    char uri[sizeof(server.uri) + 64];
+    snprintf(uri, sizeof(uri), "%s&target_session_attrs=read-write", server.uri);
+    PG(pg) = pg_new("default", uri, 0, &cancel_flag);
+    assert_int_equal(pg_begin(pg, true, "", NULL, NULL), 0);
+    assert_int_equal(pg_query(pg, write, CEL_NO_PARAMS, NULL, NULL), PG_E_FAILED);
+    assert_string_equal(pg_sqlstate(pg), "25006");
+    assert_false(pg_is_lost(pg));
+    assert_true(pg_reset(pg));
+
+    exec_ok(pg, "SET default_transaction_read_only = on");
+    assert_int_equal(pg_query(pg, write, CEL_NO_PARAMS, NULL, NULL), PG_E_TRANSIENT);
+    assert_string_equal(pg_sqlstate(pg), "25006");
+    assert_true(pg_is_lost(pg));
+}
+
 /* A server that accepts and never says a word. */
 static int open_silent_server(char *folder, size_t size)
 {
@@ -668,6 +687,7 @@ int main(void)
         TEST(a_restart_of_the_server_is_survived),
         TEST(too_many_connections_are_transient),
         TEST(no_password_stands_in_an_error),
+        TEST(what_is_read_only_by_its_own_wish_is_no_wrong_server),
         TEST(a_server_that_says_nothing_is_not_waited_for),
         TEST(the_flag_cancels_the_statement_on_the_server),
         TEST(a_flag_that_is_up_already_ends_the_next_statement_before_it_is_sent),

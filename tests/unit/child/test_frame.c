@@ -112,14 +112,17 @@ static void run_keeps_the_envelope_byte_for_byte(void **state)
         char *bytes = xalloc(sizes[i] + 1);
         for (size_t at = 0; at < sizes[i]; at++)
             bytes[at] = (char)(at * 7 + i);
-        struct frame_run run = {
-            .seq = UINT64_MAX - i, .soft_limit = 5, .envelope = str_n(bytes, sizes[i])};
+        struct frame_run run = {.seq = UINT64_MAX - i,
+                                .soft_limit = 5,
+                                .hard_limit = 6,
+                                .envelope = str_n(bytes, sizes[i])};
         CLEANUP(buf_deinit) struct buf buf = BUF_INIT(4000000);
         frame_add_run(&buf, &run);
         CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
         assert_int_equal(frame.type, FRAME_RUN);
         assert_true(frame.run.seq == run.seq);
         assert_int_equal(frame.run.soft_limit, 5);
+        assert_int_equal(frame.run.hard_limit, 6);
         assert_true(str_equal(frame.run.envelope, run.envelope));
         assert_null(frame.owned);
         mem_free(bytes);
@@ -132,6 +135,7 @@ static const struct frame_outcome whole_outcome = {.seq = 3,
                                                    .result_json = STR("{\"a\": 1}"),
                                                    .traceback = STR("line\n"),
                                                    .countdown_usec = -1,
+                                                   .conflict = true,
                                                    .detail = STR("why"),
                                                    .children_json = STR("[]"),
                                                    .sends = two_sends,
@@ -158,6 +162,7 @@ static void progress_and_outcome_come_back(void **state)
     assert_text(frame.outcome.result_json, "{\"a\": 1}");
     assert_text(frame.outcome.traceback, "line\n");
     assert_int_equal(frame.outcome.countdown_usec, -1);
+    assert_true(frame.outcome.conflict);
     assert_text(frame.outcome.detail, "why");
     assert_text(frame.outcome.children_json, "[]");
     assert_int_equal(frame.outcome.send_count, 2);
@@ -218,22 +223,22 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         struct str bytes;
         int code;
     } cases[] = {
-        {STR(""), CEL_E_FORMAT},                                 /* nothing */
-        {STR("\x94\x03\x01\x00"), CEL_E_FORMAT},                 /* too few fields */
-        {STR("\x94\x03\x01\x00\xc4\x05xx"), CEL_E_FORMAT},       /* bytes beyond the end */
-        {STR("\x94\x03\x01\x00\xc4\x01xy"), CEL_E_FORMAT},       /* bytes left over */
-        {STR("\x95\x03\x01\x00\xc4\x01x\xc0"), CEL_E_FORMAT},    /* one field too many */
-        {STR("\x94\x09\x01\x00\xc0"), CEL_E_FORMAT},             /* unknown type */
-        {STR("\x94\x03\xff\x00\xc0"), CEL_E_FORMAT},             /* a negative number */
-        {STR("\x94\x03\xc3\x00\xc0"), CEL_E_FORMAT},             /* a boolean for a number */
-        {STR("\x81\x03\x01"), CEL_E_FORMAT},                     /* a map */
-        {STR("\x93\x02\x01\xdd\xff\xff\xff\xff"), CEL_E_FORMAT}, /* a list of 4 G */
-        {STR("\x93\x02\x01\xdc\x00\x02\xc0\xc0"), CEL_E_FORMAT}, /* elements of another shape */
-        {STR("\x99\x05\x01\x00\xc0\xc0\x00\xc0\xc0\x90"), CEL_E_FORMAT}, /* kind 0 */
-        {STR("\x99\x05\x01\x06\xc0\xc0\x00\xc0\xc0\x90"), CEL_E_FORMAT}, /* kind 6 */
-        {STR("\x99\x05\x01\x01\xc0\xc0\x00\xc0\xc0\x91\x93\xc4\x00\xc4\x01x\x00"),
+        {STR(""), CEL_E_FORMAT},                                  /* nothing */
+        {STR("\x95\x03\x01\x00\x00"), CEL_E_FORMAT},              /* too few fields */
+        {STR("\x95\x03\x01\x00\x00\xc4\x05xx"), CEL_E_FORMAT},    /* bytes beyond the end */
+        {STR("\x95\x03\x01\x00\x00\xc4\x01xy"), CEL_E_FORMAT},    /* bytes left over */
+        {STR("\x96\x03\x01\x00\x00\xc4\x01x\xc0"), CEL_E_FORMAT}, /* one field too many */
+        {STR("\x95\x09\x01\x00\x00\xc0"), CEL_E_FORMAT},          /* unknown type */
+        {STR("\x95\x03\xff\x00\x00\xc0"), CEL_E_FORMAT},          /* a negative number */
+        {STR("\x95\x03\xc3\x00\x00\xc0"), CEL_E_FORMAT},          /* a boolean for a number */
+        {STR("\x81\x03\x01"), CEL_E_FORMAT},                      /* a map */
+        {STR("\x93\x02\x01\xdd\xff\xff\xff\xff"), CEL_E_FORMAT},  /* a list of 4 G */
+        {STR("\x93\x02\x01\xdc\x00\x02\xc0\xc0"), CEL_E_FORMAT},  /* elements of another shape */
+        {STR("\x9a\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x90"), CEL_E_FORMAT}, /* kind 0 */
+        {STR("\x9a\x05\x01\x06\xc0\xc0\x00\xc2\xc0\xc0\x90"), CEL_E_FORMAT}, /* kind 6 */
+        {STR("\x9a\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x91\x93\xc4\x00\xc4\x01x\x00"),
          CEL_E_FORMAT}, /* a send to an empty queue */
-        {STR("\x99\x05\x01\x01\xc0\xc0\x00\xc0\xc0\x91\x93\xc4\x01q\xc0\x00"),
+        {STR("\x9a\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x91\x93\xc4\x01q\xc0\x00"),
          CEL_E_FORMAT}, /* a send of nothing */
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -243,9 +248,10 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         assert_non_null(strstr(err.text, "frame"));
     }
     /* the same bytes with kind 1 are good: it is the kind that was refused */
-    assert_int_equal(decode_raw("\x99\x05\x01\x01\xc0\xc0\x00\xc0\xc0\x90", 10, NULL), 0);
+    assert_int_equal(decode_raw("\x9a\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x90", 11, NULL), 0);
     assert_int_equal(
-        decode_raw("\x99\x05\x01\x01\xc0\xc0\x00\xc0\xc0\x91\x93\xc4\x01q\xc4\x01x\x00", 18, NULL),
+        decode_raw("\x9a\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x91\x93\xc4\x01q\xc4\x01x\x00", 19,
+                   NULL),
         0);
 }
 

@@ -329,6 +329,51 @@ static void endless_retries_go_on(void **state)
     cel_value_free(message);
 }
 
+/* The headers of the attempt that follows a conflict, or another reason to retry. */
+static void next_counts(const char *headers, bool conflict, int64_t *retries, int64_t *conflicts)
+{
+    struct request *request = settled(
+        request_of(headers, task_rules()),
+        (struct frame_outcome){.kind = OUTCOME_RETRY, .result_json = BOOM, .conflict = conflict});
+    assert_int_equal(request->settlement.end, END_RETRIED);
+    struct cel_value *message = decoded_retry(request);
+    const struct cel_value *next = cel_value_get(message, "headers");
+    *retries = cel_value_int(cel_value_get(next, "retries"), -1);
+    *conflicts = cel_value_int(cel_value_get(next, "celeriac_conflicts"), 0);
+    cel_value_free(message);
+}
+
+static void conflicts_do_not_use_up_the_retries_until_there_are_too_many(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *headers;
+        bool conflict;
+        int64_t retries, conflicts;
+    } cases[] = {
+        {"", true, 0, 1},
+        {", \"retries\": 3, \"celeriac_conflicts\": 1", true, 3, 2},
+        {", \"retries\": 3, \"celeriac_conflicts\": 99", true, 3, 100},
+        {", \"retries\": 1, \"celeriac_conflicts\": 100", true, 2, 100},
+        {", \"retries\": 1, \"celeriac_conflicts\": 7", false, 2, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int64_t retries, conflicts;
+        next_counts(cases[i].headers, cases[i].conflict, &retries, &conflicts);
+        assert_int_equal(retries, cases[i].retries);
+        assert_int_equal(conflicts, cases[i].conflicts);
+    }
+    const struct frame_outcome outcome = {
+        .kind = OUTCOME_RETRY, .result_json = BOOM, .conflict = true};
+    completion_of(settled(request_of(", \"retries\": 3, \"celeriac_conflicts\": 100", task_rules()),
+                          outcome));
+    expect_exception("FAILURE", "ValueError", "builtins");
+    struct frame_task never = task_rules();
+    never.max_retries = 0;
+    completion_of(settled(request_of("", never), outcome));
+    expect_exception("FAILURE", "ValueError", "builtins");
+}
+
 static void an_absurd_countdown_is_cut(void **state)
 {
     (void)state;
@@ -619,6 +664,7 @@ int main(void)
         test(used_up_retries_fail_with_the_last_reason),
         test(used_up_retries_without_a_reason_say_so_in_celerys_words),
         test(endless_retries_go_on),
+        test(conflicts_do_not_use_up_the_retries_until_there_are_too_many),
         test(an_absurd_countdown_is_cut),
         test(the_first_crash_is_delivered_again),
         test(what_is_buried_tells_how_it_died),
