@@ -8,7 +8,6 @@
 
 #include "broker/broker_priv.h"
 #include "core/mem.h"
-#include "core/settings.h"
 
 enum { READ_BUFFER = 64 * 1024, NAME_MAX_BYTES = 1024 };
 #define DEAD_MAX_DEFAULT 10000
@@ -67,7 +66,7 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
         return status;
     }
     broker->has_results =
-        strcmp(result_url, "disabled") != 0 && !settings_is_result_table(result_url);
+        strcmp(result_url, "disabled") != 0 && !broker_is_result_table(result_url);
     if (options->result_store)
         broker->result_store = *options->result_store;
     if (!broker->has_results)

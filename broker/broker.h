@@ -44,7 +44,7 @@ struct broker_result_store {
 
 struct broker_options {
     const char *url; /* redis://, unix://, redis+socket://, sentinel:// */
-    /* NULL: the same; "disabled": results are not stored; db+ and django-db: not in Redis */
+    /* NULL: the same; "disabled": results are not stored; broker_is_result_table: not in Redis */
     const char *result_url;
     const struct broker_result_store *result_store; /* of such a one; copied; NULL: there is none */
     /* Of sentinel:// URLs that do not say; NULL or "" = nothing. User and password are those of the
@@ -70,6 +70,13 @@ int broker_new(uv_loop_t *loop,
                struct cel_error *err) MUST_CHECK;
 /* Ends all connections; `cb` comes when the last handle is closed and the broker is freed. */
 void broker_close(struct broker *broker, broker_closed_fn *cb, void *data);
+
+/* Whether a `result_url` means Django's table in PostgreSQL, as Celery's result_backend does. */
+static inline bool broker_is_result_table(const char *result_url)
+{
+    return strcmp(result_url, "django-db") == 0 ||
+           str_starts(str_of(result_url), STR("db+postgresql"));
+}
 
 /* Tests the connection: PING. */
 int broker_ping(struct broker *broker, usec_t deadline_mono, broker_done_fn *cb, void *data)

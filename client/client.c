@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 #include "core/mem.h"
-#include "core/settings.h"
 #include "message/call.h"
 
 #define TIMEOUT_DEFAULT (5 * USEC_PER_SEC)
@@ -158,8 +157,8 @@ static int open_broker(struct cel_client *client,
         .sentinel_password =
             first_text(options->sentinel_password, "CELERIAC_SENTINEL_PASSWORD", NULL),
     };
-    client->has_results = !result_url || (strcmp(result_url, "disabled") != 0 &&
-                                          !settings_is_result_table(result_url));
+    client->has_results =
+        !result_url || (strcmp(result_url, "disabled") != 0 && !broker_is_result_table(result_url));
     return broker_new(&client->loop, &broker, &client->broker, err);
 }
 

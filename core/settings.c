@@ -152,9 +152,3 @@ const char *settings_database(const struct settings *settings, const struct conf
     }
     return NULL;
 }
-
-bool settings_is_result_table(const char *result_backend)
-{
-    return strcmp(result_backend, "django-db") == 0 ||
-           str_starts(str_of(result_backend), STR("db+"));
-}

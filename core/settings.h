@@ -76,8 +76,6 @@ extern const struct option settings_options[];
 extern const size_t settings_option_count;
 /* The URI of the database "default": database_url, or [database] default; NULL when there is none. */
 const char *settings_database(const struct settings *settings, const struct config *config);
-/* Whether a `result_backend` is no Redis but Django's table in PostgreSQL: db+..., django-db. */
-bool settings_is_result_table(const char *result_backend);
 extern const char *const settings_free_sections[]; /* "settings", "database", "beat *" */
 
 /*

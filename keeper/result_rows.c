@@ -318,7 +318,7 @@ int result_rows_init(struct result_rows *rows,
                      const char *worker,
                      struct cel_error *err)
 {
-    bool is_instead = settings_is_result_table(settings->result_backend);
+    bool is_instead = broker_is_result_table(settings->result_backend);
     const char *name = is_instead ? "result_backend" : "result_tables";
     const char *value = is_instead ? settings->result_backend : settings->result_tables;
     *rows = (struct result_rows){.loop = loop, .worker = worker};
