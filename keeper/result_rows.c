@@ -1,6 +1,7 @@
 #include "keeper/result_rows.h"
 
 #include <errno.h>
+#include <signal.h>
 
 #include "core/backoff.h"
 #include "core/log.h"
@@ -121,6 +122,10 @@ static void write_batch(uv_work_t *work)
     struct result_rows *rows = container_of(work, struct result_rows, work);
     struct django_row *django[BATCH_MAX];
     size_t count = 0;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all,
+                    NULL); /* they are for the loop's thread, which may hold them */
     rows->status = 0;
     pg_reset(rows->pg);
     for (struct list_link *link = rows->batch.head; link; link = link->next) {
