@@ -38,6 +38,7 @@ struct beat {
     struct rescuer rescuer;
     struct census census;
     struct relay relay;
+    struct result_rows rows;
     uv_timer_t status, watchdog;
     uv_signal_t signals[ARRAY_SIZE(signals)];
     enum { STARTING, RUNNING, STOPPING, CLOSING } state;
@@ -85,6 +86,7 @@ static void on_broker_closed(void *data)
     rescuer_deinit(&beat->rescuer);
     census_deinit(&beat->census);
     relay_deinit(&beat->relay);
+    result_rows_deinit(&beat->rows);
     uv_close((uv_handle_t *)&beat->status, NULL);
     uv_close((uv_handle_t *)&beat->watchdog, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
@@ -98,6 +100,13 @@ static void close_broker(void *data)
     broker_close(beat->broker, on_broker_closed, beat);
 }
 
+static void stop_rows(void *data)
+{
+    struct beat *beat = data;
+
+    result_rows_stop(&beat->rows, close_broker, beat);
+}
+
 static void close_all(void *data)
 {
     struct beat *beat = data;
@@ -108,7 +117,7 @@ static void close_all(void *data)
     census_stop(&beat->census);
     promoter_stop(&beat->promoter);
     rescuer_stop(&beat->rescuer);
-    relay_stop(&beat->relay, close_broker, beat);
+    relay_stop(&beat->relay, stop_rows, beat);
 }
 
 static void stop(struct beat *beat)
@@ -259,7 +268,8 @@ static int open_broker(struct beat *beat, struct cel_error *err)
 static void open_keepers(struct beat *beat)
 {
     const struct rescuer_options options = {.lease = beat->settings.lease,
-                                            .max_deliveries = beat->settings.max_deliveries};
+                                            .max_deliveries = beat->settings.max_deliveries,
+                                            .rows = &beat->rows};
     promoter_init(&beat->promoter, &beat->loop, beat->broker);
     rescuer_init(&beat->rescuer, &beat->loop, beat->broker, &options);
     census_init(&beat->census, &beat->loop, beat->broker, &beat->promoter, &beat->rescuer);
@@ -312,11 +322,16 @@ static void run_loop(struct beat *beat)
     ticker->max_interval = beat->settings.beat_max_interval;
     status = ticker_open(ticker, &beat->entries, &err);
     if (status == 0) {
-        status = open_broker(beat, &err);
+        status =
+            result_rows_init(&beat->rows, &beat->loop, &beat->settings, &beat->config, NULL, &err);
         if (status == 0)
+            status = open_broker(beat, &err);
+        if (status == 0) {
             start(beat);
-        else
+        } else {
             ticker_close(ticker);
+            result_rows_deinit(&beat->rows);
+        }
     }
     if (status < 0)
         beat->exit = refuse(&err, process_exit_status(status));

@@ -65,7 +65,10 @@ set_urls(struct broker *broker, const struct broker_options *options, struct cel
         error_wrap(err, "Broker");
         return status;
     }
-    broker->has_results = strcmp(result_url, "disabled") != 0;
+    broker->has_results =
+        strcmp(result_url, "disabled") != 0 && !broker_is_result_table(result_url);
+    if (options->result_store)
+        broker->result_store = *options->result_store;
     if (!broker->has_results)
         result_url = options->url;
     status = url_parse(str_of(result_url), &sentinel, &broker->result_url, err);

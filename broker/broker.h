@@ -24,9 +24,29 @@ enum {
     BROKER_E_LOST = 1, /* the claim, or the node's lease, is no longer ours; nothing was written */
 };
 
+typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
+typedef void broker_closed_fn(void *data);
+typedef void
+broker_result_fn(void *data, int status, struct str document, const struct cel_error *err);
+
+/* Where final results go instead of Redis. Both functions return negative, or call `cb` once, from
+ * the loop; all is told before the broker is closed. */
+struct broker_result {
+    struct str id, document;
+    struct str message; /* the call, or absent */
+    bool spares_final;  /* what is there and final stays; else SUCCESS alone does */
+};
+struct broker_result_store {
+    int (*store)(void *data, const struct broker_result *result, broker_done_fn *cb, void *cb_data);
+    int (*get)(void *data, struct str id, broker_result_fn *cb, void *cb_data);
+    void *data;
+};
+
 struct broker_options {
-    const char *url;        /* redis://, unix://, redis+socket://, sentinel:// */
-    const char *result_url; /* NULL: the same; "disabled": results are not stored */
+    const char *url; /* redis://, unix://, redis+socket://, sentinel:// */
+    /* NULL: the same; "disabled": results are not stored; broker_is_result_table: not in Redis */
+    const char *result_url;
+    const struct broker_result_store *result_store; /* of such a one; copied; NULL: there is none */
     /* Of sentinel:// URLs that do not say; NULL or "" = nothing. User and password are those of the
      * sentinels themselves. */
     const char *master_name, *sentinel_username, *sentinel_password;
@@ -40,9 +60,6 @@ struct broker_options {
     usec_t dead_max_age; /* of them; 0: whatever their age */
 };
 
-typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
-typedef void broker_closed_fn(void *data);
-
 /* `silence` of a daemon, which shall be at work again soon after the server is. */
 #define BROKER_SILENCE_USEC (3 * USEC_PER_SEC)
 
@@ -53,6 +70,13 @@ int broker_new(uv_loop_t *loop,
                struct cel_error *err) MUST_CHECK;
 /* Ends all connections; `cb` comes when the last handle is closed and the broker is freed. */
 void broker_close(struct broker *broker, broker_closed_fn *cb, void *data);
+
+/* Whether a `result_url` means Django's table in PostgreSQL, as Celery's result_backend does. */
+static inline bool broker_is_result_table(const char *result_url)
+{
+    return strcmp(result_url, "django-db") == 0 ||
+           str_starts(str_of(result_url), STR("db+postgresql"));
+}
 
 /* Tests the connection: PING. */
 int broker_ping(struct broker *broker, usec_t deadline_mono, broker_done_fn *cb, void *data)
@@ -175,15 +199,17 @@ enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
 
 /*
  * One step that ends a claim: all of it happens, or (BROKER_E_LOST, tag gone) nothing.
- * With a result store on another server the result is stored first, then the step is made. A claim
- * with tag 0 was acknowledged before: everything is done unless it was to be buried (-EINVAL). Told
- * again after CEL_E_UNCERTAIN such a one would be done twice, so it can be told as `is_uncertain`.
+ * With results on another server or in a result store the result is stored first, then the step is
+ * made. A claim with tag 0 was acknowledged before: everything is done unless it was to be buried
+ * (-EINVAL). Told again after CEL_E_UNCERTAIN such a one would be done twice, so it can be told as
+ * `is_uncertain`.
  */
 struct broker_completion {
     struct broker_claim claim;
     enum broker_ending ending;               /* does not matter with a retry or a burial */
     struct str result_id;                    /* absent: no document to store */
     struct str result_document;              /* stored unless a SUCCESS is there, and published */
+    struct str message;                      /* the call, for a result store; or absent */
     const struct broker_message *follow_ups; /* pushed */
     size_t follow_up_count;
     struct str retry; /* message of the next attempt, or absent; goes to claim.queue and step */
@@ -194,6 +220,12 @@ struct broker_completion {
     const struct broker_dead
         *dead; /* not NULL: the claimed message itself is moved to quarantine */
 };
+/* Whether its document may cover a final one, where it is not stored in the step itself. A next
+ * attempt is no end: others may have made one, whom this node does not know yet. */
+static inline bool broker_is_end(const struct broker_completion *completion)
+{
+    return !completion->is_uncertain && !(completion->retry.ptr && completion->claim.tag);
+}
 int broker_complete(struct broker *broker,
                     const struct broker_completion *completion,
                     usec_t deadline_mono,
@@ -489,8 +521,6 @@ int broker_store_state(struct broker *broker,
                        usec_t deadline_mono,
                        broker_done_fn *cb,
                        void *data) MUST_CHECK;
-typedef void
-broker_result_fn(void *data, int status, struct str document, const struct cel_error *err);
 /* `document` is absent when nothing is stored. */
 int broker_get_result(struct broker *broker,
                       struct str id,

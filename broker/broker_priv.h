@@ -39,8 +39,9 @@ struct broker {
     struct turn turn;
     struct url url, result_url;
     struct redis_sentinels sentinels, result_sentinels;
-    struct key_space space; /* owned */
-    bool has_results;       /* false: they are disabled */
+    struct key_space space;                  /* owned */
+    bool has_results;                        /* false: Redis has none */
+    struct broker_result_store result_store; /* all NULL: there is none */
     usec_t silence, result_ttl;
     struct dead_limits dead_limits;
     usec_t disk_known_mono; /* `ready_mono` of the connection whose server has WAITAOF */

@@ -2,7 +2,7 @@
  * With results on the same connection a completion is one script. With results elsewhere it is
  * three steps, each after the answer of the one before: is the claim still ours; store; the script
  * without the document. A failure in between leaves the claim, so the task comes again: at least
- * once.
+ * once. A result store (broker.h) takes the second step alike.
  */
 #include <errno.h>
 
@@ -11,18 +11,27 @@
 
 struct complete_op {
     struct redis_request holds, store, complete; /* formatted at the beginning */
+    struct broker_result result;                 /* for a result store; its texts: */
+    struct buf texts;
     struct broker *broker;
     broker_done_fn *cb;
     void *data;
 };
 
-static void complete_end(struct complete_op *op, int status, const struct cel_error *err)
+static int complete_free(struct complete_op *op, int status)
 {
-    op->cb(op->data, status, err);
     redis_request_deinit(&op->holds);
     redis_request_deinit(&op->store);
     redis_request_deinit(&op->complete);
+    buf_deinit(&op->texts);
     mem_free(op);
+    return status;
+}
+
+static void complete_end(struct complete_op *op, int status, const struct cel_error *err)
+{
+    op->cb(op->data, status, err);
+    complete_free(op, status);
 }
 
 static void on_completed(struct redis_request *request,
@@ -49,6 +58,24 @@ static void on_stored(struct redis_request *request,
         redis_connection_send(op->broker->main, &op->complete);
 }
 
+static void on_kept(void *data, int status, const struct cel_error *err)
+{
+    struct complete_op *op = data;
+    if (status)
+        complete_end(op, status, err);
+    else
+        redis_connection_send(op->broker->main, &op->complete);
+}
+
+static int store_elsewhere(struct complete_op *op)
+{
+    const struct broker_result_store *store = &op->broker->result_store;
+    if (store->store)
+        return store->store(store->data, &op->result, on_kept, op);
+    redis_connection_send(op->broker->results, &op->store);
+    return 0;
+}
+
 static void on_held(struct redis_request *request,
                     int status,
                     const struct redis_reply *reply,
@@ -57,10 +84,31 @@ static void on_held(struct redis_request *request,
     struct complete_op *op = container_of(request, struct complete_op, holds);
     if (!status && reply_integer(reply, 1) == 0)
         status = BROKER_E_LOST;
-    if (status)
+    if (!status && (status = store_elsewhere(op)) < 0) {
+        struct cel_error refused;
+        error_set(&refused, status, "The result cannot be stored now: %s", cel_error_name(status));
+        complete_end(op, status, &refused);
+    } else if (status) {
         complete_end(op, status, err);
-    else
-        redis_connection_send(op->broker->results, &op->store);
+    }
+}
+
+static int copy_result(struct complete_op *op, const struct broker_completion *completion)
+{
+    struct str id = completion->result_id, document = completion->result_document;
+    buf_init(&op->texts, SIZE_MAX / 2);
+    buf_add_str(&op->texts, id);
+    buf_add_str(&op->texts, document);
+    buf_add_str(&op->texts, completion->message);
+    const char *text = op->texts.ptr;
+    int status = buf_status(&op->texts);
+    if (!status)
+        op->result = (struct broker_result){
+            .id = str_n(text, id.len),
+            .document = str_n(text + id.len, document.len),
+            .message = str_n(text + id.len + document.len, completion->message.len),
+            .spares_final = !broker_is_end(completion)};
+    return status;
 }
 
 static int format(struct complete_op *op,
@@ -73,10 +121,9 @@ static int format(struct complete_op *op,
     int status = 0;
     if (stores_elsewhere) {
         status = redis_command_holds(&op->holds, &queue->keys, &completion->claim);
-        /* A next attempt is no end: others may have made one, whom this node does not know yet. */
-        bool is_end =
-            !completion->is_uncertain && !(completion->retry.ptr && completion->claim.tag);
-        if (!status && !is_end)
+        if (!status && broker->result_store.store)
+            status = copy_result(op, completion);
+        else if (!status && !broker_is_end(completion))
             status = redis_command_store_state(&op->store, &broker->space, STR_NONE,
                                                &completion->claim, completion->result_id,
                                                completion->result_document, broker->result_ttl);
@@ -121,7 +168,8 @@ int broker_complete(struct broker *broker,
     if (!op)
         return -ENOMEM;
     bool stores_elsewhere =
-        completion->result_id.ptr && broker->has_results && broker->results != broker->main;
+        completion->result_id.ptr &&
+        (broker->result_store.store || (broker->has_results && broker->results != broker->main));
     op->broker = broker;
     op->cb = cb;
     op->data = data;
@@ -132,17 +180,11 @@ int broker_complete(struct broker *broker,
     /* Only the last step can be uncertain. */
     op->holds.repeatable = op->store.repeatable = true;
     status = format(op, queue, completion, stores_elsewhere);
-    if (status) {
-        redis_request_deinit(&op->holds);
-        redis_request_deinit(&op->store);
-        mem_free(op);
-        return status;
-    }
-    if (!stores_elsewhere)
+    if (!status && !stores_elsewhere)
         redis_connection_send(broker->main, &op->complete);
-    else if (completion->claim.tag)
+    else if (!status && completion->claim.tag)
         redis_connection_send(broker->main, &op->holds);
-    else
-        redis_connection_send(broker->results, &op->store);
-    return 0;
+    else if (!status)
+        status = store_elsewhere(op);
+    return status ? complete_free(op, status) : 0;
 }

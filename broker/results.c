@@ -1,5 +1,6 @@
 /*
- * Result documents: store, read, forget. With results disabled nothing is stored and nothing found.
+ * Result documents: store, read, forget. With results disabled nothing is stored and nothing found; with
+ * a result store final documents and reading are its business.
  */
 #include <errno.h>
 
@@ -90,6 +91,8 @@ int broker_get_result(
         return -ECANCELED;
     if (!id.len)
         return -EINVAL;
+    if (broker->result_store.get)
+        return broker->result_store.get(broker->result_store.data, id, cb, data);
     struct get_op *op = mem_new(struct get_op);
     if (!op)
         return -ENOMEM;

@@ -30,7 +30,8 @@ static int begin(struct cel_client *client, const char *id, struct cel_error *er
         return error_set(err, -EINVAL, "The task id is longer than %d bytes", TASK_ID_MAX);
     int status = client_begin(client, err);
     if (!status && !client->has_results)
-        return error_set(err, CEL_E_CONFIG, "There are no results: the result backend is disabled");
+        return error_set(err, CEL_E_CONFIG,
+                         "There are no results here: the result backend is disabled, or no Redis");
     return status;
 }
 

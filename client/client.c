@@ -157,7 +157,8 @@ static int open_broker(struct cel_client *client,
         .sentinel_password =
             first_text(options->sentinel_password, "CELERIAC_SENTINEL_PASSWORD", NULL),
     };
-    client->has_results = !result_url || strcmp(result_url, "disabled") != 0;
+    client->has_results =
+        !result_url || (strcmp(result_url, "disabled") != 0 && !broker_is_result_table(result_url));
     return broker_new(&client->loop, &broker, &client->broker, err);
 }
 

@@ -18,7 +18,7 @@ struct cel_client {
     char *queue;                     /* the default one */
     usec_t timeout;                  /* of each call that has none of its own */
     struct broker_promises promises; /* of each sending */
-    bool has_results;                /* the result backend is not "disabled" */
+    bool has_results;                /* the result backend is a Redis */
     bool is_closed;                  /* the broker is, after broker_close */
     pid_t owner;                     /* the process that opened it */
     char origin[CLIENT_ORIGIN_SIZE];

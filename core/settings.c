@@ -21,7 +21,14 @@ const struct option settings_options[] = {
      .otherwise = "", .env = {"CELERIAC_RESULT_BACKEND", "CELERY_RESULT_BACKEND"},
      .flag = "result-backend", .argument = "URL",
      .verbs = VERB_WORKER | VERB_BEAT | VERB_CALL | VERB_RESULT | VERB_DELAYED, .secret = true,
-     .help = "Redis that holds the results; empty: the broker; disabled: no results"},
+     .help = "Redis that holds the results; empty: the broker; disabled: no results; "
+             "db+postgresql://... "
+             "or django-db: Django's table"},
+    {FIELD(result_tables), .section = "celeriac", .key = "result_tables", .type = OPTION_STRING,
+     .otherwise = "", .env = {"CELERIAC_RESULT_TABLES"}, .secret = true,
+     .help =
+         "PostgreSQL with Django's table of results, which is written beside Redis; django-db: the "
+         "database \"default\""},
     {FIELD(master_name), .section = "celeriac", .key = "master_name", .type = OPTION_STRING,
      .otherwise = "", .env = {"CELERIAC_MASTER_NAME"},
      .help = "Name of the master that sentinel:// URLs without ?master_name= mean"},

@@ -32,7 +32,9 @@ struct settings {
     char *broker_url;     /* CELERIAC_BROKER_URL, CELERY_BROKER_URL, --broker -b */
     char *result_backend; /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend;
                               empty: the broker; "disabled" */
-    char *master_name;    /* of sentinel:// URLs that name none: CELERIAC_MASTER_NAME */
+    char *
+        result_tables; /* CELERIAC_RESULT_TABLES; PostgreSQL that has rows of results beside Redis */
+    char *master_name; /* of sentinel:// URLs that name none: CELERIAC_MASTER_NAME */
     char *sentinel_username;
     char *sentinel_password; /* of the sentinels themselves: CELERIAC_SENTINEL_PASSWORD */
     usec_t result_expires;   /* 1d; 0: never */

@@ -63,7 +63,7 @@ static void note_answer(struct rescuer_queue *queue, int status, const struct ce
 /* What becomes of one claim of a lost node; its texts stand here and in the batch. */
 struct item {
     struct broker_claim claim;
-    size_t start, len; /* of the bytes to push; 0: as they are */
+    size_t start, len; /* of the bytes to push, or of a buried one's message */
     bool is_buried;
     struct broker_dead dead;
     char *id, *task;     /* of a buried one; owned */
@@ -150,10 +150,13 @@ static void decide(struct batch *batch, const struct broker_claimed *claimed)
     struct envelope again = envelope;
     again.redelivered = true;
     again.deliveries++;
-    if (max && again.deliveries > max)
+    if (max && again.deliveries > max) {
         bury(item, &envelope, again.deliveries, batch->lost != NULL);
-    else if (envelope_encode(&batch->bytes, &again) == 0)
-        item->len = batch->bytes.len - item->start;
+        buf_add_str(&batch->bytes, claimed->bytes);
+    } else if (envelope_encode(&batch->bytes, &again) < 0) {
+        return;
+    }
+    item->len = batch->bytes.len - item->start;
 }
 
 /* --- one batch -------------------------------------------------------------------------------- */
@@ -164,7 +167,7 @@ static int send_batch(struct batch *batch, struct str queue, struct str node, br
     for (size_t i = 0; i < batch->count; i++) {
         const struct item *item = &batch->items[i];
         rescued[i] = (struct broker_rescued){.claim = item->claim};
-        if (item->len > 0 && buf_status(&batch->bytes) == 0)
+        if (item->len > 0 && !item->is_buried && buf_status(&batch->bytes) == 0)
             rescued[i].bytes = str_n(batch->bytes.ptr + item->start, item->len);
         if (item->is_buried)
             rescued[i].dead = &item->dead;
@@ -199,6 +202,18 @@ static int move(struct rescuer *rescuer,
     return status;
 }
 
+static void add_row(const struct batch *batch, const struct item *item)
+{
+    const struct broker_result result = {
+        .id = item->dead.task_id,
+        .document = buf_str(&item->document),
+        .message =
+            buf_status(&batch->bytes) ? STR_NONE : str_n(batch->bytes.ptr + item->start, item->len),
+    };
+    if (item->document.len > 0)
+        result_rows_add(batch->rescuer->options.rows, &result, false);
+}
+
 static void log_burial(const struct item *item, bool is_moved)
 {
     if (is_moved)
@@ -224,6 +239,8 @@ count_moved(const struct batch *batch, int *status, const struct cel_error *err,
         *ret_buried += batch->moved[i] && item->is_buried;
         if (item->is_buried && (batch->moved[i] || *status == CEL_E_UNCERTAIN))
             log_burial(item, batch->moved[i]);
+        if (item->is_buried && batch->moved[i])
+            add_row(batch, item);
     }
     if (*status < 0 && moved > 0) {
         log_warning("The failure of a task could not be stored", F_C("err", err->text));

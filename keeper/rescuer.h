@@ -20,6 +20,7 @@
 #include "broker/broker.h"
 #include "core/list.h"
 #include "keeper/refusal.h"
+#include "keeper/result_rows.h"
 
 struct rescuer;
 enum { RESCUER_NODES_MAX = 8 };
@@ -38,8 +39,9 @@ struct rescuer_queue {
 };
 
 struct rescuer_options {
-    usec_t lease;           /* how long the leases live */
-    int64_t max_deliveries; /* as many may be lost with their worker; 0: any number */
+    usec_t lease;             /* how long the leases live */
+    int64_t max_deliveries;   /* as many may be lost with their worker; 0: any number */
+    struct result_rows *rows; /* that results of buried ones go to */
 };
 
 struct rescuer {

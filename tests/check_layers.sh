@@ -29,7 +29,7 @@ violations=$(
     allow message "core celeriac"
     allow redis "core"
     allow broker "core redis"
-    allow keeper "core message broker"
+    allow keeper "core message broker store"
     allow store "core message celeriac"
     allow client "core message broker celeriac"
     allow child "core message store celeriac"

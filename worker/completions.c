@@ -29,11 +29,12 @@ void completions_init(struct completions *completions,
                       uv_loop_t *loop,
                       struct broker *broker,
                       struct requests *requests,
+                      struct result_rows *rows,
                       completions_told_fn *told,
                       void *data)
 {
-    *completions =
-        (struct completions){.broker = broker, .requests = requests, .told = told, .data = data};
+    *completions = (struct completions){
+        .broker = broker, .requests = requests, .rows = rows, .told = told, .data = data};
     uv_timer_init(loop, &completions->timer);
 }
 
@@ -78,11 +79,22 @@ static void start_timer(struct completions *completions, unsigned attempt)
 static void tell_later(struct completions *completions, const struct cel_error *err)
 {
     if (completions->failures == 0)
-        log_warning("Redis cannot be told; outcomes are kept and told again",
-                    F_C("err", err->text));
+        log_warning("Outcomes cannot be told; they are kept and told again", F_C("err", err->text));
     if (completions->failures == 0 || !uv_is_active((uv_handle_t *)&completions->timer))
         completions->failures++;
     start_timer(completions, completions->failures - 1);
+}
+
+/* Redis has the result: its row follows. */
+static void add_row(struct completions *completions, const struct request *request)
+{
+    const struct broker_completion *completion = &request->settlement.completion;
+    const struct broker_result result = {.id = completion->result_id,
+                                         .document = completion->result_document,
+                                         .message = buf_str(&request->bytes),
+                                         .spares_final = !broker_is_end(completion)};
+    if (!completions->rows->is_instead && result.id.ptr)
+        result_rows_add(completions->rows, &result, true);
 }
 
 static void finish(struct completions *completions, struct request *request, int status)
@@ -95,6 +107,8 @@ static void finish(struct completions *completions, struct request *request, int
                      F_STR("task_id", request->envelope.id));
     }
     settlement->is_refused = false;
+    if (status == 0)
+        add_row(completions, request);
     completions->told(completions->data, request, status);
 }
 
@@ -181,11 +195,14 @@ static void on_told(void *data, int status, const struct cel_error *err)
     struct request *request = data;
     struct completions *completions = request->completions;
     request->settlement.under_way = false;
-    if (completions->stopped)
-        status = -ECANCELED; /* the node was given up meanwhile */
+    if (completions->stopped) { /* the node was given up meanwhile */
+        if (status == 0)
+            add_row(completions, request);
+        status = -ECANCELED;
+    }
     if (status == 0 || status == -ECANCELED) {
         if (completions->failures > 0 && status == 0)
-            log_info("Redis is told again");
+            log_info("Outcomes are told again");
         completions->failures = 0;
         finish(completions, request, status);
     } else if (status == BROKER_E_LOST) {
@@ -225,6 +242,7 @@ static int tell(struct completions *completions, struct request *request)
         break;
     }
     completion = request->ack.is_done ? without_claim(settlement) : settlement->completion;
+    completion.message = buf_str(&request->bytes);
     return broker_complete(broker, &completion, deadline, on_told, request);
 }
 

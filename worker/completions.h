@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "keeper/result_rows.h"
 #include "worker/request.h"
 
 /* 0: the broker has taken it; BROKER_E_LOST: the claim was not ours any more, nothing was written;
@@ -19,10 +20,13 @@ typedef void completions_told_fn(void *data, struct request *request, int status
 
 /* With so many calls refused, nothing more should be claimed: what comes might meet the same. */
 enum { COMPLETIONS_REFUSED_MAX = 64 };
+/* The same with so many that cannot be told, as Redis or PostgreSQL does not take their results. */
+enum { COMPLETIONS_UNTOLD_MAX = 1000 };
 
 struct completions {
     struct broker *broker;
     struct requests *requests;
+    struct result_rows *rows; /* beside Redis */
     completions_told_fn *told;
     void *data;
     uv_timer_t timer;  /* until failed ones are told again */
@@ -35,6 +39,7 @@ void completions_init(struct completions *completions,
                       uv_loop_t *loop,
                       struct broker *broker,
                       struct requests *requests,
+                      struct result_rows *rows,
                       completions_told_fn *told,
                       void *data);
 /* Nothing is told again. */

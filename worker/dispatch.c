@@ -335,6 +335,12 @@ static void store(struct dispatch *dispatch, struct request *request, const stru
         broker_store_state(dispatch->broker, &claim, request->envelope.id, buf_str(document),
                            deadline, on_stored, NULL) < 0)
         log_debug("A state of a running task was not stored");
+    const struct broker_result row = {.id = request->envelope.id,
+                                      .document = buf_str(document),
+                                      .message = buf_str(&request->bytes),
+                                      .spares_final = true};
+    if (buf_status(document) == 0)
+        result_rows_add(dispatch->options.rows, &row, true);
 }
 
 static void started(struct dispatch *dispatch, struct request *request, int64_t pid)
@@ -547,7 +553,8 @@ void dispatch_init(struct dispatch *dispatch,
                                   .options = *options,
                                   .events = events,
                                   .data = data};
-    completions_init(&dispatch->completions, loop, broker, &dispatch->requests, on_told, dispatch);
+    completions_init(&dispatch->completions, loop, broker, &dispatch->requests, options->rows,
+                     on_told, dispatch);
     early_acks_init(&dispatch->early_acks, loop, broker, &dispatch->requests, options->lease,
                     on_acked, dispatch);
 }

@@ -18,6 +18,7 @@ struct dispatch_events {
 
 struct dispatch_options {
     struct str node;               /* name@host */
+    struct result_rows *rows;      /* of results, in PostgreSQL */
     usec_t soft_limit, hard_limit; /* of tasks that have none */
     usec_t lease;
     bool track_ids; /* write a ledger */

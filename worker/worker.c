@@ -49,6 +49,7 @@ struct worker {
     struct rescuer rescuer;
     struct presence presence;
     struct revocations revocations;
+    struct result_rows rows;
     uv_signal_t signals[ARRAY_SIZE(signals)];
     uv_timer_t status, watchdog, stop_limit;
     enum {
@@ -79,7 +80,8 @@ static void describe(const struct worker *worker, char *buffer, size_t size)
              (unsigned long long)dispatch->ends[END_SUCCEEDED],
              (unsigned long long)dispatch->ends[END_FAILED],
              (unsigned long long)dispatch->ends[END_RETRIED],
-             worker->credit.failures > 0 || dispatch->completions.failures > 0
+             worker->rows.is_down ? "; PostgreSQL does not take results"
+             : worker->credit.failures > 0 || dispatch->completions.failures > 0
                  ? "; Redis does not answer"
                  : "");
 }
@@ -150,7 +152,8 @@ static void report(const struct worker *worker)
         F_U64("buried", dispatch->ends[END_BURIED]), F_U64("parked", dispatch->ends[END_PARKED]),
         F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
         F_U64("promoted", worker->promoter.promoted), F_U64("released", worker->releaser.released),
-        F_U64("rescued", worker->rescuer.rescued),
+        F_U64("rescued", worker->rescuer.rescued), F_U64("rows", worker->rows.written),
+        F_U64("rows_kept", worker->rows.kept), F_U64("rows_lost", worker->rows.lost),
         F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));
     pool_report(&worker->pool);
 }
@@ -177,6 +180,7 @@ static void on_broker_closed(void *data)
     rescuer_deinit(&worker->rescuer);
     presence_deinit(&worker->presence);
     revocations_deinit(&worker->revocations);
+    result_rows_deinit(&worker->rows);
     pool_deinit(&worker->pool);
     if (worker->again)
         hold_signals(SIG_BLOCK);
@@ -187,12 +191,18 @@ static void on_broker_closed(void *data)
     uv_close((uv_handle_t *)&worker->stop_limit, NULL);
 }
 
+static void close_broker(void *data)
+{
+    struct worker *worker = data;
+    broker_close(worker->broker, on_broker_closed, worker);
+}
+
 static void close_all(struct worker *worker)
 {
     worker->phase = CLOSING;
     revocations_stop(&worker->revocations);
     uv_timer_stop(&worker->stop_limit);
-    broker_close(worker->broker, on_broker_closed, worker);
+    result_rows_stop(&worker->rows, close_broker, worker);
 }
 
 static void check_stopped(struct worker *worker)
@@ -394,7 +404,8 @@ static void look(void *data, struct credit_view *view)
     view->idle = pool_idle(&worker->pool);
     view->children = view->idle + worker->pool.shared.lists[SLOT_BUSY].count;
     view->held = dispatch_held(&worker->dispatch);
-    if (worker->dispatch.completions.refused >= COMPLETIONS_REFUSED_MAX)
+    if (worker->dispatch.completions.refused >= COMPLETIONS_REFUSED_MAX ||
+        worker->dispatch.requests.lists[REQUEST_SETTLING].count >= COMPLETIONS_UNTOLD_MAX)
         view->idle = view->children = 0; /* what comes would be refused as well */
     view->since_mono = dispatch_ready_since(&worker->dispatch);
 }
@@ -596,9 +607,11 @@ static const struct presence_events presence_events = {
 static int open_broker(struct worker *worker, struct cel_error *err)
 {
     const struct settings *settings = &worker->startup.settings;
+    struct broker_result_store store;
     const struct broker_options options = {
         .url = settings->broker_url,
         .result_url = *settings->result_backend ? settings->result_backend : NULL,
+        .result_store = result_rows_store(&worker->rows, &store),
         .master_name = settings->master_name,
         .sentinel_username = settings->sentinel_username,
         .sentinel_password = settings->sentinel_password,
@@ -622,7 +635,8 @@ static void open_keepers(struct worker *worker)
 {
     const struct startup *startup = &worker->startup;
     const struct rescuer_options options = {.lease = startup->settings.lease,
-                                            .max_deliveries = startup->settings.max_deliveries};
+                                            .max_deliveries = startup->settings.max_deliveries,
+                                            .rows = &worker->rows};
     promoter_init(&worker->promoter, &worker->loop, worker->broker);
     releaser_init(&worker->releaser, &worker->loop, worker->broker, knows, worker);
     rescuer_init(&worker->rescuer, &worker->loop, worker->broker, &options);
@@ -646,6 +660,7 @@ static int open_parts(struct worker *worker)
     };
     const struct dispatch_options dispatch_options = {
         .node = str_of(startup->name),
+        .rows = &worker->rows,
         .soft_limit = startup->settings.soft_time_limit,
         .hard_limit = startup->settings.hard_time_limit,
         .lease = startup->settings.lease,
@@ -690,8 +705,12 @@ static void run(struct worker *worker)
     *worker = (struct worker){.startup = startup};
     int r = uv_loop_init(&worker->loop);
     ASSERT(r == 0);
-    r = open_broker(worker, &err);
+    r = result_rows_init(&worker->rows, &worker->loop, &startup.settings, &startup.config,
+                         startup.name, &err);
+    if (r == 0)
+        r = open_broker(worker, &err);
     if (r < 0) {
+        result_rows_deinit(&worker->rows);
         fprintf(stderr, "celeriac: %s\n", err.text);
         worker->exit = process_exit_status(r);
     } else {

@@ -127,7 +127,7 @@ class Outage(WorkerTest):
     def test_a_retry_that_was_acknowledged_early_and_did_arrive_goes_on(self):
         worker, id = self.hang_while_it_asks_for_a_retry()
         self.server.process.send_signal(signal.SIGCONT)
-        wait_until(lambda: "Redis is told again" in worker.text(), 15, "told again")
+        wait_until(lambda: "Outcomes are told again" in worker.text(), 15, "told again")
         self.assertEqual(self.result(id)["status"], "RETRY")
         self.assertEqual(self.delayed(), 1)
 

@@ -144,7 +144,8 @@ static void answer_rescue(int status)
 
 static int set_up(void **state)
 {
-    const struct rescuer_options options = {.lease = LEASE, .max_deliveries = 10};
+    static struct result_rows rows; /* writes none */
+    const struct rescuer_options options = {.lease = LEASE, .max_deliveries = 10, .rows = &rows};
     (void)state;
     f = (struct fixture){.looks = {NULL}};
     now = 1000 * USEC_PER_SEC;

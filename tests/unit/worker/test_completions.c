@@ -18,6 +18,7 @@
 static struct fixture {
     uv_loop_t loop;
     struct requests requests;
+    struct result_rows rows; /* writes none */
     struct completions completions;
     struct request *request;
     broker_done_fn *cb; /* of the call under way */
@@ -110,7 +111,7 @@ static int set_up(void **state)
     (void)state;
     f = (struct fixture){.told = 0};
     assert_int_equal(uv_loop_init(&f.loop), 0);
-    completions_init(&f.completions, &f.loop, NULL, &f.requests, on_told, NULL);
+    completions_init(&f.completions, &f.loop, NULL, &f.requests, &f.rows, on_told, NULL);
     f.request = request_with(&f.requests, message_with(""), &rules);
     request_set_state(f.request, REQUEST_READY);
     request_set_state(f.request, REQUEST_PIPED);
