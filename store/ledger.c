@@ -13,25 +13,37 @@ static struct str clip(struct str text, size_t max)
     return str_n(text.ptr, max);
 }
 
-/* A quoted field of a quoted record of an array. What PostgreSQL takes for no text becomes "?". */
+static bool has(struct str text, char c)
+{
+    return text.len > 0 && memchr(text.ptr, c, text.len);
+}
+
+/* What PostgreSQL takes for no text becomes "?". */
+static void add_escaped(struct buf *buf, struct str text, bool is_utf8)
+{
+    for (size_t at = 0; at < text.len; at++) {
+        char c = text.ptr[at];
+        if (c == '"')
+            buf_add_c(buf, "\\\"\\\"");
+        else if (c == '\\')
+            buf_add_c(buf, "\\\\\\\\");
+        else
+            buf_add_char(buf, c && (is_utf8 || (unsigned char)c < 0x80) ? c : '?');
+    }
+}
+
+/* A quoted field of a quoted record of an array. */
 static void add_text(struct buf *buf, struct str text, size_t max)
 {
     if (!text.ptr)
         return; /* NULL */
     text = clip(text, max);
     bool is_utf8 = str_is_utf8(text);
-    size_t start = 0;
     buf_add(buf, "\\\"", 2);
-    for (size_t at = 0; at < text.len; at++) {
-        char c = text.ptr[at];
-        bool is_wrong = !c || (!is_utf8 && (unsigned char)c & 0x80);
-        if (c != '"' && c != '\\' && !is_wrong)
-            continue;
-        buf_add(buf, text.ptr + start, at - start);
-        buf_add_c(buf, is_wrong ? "?" : c == '"' ? "\\\"\\\"" : "\\\\\\\\");
-        start = at + 1;
-    }
-    buf_add(buf, text.ptr + start, text.len - start);
+    if (is_utf8 && !has(text, '"') && !has(text, '\\') && !has(text, '\0'))
+        buf_add_str(buf, text);
+    else
+        add_escaped(buf, text, is_utf8);
     buf_add(buf, "\\\"", 2);
 }
 

@@ -32,5 +32,6 @@ const struct ledger_batch *backlog_batch(struct backlog *backlog, bool any);
 void backlog_end(struct backlog *backlog);
 /* That batch cannot be written: its attempts are lost, and it is empty. */
 void backlog_give_up(struct backlog *backlog);
+bool backlog_is_empty(const struct backlog *backlog);
 /* All that waits is lost; returns how much that was. */
 uint64_t backlog_abandon(struct backlog *backlog);

@@ -1,4 +1,4 @@
-#include "store/backlog.h"
+#include "ledger/backlog.h"
 
 #include "core/mem.h"
 
@@ -175,6 +175,11 @@ void backlog_give_up(struct backlog *backlog)
     struct ledger_batch *batch = nth(backlog, 0);
     backlog->lost += batch->attempts;
     empty(backlog, batch);
+}
+
+bool backlog_is_empty(const struct backlog *backlog)
+{
+    return backlog->used == 0 && backlog->sum_count == 0;
 }
 
 uint64_t backlog_abandon(struct backlog *backlog)
