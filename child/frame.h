@@ -17,7 +17,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 
-enum { FRAME_VERSION = 2, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
+enum { FRAME_VERSION = 3, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
 #define FRAME_BYTES_MAX ((size_t)96 * 1024 * 1024)
 /* From the supervisor to a child whose task is over its soft time limit. */
 #define CHILD_SOFT_LIMIT_SIGNAL SIGUSR1
@@ -33,6 +33,7 @@ struct frame_setup {
     struct str default_queue; /* of tasks that name none; absent: "celery" */
     int64_t log_level, log_format;
     usec_t database_max_age;
+    bool wants_peak_rss; /* in outcomes */
     const struct str *modules;
     size_t module_count;
     const struct frame_pair *settings, *databases;
@@ -85,6 +86,7 @@ struct frame_outcome {
     struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */
+    uint64_t peak_rss; /* of the process so far, in bytes; 0: not wanted */
     const struct frame_send *sends;
     size_t send_count;
 };

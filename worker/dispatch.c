@@ -81,7 +81,7 @@ static void record(struct dispatch *dispatch, const struct request *request, str
             .ended_wall = since_boot + (request->ended_mono ? request->ended_mono : now_mono),
             .pid = request->pid,
             .term_signal = request->death.term_signal,
-            .peak_rss = request->death.peak_rss,
+            .peak_rss = request->peak_rss,
             .retries = envelope->retries,
         });
 }
@@ -494,6 +494,7 @@ usec_t dispatch_outcome(struct dispatch *dispatch,
     usec_t took = clock_mono() - request->started_mono;
     if (dispatch->abandoned)
         return took;
+    request->peak_rss = outcome->peak_rss;
     dispatch_pump(dispatch); /* first, so that the child is at work meanwhile */
     int r = settle_outcome(request, outcome, now_for(dispatch, outcome->kind, &occasion),
                            &request->settlement);
@@ -518,6 +519,7 @@ void dispatch_death(struct dispatch *dispatch, struct request *request, const st
     if (dispatch->abandoned)
         return;
     request->death = *death;
+    request->peak_rss = death->peak_rss;
     int r = settle_death(request, death, now(dispatch, &occasion), &request->settlement);
     check_settled(request, r);
     log_end(request, clock_mono() - request->started_mono);

@@ -114,6 +114,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->ready_mono = request->started_mono = 0;
     request->received_mono = request->ended_mono = 0;
     request->pid = 0;
+    request->peak_rss = 0;
     request->death = (struct death){.pid = 0};
     request->claimed_len = bytes.len;
     request->ack = (struct request_ack){.acks = NULL};

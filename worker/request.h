@@ -114,6 +114,7 @@ struct request {
     usec_t received_mono, ended_mono; /* for the ledger */
     int64_t pid;                      /* of its process; 0: it was given to none */
     struct death death;               /* of that process; pid 0: it lives */
+    uint64_t peak_rss;                /* of that process; 0: not known */
     struct request_ack ack;
     bool is_looked_at;   /* CLAIMED: its result is being looked at */
     struct buf progress; /* what the task told last of itself, JSON */
