@@ -172,6 +172,7 @@ static int prepare(struct child *child, const struct frame_setup *setup, struct 
     char *node = str_dup(setup->node.ptr ? setup->node : STR(""));
     ASSERT(node);
     child->node = str_of(node);
+    child->wants_peak_rss = setup->wants_peak_rss;
     databases_open(child, setup->databases, setup->database_count, setup->database_max_age);
     return 0;
 }

@@ -7,12 +7,12 @@
  * The rows, in the order of the structs:
  *
  *   [1 SETUP, node, default_queue, log_level, log_format, database_max_age,
- *             [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
+ *             wants_peak_rss, [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
  *   [2 HELLO, version, [[name, queue, max_retries, ...] ...]]
  *   [3 RUN, seq, soft_limit, hard_limit, envelope]
  *   [4 PROGRESS, seq, state, meta_json]
  *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, conflict, detail, children_json,
- *             [[queue, bytes, step] ...]]
+ *             peak_rss, [[queue, bytes, step] ...]]
  *
  * All text is "bin" (it may be no UTF-8), absent text is nil. The cursor's failure sticks: after
  * the first one every read gives zero, and the end is checked once.
@@ -28,8 +28,8 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 9, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 13 };
-enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 10, SEND_FIELDS = 3 };
+enum { SETUP_FIELDS = 10, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 13 };
+enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 11, SEND_FIELDS = 3 };
 
 static int append(void *data, const char *bytes, size_t len)
 {
@@ -119,6 +119,7 @@ void frame_add_setup(struct buf *buf, const struct frame_setup *setup)
     put_i64(&w, setup->log_level);
     put_i64(&w, setup->log_format);
     put_u64(&w, setup->database_max_age);
+    put_bool(&w, setup->wants_peak_rss);
     put_list(&w, setup->module_count);
     for (size_t i = 0; i < setup->module_count; i++)
         put_str(&w, setup->modules[i]);
@@ -189,6 +190,7 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
     put_bool(&w, outcome->conflict);
     put_str(&w, outcome->detail);
     put_str(&w, outcome->children_json);
+    put_u64(&w, outcome->peak_rss);
     put_list(&w, outcome->send_count);
     for (size_t i = 0; i < outcome->send_count; i++) {
         put_list(&w, SEND_FIELDS);
@@ -366,6 +368,7 @@ static void get_setup(struct cursor *c, struct frame_setup *setup)
     setup->log_level = get_i64(c);
     setup->log_format = get_i64(c);
     setup->database_max_age = get_u64(c);
+    setup->wants_peak_rss = get_bool(c);
     struct str *modules = get_array(c, sizeof(*modules), &setup->module_count);
     for (size_t i = 0; i < setup->module_count; i++)
         modules[i] = get_str(c);
@@ -429,6 +432,7 @@ static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
     outcome->conflict = get_bool(c);
     outcome->detail = get_str(c);
     outcome->children_json = get_str(c);
+    outcome->peak_rss = get_u64(c);
     struct frame_send *sends = get_array(c, sizeof(*sends), &outcome->send_count);
     for (size_t i = 0; i < outcome->send_count; i++) {
         expect_list(c, SEND_FIELDS);

@@ -33,6 +33,7 @@ struct frame_setup {
     struct str default_queue; /* of tasks that name none; absent: "celery" */
     int64_t log_level, log_format;
     usec_t database_max_age;
+    bool wants_peak_rss; /* in outcomes */
     const struct str *modules;
     size_t module_count;
     const struct frame_pair *settings, *databases;
@@ -87,6 +88,7 @@ struct frame_outcome {
     struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */
+    uint64_t peak_rss; /* of the process so far, in bytes; 0: not wanted */
     const struct frame_send *sends;
     size_t send_count;
 };

@@ -17,6 +17,7 @@
 
 #include "core/json.h"
 #include "core/mem.h"
+#include "core/process.h"
 #include "message/result.h"
 
 enum { TRACEBACK_MAX = 64 * 1024, CHILDREN_MAX = 32 * 1024 * 1024 };
@@ -441,10 +442,10 @@ static int gather_sends(struct ending *ending, const struct cel_task *task)
     return buf_status(&ending->children);
 }
 
-static void add_outcome(struct buf *out, const struct ending *ending, uint64_t seq)
+static void add_outcome(const struct ending *ending, const struct cel_task *task)
 {
     struct frame_outcome outcome = {
-        .seq = seq,
+        .seq = task->seq,
         .kind = ending->kind,
         .result_json = text_or_none(&ending->result),
         .traceback = text_or_none(&ending->traceback),
@@ -452,22 +453,22 @@ static void add_outcome(struct buf *out, const struct ending *ending, uint64_t s
         .conflict = ending->conflict,
         .detail = ending->detail[0] ? str_of(ending->detail) : STR_NONE,
         .children_json = text_or_none(&ending->children),
+        .peak_rss = task->child->wants_peak_rss ? process_peak_rss() : 0,
         .sends = ending->sends,
         .send_count = ending->send_count,
     };
-    frame_add_outcome(out, &outcome);
+    frame_add_outcome(&task->child->out, &outcome);
 }
 
 static int add_all(struct ending *ending, const struct cel_task *task)
 {
-    struct buf *out = &task->child->out;
     int r = gather_sends(ending, task);
     if (!r)
         r = buf_status(&ending->result);
     if (r)
         return r;
-    add_outcome(out, ending, task->seq);
-    return buf_status(out);
+    add_outcome(ending, task);
+    return buf_status(&task->child->out);
 }
 
 static void forget_draft(struct ending *ending, const struct cel_task *task)
@@ -492,7 +493,7 @@ static void draft(struct ending *ending, const struct cel_task *task)
         fail(ending, task, STR_NONE, STR("ValueError"), "the outcome and its calls are too large");
     else
         fail_memory(ending, task);
-    add_outcome(&task->child->out, ending, task->seq);
+    add_outcome(ending, task);
 }
 
 /* --- the run ------------------------------------------------------------------------------ */

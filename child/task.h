@@ -29,6 +29,7 @@ struct child { /* lives as long as the process */
     struct modules modules;
     struct cel_db *databases;
     size_t database_count;
+    bool wants_peak_rss;
     volatile sig_atomic_t *cancel; /* PG_CANCEL_...; set by the signal of the soft limit */
     struct buf out;                /* the frame being written */
 };

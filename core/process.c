@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <systemd/sd-daemon.h>
@@ -53,6 +54,12 @@ void process_hostname(char *buffer, size_t size)
     if (gethostname(buffer, size) < 0 || buffer[0] == '\0')
         snprintf(buffer, size, "localhost");
     buffer[size - 1] = '\0'; /* gethostname need not end a name that it cut */
+}
+
+uint64_t process_peak_rss(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
 /* /proc/self/statm: "size resident shared ..." in pages. */

@@ -33,4 +33,6 @@ usec_t process_watchdog_interval(void);
 void process_hostname(char *buffer, size_t size);
 /* Resident memory of this process in bytes, 0 when it cannot be read. */
 uint64_t process_rss(void);
+/* The most so far. */
+uint64_t process_peak_rss(void);
 void process_close_on_exec(int fd);

@@ -10,8 +10,8 @@
 
 const struct option settings_options[] = {
     {FIELD(config_file), .type = OPTION_STRING, .otherwise = "", .env = {"CELERIAC_CONFIG"},
-     .flag = "config", .argument = "FILE", .verbs = DAEMONS | ASKS_REDIS | VERB_MIGRATE,
-     .help = "Read this INI file"},
+     .flag = "config", .argument = "FILE",
+     .verbs = DAEMONS | ASKS_REDIS | VERB_MIGRATE | VERB_HISTORY, .help = "Read this INI file"},
     {FIELD(broker_url), .section = "celeriac", .key = "broker_url", .type = OPTION_STRING,
      .otherwise = "redis://localhost:6379/0", .min = 1, .max = 4096,
      .env = {"CELERIAC_BROKER_URL", "CELERY_BROKER_URL"}, .flag = "broker", .short_flag = 'b',
@@ -57,8 +57,8 @@ const struct option settings_options[] = {
      .flag = "log-format", .argument = "FORMAT", .verbs = DAEMONS,
      .help = "Form of the log; empty: text on a terminal, else logfmt"},
     {FIELD(database_url), .type = OPTION_STRING, .otherwise = "", .env = {"CELERIAC_DATABASE_URL"},
-     .flag = "database", .argument = "URI", .verbs = VERB_WORKER | VERB_BEAT | VERB_MIGRATE,
-     .secret = true,
+     .flag = "database", .argument = "URI",
+     .verbs = VERB_WORKER | VERB_BEAT | VERB_MIGRATE | VERB_HISTORY, .secret = true,
      .help = "PostgreSQL that tasks know as \"default\" (in the file: [database] default)"},
     {FIELD(modules), .section = "worker", .key = "modules", .type = OPTION_LIST, .otherwise = "",
      .flag = "app", .short_flag = 'A', .argument = "MODULE.so", .verbs = VERB_WORKER,
@@ -105,14 +105,25 @@ const struct option settings_options[] = {
     {FIELD(track_ids), .section = "worker", .key = "track_ids", .type = OPTION_BOOL,
      .otherwise = "no", .flag = "track-ids", .verbs = VERB_WORKER,
      .help = "Note the ids of what is claimed, for celeriac audit --ids"},
+    {FIELD(ledger), .section = "worker", .key = "ledger", .type = OPTION_STRING, .otherwise = "off",
+     .choices = "off|summary|full", .flag = "ledger", .argument = "DETAIL", .verbs = VERB_WORKER,
+     .help = "Write each attempt (full) or sums (summary) to PostgreSQL, for celeriac history"},
+    {FIELD(ledger_database), .section = "worker", .key = "ledger_database", .type = OPTION_STRING,
+     .otherwise = "default", .min = 1, .max = 255,
+     .help = "Database of the ledger: a name of [database]"},
+    {FIELD(ledger_days), .section = "worker", .key = "ledger_days", .type = OPTION_INT,
+     .otherwise = "30", .min = 1, .max = 36500, .help = "Days that the ledger is kept"},
+    {FIELD(ledger_backlog), .section = "worker", .key = "ledger_backlog", .type = OPTION_INT,
+     .otherwise = "50000", .min = 1, .max = 10000000,
+     .help = "Attempts (or sums) that wait while PostgreSQL is away; more are lost to the ledger"},
     {FIELD(beat_max_interval), .section = "beat", .key = "max_interval", .type = OPTION_DURATION,
      .otherwise = "5min", .min = 10 * (int64_t)USEC_PER_MSEC, .max = INT64_MAX,
      .flag = "max-interval", .argument = "TIME", .verbs = VERB_BEAT,
      .help = "Longest sleep between two looks at the schedule"},
     {FIELD(json), .type = OPTION_BOOL, .otherwise = "no", .flag = "json",
-     .verbs = ASKS_REDIS | VERB_MIGRATE, .help = "Print JSON instead of a table"},
+     .verbs = ASKS_REDIS | VERB_MIGRATE | VERB_HISTORY, .help = "Print JSON instead of a table"},
     {FIELD(timeout), .type = OPTION_DURATION, .otherwise = "5s", .min = (int64_t)USEC_PER_MSEC,
-     .max = INT64_MAX, .flag = "timeout", .argument = "TIME", .verbs = ASKS_REDIS,
+     .max = INT64_MAX, .flag = "timeout", .argument = "TIME", .verbs = ASKS_REDIS | VERB_HISTORY,
      .help = "Longest wait for an answer"},
 };
 
@@ -141,14 +152,21 @@ int settings_load(struct settings *settings,
     return r;
 }
 
-const char *settings_database(const struct settings *settings, const struct config *config)
+const char *settings_database_named(const struct settings *settings,
+                                    const struct config *config,
+                                    const char *name)
 {
-    if (*settings->database_url)
+    if (*settings->database_url && strcmp(name, "default") == 0)
         return settings->database_url;
     for (size_t i = 0; i < config->line_count; i++) {
         const struct config_line *line = &config->lines[i];
-        if (strcmp(line->section, "database") == 0 && strcmp(line->key, "default") == 0)
+        if (strcmp(line->section, "database") == 0 && strcmp(line->key, name) == 0)
             return line->value;
     }
     return NULL;
+}
+
+const char *settings_database(const struct settings *settings, const struct config *config)
+{
+    return settings_database_named(settings, config, "default");
 }

@@ -21,7 +21,8 @@ enum {
     VERB_AUDIT = 1 << 9,
     VERB_DEAD = 1 << 10,
     VERB_DELAYED = 1 << 11,
-    VERB_ALL = (1 << 12) - 1,
+    VERB_HISTORY = 1 << 12,
+    VERB_ALL = (1 << 13) - 1,
 };
 
 /* Times and sizes are zero where that switches something off; no string is NULL. */
@@ -63,6 +64,10 @@ struct settings {
     usec_t lease;                /* --lease; 15 s */
     int64_t max_deliveries;      /* 10; 0: any number */
     bool track_ids;              /* --track-ids: a ledger for `celeriac audit --ids` */
+    char *ledger;                /* --ledger: off, summary, full */
+    char *ledger_database;       /* [database] name: "default" */
+    int64_t ledger_days;         /* 30 */
+    int64_t ledger_backlog;      /* attempts that wait for PostgreSQL: 50000 */
 
     /* [beat] */
     usec_t beat_max_interval; /* --max-interval; 5 min */
@@ -76,6 +81,10 @@ extern const struct option settings_options[];
 extern const size_t settings_option_count;
 /* The URI of the database "default": database_url, or [database] default; NULL when there is none. */
 const char *settings_database(const struct settings *settings, const struct config *config);
+/* The same of any name. */
+const char *settings_database_named(const struct settings *settings,
+                                    const struct config *config,
+                                    const char *name);
 extern const char *const settings_free_sections[]; /* "settings", "database", "beat *" */
 
 /*

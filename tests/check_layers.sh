@@ -31,9 +31,10 @@ violations=$(
     allow broker "core redis"
     allow keeper "core message broker store"
     allow store "core message celeriac"
+    allow ledger "core store"
     allow client "core message broker celeriac"
     allow child "core message store celeriac"
-    allow worker "core redis message broker keeper child"
+    allow worker "core redis message broker keeper store ledger child"
     allow beat "core message broker keeper store celeriac"
     allow tasks "shop"
     allow cli "core redis message broker store client child worker beat celeriac"
@@ -44,7 +45,7 @@ violations=$(
 door() {
     pattern=$1
     shift
-    for file in $(git ls-files 'core/*' 'message/*' 'redis/*' 'broker/*' 'keeper/*' 'store/*' 'client/*' 'child/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
+    for file in $(git ls-files 'core/*' 'message/*' 'redis/*' 'broker/*' 'keeper/*' 'store/*' 'ledger/*' 'client/*' 'child/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
         grep -E '\.(c|h|cpp)$' | xargs grep -lE "^#include <($pattern)" || true); do
         case " $* " in
         *" $file "*) ;;
@@ -68,7 +69,7 @@ fi
 if git ls-files 'broker/*.[ch]' | xargs grep -nE '^#include "message/(body|call|result)\.h"'; then
     complain "broker/: a call is headers and bytes"
 fi
-if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|broker|keeper|store|client|child|worker|beat)/'; then
+if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|broker|keeper|store|ledger|client|child|worker|beat)/'; then
     complain "tasks/: public headers alone"
 fi
 exit $failed

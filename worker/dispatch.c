@@ -27,6 +27,77 @@ static struct dispatch *dispatch_of(struct request *request)
     return container_of(request->table, struct dispatch, requests);
 }
 
+/* --- the ledger ------------------------------------------------------------------------------- */
+
+/* "ValueError: boom" of the document that is about to be stored. */
+static void describe_error(const struct request *request, struct buf *text)
+{
+    struct result_view view;
+    struct str document = buf_str(&request->settlement.document);
+    if (document.len == 0 || result_decode(document, &view, NULL) < 0)
+        return;
+    buf_add_str(text, view.exc_type);
+    if (view.exc_text.len > 0) {
+        buf_add_c(text, ": ");
+        buf_add_str(text, view.exc_text);
+    }
+    result_view_deinit(&view);
+}
+
+static void explain(const struct request *request, struct buf *text)
+{
+    const struct settlement *settlement = &request->settlement;
+    const struct broker_dead *dead = settlement->completion.dead;
+    char how[64];
+    if (request->state != REQUEST_SETTLING)
+        return; /* the settlement is that of an earlier call */
+    if (dead) {
+        buf_add_str(text, dead->reason);
+        buf_add_c(text, ": ");
+        buf_add_str(text, dead->detail);
+    } else if (settlement->end == END_FAILED || settlement->end == END_RETRIED) {
+        describe_error(request, text);
+    } else if (request->death.pid) {
+        death_describe(&request->death, how, sizeof(how));
+        buf_add_c(text, how);
+    }
+}
+
+/* `outcome` is a constant. */
+static void record(struct dispatch *dispatch, const struct request *request, struct str outcome)
+{
+    const struct envelope *envelope = &request->envelope;
+    usec_t now_mono = clock_mono(), since_boot = clock_wall() - now_mono;
+    CLEANUP(buf_deinit) struct buf error = BUF_INIT(64 * 1024);
+    explain(request, &error);
+    recorder_add(
+        dispatch->options.recorder,
+        &(struct ledger_attempt){
+            .task = envelope->task,
+            .id = envelope->id,
+            .queue = request->claim.queue,
+            .outcome = outcome,
+            .error = error.len > 0 ? buf_str(&error) : STR_NONE,
+            .received_wall = since_boot + request->received_mono,
+            .started_wall = request->pid ? since_boot + request->started_mono : 0,
+            .ended_wall = since_boot + (request->ended_mono ? request->ended_mono : now_mono),
+            .pid = request->pid,
+            .term_signal = request->death.term_signal,
+            .peak_rss = request->peak_rss,
+            .retries = envelope->retries,
+        });
+}
+
+/* What a call came to is known to the broker, or will never be. One that goes back without having begun
+ * was no attempt. */
+static void record_end(struct dispatch *dispatch, const struct request *request, int status)
+{
+    enum request_end end = request->settlement.end;
+    bool is_attempt = request->pid || (end != END_PARKED && end != END_GIVEN_BACK);
+    if (dispatch->options.recorder && is_attempt)
+        record(dispatch, request, status ? STR("lost") : str_of(request_end_name(end)));
+}
+
 /* --- telling ---------------------------------------------------------------------------------- */
 
 static void on_told(void *data, struct request *request, int status)
@@ -53,6 +124,7 @@ static void on_told(void *data, struct request *request, int status)
             F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
             F_C("outcome", request_end_name(settlement->end)));
     }
+    record_end(dispatch, request, status);
     request_set_state(request, REQUEST_DONE);
     dispatch->events->on_told(dispatch->data);
 }
@@ -60,6 +132,7 @@ static void on_told(void *data, struct request *request, int status)
 static void tell(struct dispatch *dispatch, struct request *request)
 {
     request_set_state(request, REQUEST_SETTLING);
+    request->ended_mono = dispatch->options.recorder ? clock_mono() : 0;
     completions_tell(&dispatch->completions, request);
 }
 
@@ -89,21 +162,6 @@ now_for(const struct dispatch *dispatch, enum frame_outcome_kind kind, struct oc
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
-
-/* "ValueError: boom" of the document that is about to be stored. */
-static void describe_error(const struct request *request, struct buf *text)
-{
-    struct result_view view;
-    struct str document = buf_str(&request->settlement.document);
-    if (document.len == 0 || result_decode(document, &view, NULL) < 0)
-        return;
-    buf_add_str(text, view.exc_type);
-    if (view.exc_text.len > 0) {
-        buf_add_c(text, ": ");
-        buf_add_str(text, view.exc_text);
-    }
-    result_view_deinit(&view);
-}
 
 static void log_end(const struct request *request, usec_t runtime)
 {
@@ -281,6 +339,7 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
         return;
     }
     dispatch->received++;
+    request->received_mono = dispatch->options.recorder ? clock_mono() : 0;
     if (revocations_are_current(dispatch->revocations))
         look_at(dispatch, request);
     else
@@ -361,6 +420,7 @@ static bool run(struct dispatch *dispatch, struct request *request)
     if (r < 0)
         return false;
     request->started_mono = clock_mono();
+    request->pid = pid;
     request_set_state(request, REQUEST_PIPED);
     if (r > 0)
         request_set_state(request, REQUEST_RUNNING);
@@ -447,6 +507,7 @@ usec_t dispatch_outcome(struct dispatch *dispatch,
     usec_t took = clock_mono() - request->started_mono;
     if (dispatch->abandoned)
         return took;
+    request->peak_rss = outcome->peak_rss;
     dispatch_pump(dispatch); /* first, so that the child is at work meanwhile */
     int r = settle_outcome(request, outcome, now_for(dispatch, outcome->kind, &occasion),
                            &request->settlement);
@@ -460,6 +521,7 @@ void dispatch_recall(struct dispatch *dispatch, struct request *request)
 {
     if (dispatch->abandoned)
         return;
+    request->pid = 0;
     make_ready(dispatch, request);
     dispatch_pump(dispatch);
 }
@@ -469,6 +531,8 @@ void dispatch_death(struct dispatch *dispatch, struct request *request, const st
     struct occasion occasion;
     if (dispatch->abandoned)
         return;
+    request->death = *death;
+    request->peak_rss = death->peak_rss;
     int r = settle_death(request, death, now(dispatch, &occasion), &request->settlement);
     check_settled(request, r);
     log_end(request, clock_mono() - request->started_mono);
@@ -520,8 +584,12 @@ void dispatch_abandon(struct dispatch *dispatch)
     early_acks_stop(&dispatch->early_acks);
     for (int state = REQUEST_CLAIMED; state <= REQUEST_SETTLING; state++) {
         struct list *list = in_state(dispatch, (enum request_state)state);
-        while (list->head)
-            request_set_state(request_of(list->head), REQUEST_ABANDONED);
+        while (list->head) {
+            struct request *request = request_of(list->head);
+            if (request->pid)
+                record_end(dispatch, request, BROKER_E_LOST);
+            request_set_state(request, REQUEST_ABANDONED);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "ledger/recorder.h"
 #include "worker/completions.h"
 #include "worker/early_ack.h"
 #include "worker/pool.h"
@@ -21,7 +22,8 @@ struct dispatch_options {
     struct result_rows *rows;      /* of results, in PostgreSQL */
     usec_t soft_limit, hard_limit; /* of tasks that have none */
     usec_t lease;
-    bool track_ids; /* write a ledger */
+    bool track_ids;            /* note ids in Redis */
+    struct recorder *recorder; /* of the ledger; NULL: there is none */
 };
 
 struct dispatch {

@@ -112,6 +112,10 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->seq = 0;
     request->soft_limit = request->hard_limit = 0;
     request->ready_mono = request->started_mono = 0;
+    request->received_mono = request->ended_mono = 0;
+    request->pid = 0;
+    request->peak_rss = 0;
+    request->death = (struct death){.pid = 0};
     request->claimed_len = bytes.len;
     request->ack = (struct request_ack){.acks = NULL};
     request->is_looked_at = false;

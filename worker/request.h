@@ -77,6 +77,20 @@ struct requests;
 struct completions;
 struct early_acks;
 
+enum death_cause {
+    DEATH_CRASH,      /* ended by itself or by a stranger */
+    DEATH_HARD_LIMIT, /* killed for its hard time limit */
+    DEATH_SHUTDOWN,   /* killed by a cold stop */
+    DEATH_REVOKED,    /* killed because its task was revoked */
+};
+struct death {
+    enum death_cause cause;
+    int64_t exit_status; /* when term_signal is 0 */
+    int term_signal;
+    int64_t pid;
+    uint64_t peak_rss; /* bytes; 0: not known */
+};
+
 /* The acknowledgement before the run. */
 struct request_ack {
     struct early_acks *acks; /* who makes it */
@@ -97,6 +111,10 @@ struct request {
     uint64_t seq;              /* of this dispatch */
     usec_t soft_limit, hard_limit; /* in force; 0: none */
     usec_t ready_mono, started_mono;
+    usec_t received_mono, ended_mono; /* for the ledger */
+    int64_t pid;                      /* of its process; 0: it was given to none */
+    struct death death;               /* of that process; pid 0: it lives */
+    uint64_t peak_rss;                /* of that process; 0: not known */
     struct request_ack ack;
     bool is_looked_at;   /* CLAIMED: its result is being looked at */
     struct buf progress; /* what the task told last of itself, JSON */

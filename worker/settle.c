@@ -46,7 +46,7 @@ static int finish(const struct request *request, int status, struct settlement *
         return status;
     }
     struct broker_completion *completion = &ret->completion;
-    if (ret->document.len > 0) {
+    if (ret->document.len > 0 && !request_ignores_result(request)) {
         completion->result_id = request->envelope.id;
         completion->result_document = buf_str(&ret->document);
     }
@@ -70,10 +70,13 @@ add_document(const struct request *request, const struct result *content, struct
     return result_encode(buf, &result);
 }
 
+/* Of a call that ignores its result only an error is written down, for log and ledger. */
 static int
 store(const struct request *request, const struct result *content, struct settlement *ret)
 {
-    return request_ignores_result(request) ? 0 : add_document(request, content, &ret->document);
+    bool is_needless =
+        request_ignores_result(request) && str_equal(content->status, STR("SUCCESS"));
+    return is_needless ? 0 : add_document(request, content, &ret->document);
 }
 
 /* A final document whose result is an exception of our own making. */
@@ -604,7 +607,7 @@ int settle_uncertain(const struct request *request, usec_t now_wall, struct sett
     if (ret->end != END_IGNORED &&
         store_failure_text(request, STR("OperationalError"), why, STR("kombu.exceptions"), now_wall,
                            ret) == 0 &&
-        ret->document.len > 0) {
+        !request_ignores_result(request)) {
         completion->result_id = request->envelope.id;
         completion->result_document = buf_str(&ret->document);
     }

@@ -33,20 +33,6 @@ struct settle_context {
     struct str delivery_tag; /* unique: of the next attempt */
 };
 
-enum death_cause {
-    DEATH_CRASH,      /* ended by itself or by a stranger */
-    DEATH_HARD_LIMIT, /* killed for its hard time limit */
-    DEATH_SHUTDOWN,   /* killed by a cold stop */
-    DEATH_REVOKED,    /* killed because its task was revoked */
-};
-struct death {
-    enum death_cause cause;
-    int64_t exit_status; /* when term_signal is 0 */
-    int term_signal;
-    int64_t pid;
-    uint64_t peak_rss; /* bytes; 0: not known */
-};
-
 /*
  * All of these write `ret` (an earlier content is forgotten, its memory re-used). 0; -ENOMEM or
  * CEL_E_LIMIT when the documents could not be built: then `ret` gives the call back.

@@ -143,6 +143,7 @@ static void set_up_children(struct startup *startup, enum log_level level, enum 
                                   .log_level = level,
                                   .log_format = format,
                                   .database_max_age = startup->settings.database_max_age,
+                                  .wants_peak_rss = startup->ledger == LEDGER_FULL,
                                   .modules = startup->modules,
                                   .module_count = startup->module_count};
     setup->setting_count = pairs_of(&startup->config, "settings", NULL, &startup->settings_pairs);
@@ -162,6 +163,21 @@ static int open_log(struct startup *startup, struct cel_error *err)
         return error_set(err, CEL_E_CONFIG, "worker: unknown log level or format");
     log_open(level, format, STDERR_FILENO);
     set_up_children(startup, level, format);
+    return 0;
+}
+
+static int find_ledger(struct startup *startup, struct cel_error *err)
+{
+    const struct settings *settings = &startup->settings;
+    const char *database = settings->ledger_database;
+    if (strcmp(settings->ledger, "off") == 0)
+        return 0;
+    startup->ledger = strcmp(settings->ledger, "full") == 0 ? LEDGER_FULL : LEDGER_SUMMARY;
+    startup->ledger_uri = settings_database_named(settings, &startup->config, database);
+    if (!startup->ledger_uri)
+        return error_set(err, CEL_E_CONFIG, "worker: no database \"%s\" for the ledger", database);
+    if (pg_uri_check(startup->ledger_uri, err))
+        return error_wrap(err, "database \"%s\"", database);
     return 0;
 }
 
@@ -187,6 +203,8 @@ static int complete(struct startup *startup, struct cel_error *err)
     startup->display = xstrdup(url.display);
     url_deinit(&url);
     r = name_node(startup, err);
+    if (r == 0)
+        r = find_ledger(startup, err);
     return r < 0 ? r : open_log(startup, err);
 }
 

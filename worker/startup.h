@@ -7,6 +7,7 @@
 #include "child/frame.h"
 #include "core/process.h"
 #include "core/settings.h"
+#include "store/ledger.h"
 
 struct startup {
     struct settings settings;
@@ -19,6 +20,8 @@ struct startup {
     unsigned concurrency;
     struct frame_setup setup; /* of the children */
     struct frame_pair *settings_pairs, *databases;
+    enum ledger_detail ledger;
+    const char *ledger_uri; /* or NULL */
 };
 
 /* 0; or the exit status, after one line on stderr. startup_deinit() in either case. Opens the log.

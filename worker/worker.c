@@ -43,6 +43,7 @@ struct worker {
     struct broker *broker;
     struct pool pool;
     struct dispatch dispatch;
+    struct recorder recorder;
     struct credit credit;
     struct promoter promoter;
     struct releaser releaser;
@@ -154,6 +155,9 @@ static void report(const struct worker *worker)
         F_U64("promoted", worker->promoter.promoted), F_U64("released", worker->releaser.released),
         F_U64("rescued", worker->rescuer.rescued), F_U64("rows", worker->rows.written),
         F_U64("rows_kept", worker->rows.kept), F_U64("rows_lost", worker->rows.lost),
+        F_U64("ledger_written", worker->recorder.written),
+        F_U64("ledger_waiting", worker->recorder.backlog.waiting),
+        F_U64("ledger_lost", worker->recorder.backlog.lost),
         F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));
     pool_report(&worker->pool);
 }
@@ -170,9 +174,10 @@ static void hold_signals(int how)
     sigprocmask(how, &set, NULL);
 }
 
-static void on_broker_closed(void *data)
+static void on_recorded(void *data)
 {
     struct worker *worker = data;
+    recorder_deinit(&worker->recorder);
     dispatch_deinit(&worker->dispatch);
     credit_deinit(&worker->credit);
     promoter_deinit(&worker->promoter);
@@ -189,6 +194,13 @@ static void on_broker_closed(void *data)
     uv_close((uv_handle_t *)&worker->status, NULL);
     uv_close((uv_handle_t *)&worker->watchdog, NULL);
     uv_close((uv_handle_t *)&worker->stop_limit, NULL);
+}
+
+static void on_broker_closed(void *data)
+{
+    struct worker *worker = data;
+    dispatch_abandon(&worker->dispatch); /* what could not be told */
+    recorder_stop(&worker->recorder, on_recorded, worker);
 }
 
 static void close_broker(void *data)
@@ -665,7 +677,18 @@ static int open_parts(struct worker *worker)
         .hard_limit = startup->settings.hard_time_limit,
         .lease = startup->settings.lease,
         .track_ids = startup->settings.track_ids,
+        .recorder = startup->ledger == LEDGER_OFF ? NULL : &worker->recorder,
     };
+    const struct recorder_options recorder_options = {
+        .detail = startup->ledger,
+        .database = startup->settings.ledger_database,
+        .uri = startup->ledger_uri,
+        .node = startup->node,
+        .name = startup->name,
+        .days = startup->settings.ledger_days,
+        .most = (size_t)startup->settings.ledger_backlog,
+    };
+    recorder_init(&worker->recorder, &worker->loop, &recorder_options);
     revocations_init(&worker->revocations, &worker->loop, worker->broker, &revocations_events,
                      worker);
     dispatch_init(&worker->dispatch, &worker->loop, worker->broker, &worker->pool,

@@ -39,6 +39,7 @@ static void setup_comes_back(void **state)
                                 .log_level = -1,
                                 .log_format = 2,
                                 .database_max_age = UINT64_MAX,
+                                .wants_peak_rss = true,
                                 .modules = modules,
                                 .module_count = 2,
                                 .settings = settings,
@@ -54,6 +55,7 @@ static void setup_comes_back(void **state)
     assert_int_equal(frame.setup.log_level, -1);
     assert_int_equal(frame.setup.log_format, 2);
     assert_true(frame.setup.database_max_age == UINT64_MAX);
+    assert_true(frame.setup.wants_peak_rss);
     assert_int_equal(frame.setup.module_count, 2);
     assert_text(frame.setup.modules[0], "a.so");
     assert_non_null(frame.setup.modules[1].ptr);
@@ -138,6 +140,7 @@ static const struct frame_outcome whole_outcome = {.seq = 3,
                                                    .conflict = true,
                                                    .detail = STR("why"),
                                                    .children_json = STR("[]"),
+                                                   .peak_rss = 1ULL << 40,
                                                    .sends = two_sends,
                                                    .send_count = 2};
 
@@ -165,6 +168,7 @@ static void progress_and_outcome_come_back(void **state)
     assert_true(frame.outcome.conflict);
     assert_text(frame.outcome.detail, "why");
     assert_text(frame.outcome.children_json, "[]");
+    assert_true(frame.outcome.peak_rss == 1ULL << 40);
     assert_int_equal(frame.outcome.send_count, 2);
     assert_text(frame.outcome.sends[1].queue, "r");
     assert_text(frame.outcome.sends[1].bytes, "[1]");
@@ -234,11 +238,11 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         {STR("\x81\x03\x01"), CEL_E_FORMAT},                      /* a map */
         {STR("\x93\x02\x01\xdd\xff\xff\xff\xff"), CEL_E_FORMAT},  /* a list of 4 G */
         {STR("\x93\x02\x01\xdc\x00\x02\xc0\xc0"), CEL_E_FORMAT},  /* elements of another shape */
-        {STR("\x9a\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x90"), CEL_E_FORMAT}, /* kind 0 */
-        {STR("\x9a\x05\x01\x06\xc0\xc0\x00\xc2\xc0\xc0\x90"), CEL_E_FORMAT}, /* kind 6 */
-        {STR("\x9a\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x91\x93\xc4\x00\xc4\x01x\x00"),
+        {STR("\x9b\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x00\x90"), CEL_E_FORMAT}, /* kind 0 */
+        {STR("\x9b\x05\x01\x06\xc0\xc0\x00\xc2\xc0\xc0\x00\x90"), CEL_E_FORMAT}, /* kind 6 */
+        {STR("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x00\xc4\x01x\x00"),
          CEL_E_FORMAT}, /* a send to an empty queue */
-        {STR("\x9a\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x91\x93\xc4\x01q\xc0\x00"),
+        {STR("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x01q\xc0\x00"),
          CEL_E_FORMAT}, /* a send of nothing */
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -248,9 +252,9 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         assert_non_null(strstr(err.text, "frame"));
     }
     /* the same bytes with kind 1 are good: it is the kind that was refused */
-    assert_int_equal(decode_raw("\x9a\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x90", 11, NULL), 0);
+    assert_int_equal(decode_raw("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x90", 12, NULL), 0);
     assert_int_equal(
-        decode_raw("\x9a\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x91\x93\xc4\x01q\xc4\x01x\x00", 19,
+        decode_raw("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x01q\xc4\x01x\x00", 20,
                    NULL),
         0);
 }
