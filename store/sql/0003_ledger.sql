@@ -64,14 +64,24 @@ CREATE FUNCTION celeriac.ledger_write(writer text, number bigint, count bigint, 
     batch celeriac.ledger_attempt[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF celeriac.ledger_begin(writer, number, count, lost) THEN
-        INSERT INTO celeriac.ledger (ended_at, received_at, started_at, peak_rss, retries, pid, signal, node, queue,
-            task, task_id, outcome, error)
-        SELECT to_timestamp(a.ended / 1e6::float8), to_timestamp(a.received / 1e6::float8),
-            to_timestamp(a.started / 1e6::float8), a.peak_rss, a.retries, a.pid, a.signal, name, a.queue,
-            a.task, a.task_id, a.outcome, a.error
-        FROM unnest(batch) AS a;
+    IF NOT celeriac.ledger_begin(writer, number, count, lost) THEN
+        RETURN;
     END IF;
+    FOR try IN 1..2 LOOP
+        BEGIN
+            INSERT INTO celeriac.ledger (ended_at, received_at, started_at, peak_rss, retries, pid, signal, node, queue,
+                task, task_id, outcome, error)
+            SELECT to_timestamp(a.ended / 1e6::float8), to_timestamp(a.received / 1e6::float8),
+                to_timestamp(a.started / 1e6::float8), a.peak_rss, a.retries, a.pid, a.signal, name, a.queue,
+                a.task, a.task_id, a.outcome, a.error
+            FROM unnest(batch) AS a;
+            RETURN;
+        EXCEPTION WHEN check_violation THEN
+            IF try = 2 THEN -- else the default partition lost the day, while the rows waited for its lock
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
 END $$;
 
 CREATE FUNCTION celeriac.ledger_add(writer text, number bigint, count bigint, lost bigint, name text,

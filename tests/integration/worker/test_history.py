@@ -380,6 +380,20 @@ class Partitions(LedgerTest):
         self.assertEqual(self.number("count(*) FROM celeriac.ledger_default"), 0)
         self.assertEqual(self.number("count(*) FROM celeriac.ledger"), 1)
 
+    def test_rows_that_meet_the_making_of_their_day(self):
+        maker = self.postgres.connect()
+        self.addCleanup(maker.close)
+        with maker.cursor() as cursor:
+            cursor.execute("SELECT celeriac.ledger_add_day((now() AT TIME ZONE 'UTC')::date)")
+        id = self.push(1)[0]
+        worker = self.worker("-c", "1", settings="ledger_days = 30\n")
+        wait_until(lambda: self.number("count(*) FROM pg_locks WHERE NOT granted AND mode = 'RowExclusiveLock'"), 20,
+                   "the writer behind the maker")
+        maker.commit()
+        self.rows(id)
+        self.assertEqual(self.number(f"count(*) FROM celeriac.{self.day(0)} WHERE task_id = '{id}'"), 1)
+        self.assertEqual(self.report(worker, "ledger_lost"), 0)
+
     def test_many_keep_at_once_while_rows_come(self):
         failures = []
 
@@ -392,8 +406,10 @@ class Partitions(LedgerTest):
         keepers = [threading.Thread(target=keep) for _ in range(4)]
         for keeper in keepers:
             keeper.start()
-        for _ in range(20):
-            self.insert(0, 10)
+        row = "(t,i,q,succeeded,1,1,1," + str(time.time_ns() // 1000) + ",,,0,)"
+        rows = "{" + ",".join(['"' + row + '"'] * 10) + "}"
+        for number in range(1, 21):
+            self.sql(f"SELECT celeriac.ledger_write('n:1', {number}, 10, 0, 'n', '{rows}')")
         for keeper in keepers:
             keeper.join()
         self.assertEqual(failures, [])
