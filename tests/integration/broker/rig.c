@@ -222,7 +222,7 @@ void claim_into(struct rig *rig, struct str queue, size_t max, struct outcome *o
 {
     for (int attempt = 0; attempt < 2; attempt++) {
         *outcome = (struct outcome){0};
-        assert_int_equal(broker_claim(rig->broker, queue, max, in_seconds(5), on_claim, outcome),
+        assert_int_equal(broker_claim(rig->broker, queue, max, in_seconds(20), on_claim, outcome),
                          0);
         rig_run(rig, outcome);
         if (outcome->status != BROKER_E_LOST)

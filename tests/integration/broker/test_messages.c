@@ -609,24 +609,6 @@ static void a_document_that_may_not_be_published_is_stored(void **state)
     assert_int_equal(server_number(rig, "EXISTS celery-task-meta-id-1"), 1);
 }
 
-static void a_promotion_that_is_refused_moves_nothing(void **state)
-{
-    struct rig *rig = *state;
-    struct outcome outcome = {0};
-    server_says(rig, "ZADD " DELAYED " 1 node/1.3\nfirst");
-    server_says(rig, "ZADD " DELAYED " 2 node/2.0\nsecond");
-    server_says(rig, "SET celery\x06\x16"
-                     "3 text");
-    assert_int_equal(
-        broker_promote(rig->broker, QUEUE, 9 * USEC_PER_MSEC, in_seconds(5), on_promote, &outcome),
-        0);
-    rig_run(rig, &outcome);
-    assert_int_equal(outcome.status, CEL_E_SERVER);
-    assert_non_null(strstr(outcome.err.text, "WRONGTYPE"));
-    assert_int_equal(server_number(rig, "LLEN celery"), 0);
-    assert_int_equal(server_number(rig, "ZCARD " DELAYED), 2);
-}
-
 /* The other lists are served, and what they held is handed out, not left in flight. */
 static void a_list_that_is_none_does_not_hold_up_the_others(void **state)
 {
@@ -905,7 +887,6 @@ int main(void)
         TEST(of_several_actions_all_are_done_or_none),
         TEST(a_ledger_that_is_none_holds_nothing_up),
         TEST(a_document_that_may_not_be_published_is_stored),
-        TEST(a_promotion_that_is_refused_moves_nothing),
         TEST(a_list_that_is_none_does_not_hold_up_the_others),
         TEST(a_full_server_loses_nothing),
         TEST(the_prefix_stands_before_every_key),
