@@ -10,6 +10,7 @@ frozen      a node and its children are stopped beyond its lease with transactio
 Each call adds a row and one to a counter, in one transaction with its marker. In the end every call has one row and
 the counters say how many calls there were.
 """
+import contextlib
 import json
 import os
 import signal
@@ -68,7 +69,8 @@ class Points(PgProxy):
 
     @staticmethod
     def kill(client):
-        os.kill(peer_pid(client), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            os.kill(peer_pid(client), signal.SIGKILL)
 
 
 class World:
@@ -167,13 +169,21 @@ def open_transactions(world):
     return world.value("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
 
 
+def warm_node(world, name, width):
+    """One whose processes are connected."""
+    node = world.node(name, width)
+    world.redis.lpush("celery", *world.calls(2 * width, 300))
+    world.wait_over()
+    return node
+
+
 def frozen(world, table):
     width, trials = world.options.width, world.options.trials
-    first = world.node("first", width)
+    first = warm_node(world, "first", width)
     while trials > 0:
         count = min(width, trials)
         trials -= count
-        world.redis.lpush("celery", *world.calls(count, 1500))
+        world.redis.lpush("celery", *world.calls(count, 3000))
         wait_until(lambda: open_transactions(world) == count, 20, f"{count} open transactions")
         stopped = [first.pid, *first.children()]
         for pid in stopped:
@@ -191,7 +201,8 @@ def frozen(world, table):
         first.stop()
         world.nodes.remove(first)
         os.unlink(first.daemon.log_path)
-        first = world.node("first", width)
+        if trials > 0:
+            first = warm_node(world, "first", width)
         say(f"{trials} trials left")
     world.stop_nodes()
 
