@@ -23,7 +23,7 @@ from common import (Node, PostgresServer, Table, chance, is_over, message, parse
                     work_folder)
 from redisplace import Single
 from support.pg_proxy import PgProxy
-from support.servers import celeriac
+from support.servers import celeriac, thaw
 
 LEASE = 3.0
 SHARDS = 16
@@ -191,8 +191,7 @@ def frozen(world, table):
         second = world.node("second", width)
         wait_until(lambda: world.value("SELECT count(DISTINCT n) FROM executed") == world.next, 60, "all ran elsewhere", 0.1)
         world.wait_over()
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+        thaw(stopped)
         wait_until(lambda: "The lease was lost" in first.text() and open_transactions(world) == 0, 30, "the first knows")
         world.wait_over()
         table.add("node SIGSTOP beyond its lease", count)

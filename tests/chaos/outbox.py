@@ -20,7 +20,7 @@ import psycopg2
 from common import (BUILD, Node, PostgresServer, Table, chance, dead_ids, is_over, parser, percentile, places, say,
                     wait_until, work_folder)
 from redisplace import Single
-from support.servers import CELERIAC, Daemon, celeriac
+from support.servers import CELERIAC, Daemon, celeriac, thaw
 
 LEASE = 3.0
 APPLICATIONS, SHARDS = 4, 16
@@ -123,8 +123,7 @@ def freeze_node(world):
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     time.sleep(LEASE + world.chance.uniform(0.5, 2))
-    for pid in frozen:
-        os.kill(pid, signal.SIGCONT)
+    thaw(frozen)
 
 
 def kill_child(world):

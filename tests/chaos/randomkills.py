@@ -23,6 +23,7 @@ import redis as redis_py
 from common import (Node, PostgresServer, Table, chance, dead_ids, discrepancies, is_over, message, parser, places, say,
                     wait_until, work_folder)
 from redisplace import Replicated, Single
+from support.servers import thaw
 
 LEASE = 3.0
 RECOVERY = 30.0   # a fault that is not recovered from within so many seconds is a finding
@@ -179,8 +180,7 @@ def freeze_node(world, node, event):
         os.kill(pid, signal.SIGSTOP)
     time.sleep(LEASE + world.chance.uniform(0.5, 3))
     event.backends = world.effects.backends(node.name, event.begin - 60)
-    for pid in frozen:
-        os.kill(pid, signal.SIGCONT)
+    thaw(frozen)
 
 
 def stop_node(number):

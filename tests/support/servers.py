@@ -55,6 +55,13 @@ def stop_process(process, first=signal.SIGTERM, seconds=10.0):
     return process.returncode
 
 
+def thaw(pids):
+    """SIGCONT to each; the first, a supervisor, may have ended the others before it is their turn."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 def free_port():
     """A port of the loopback that nobody has now."""
     with socket.socket() as probe:

@@ -5,7 +5,7 @@ import signal
 
 from integration.worker.calls import WorkerTest, children_of, message
 from support.pg_proxy import PgProxy
-from support.servers import PostgresServer, celeriac, wait_until
+from support.servers import PostgresServer, celeriac, thaw, wait_until
 
 ADD = "UPDATE account SET total = total + 1"
 
@@ -104,8 +104,7 @@ class Once(WorkerTest):
             self.get(id, 20)
             self.assertEqual(self.total(), 1)
         finally:
-            for pid in stopped:
-                os.kill(pid, signal.SIGCONT)
+            thaw(stopped)
         wait_until(lambda: "The lease was lost" in first.text(), 10, "the loss")
         self.wait_idle()
         self.assertEqual(self.total(), 1)
