@@ -135,14 +135,19 @@ static int migrate(const struct verb_context *context, const struct request *req
     struct table table;
     table_init(&table, columns, ARRAY_SIZE(columns));
     struct cel_error err = {0};
-    int status = request->dry_run || request->status ? 0 : migrate_begin(pg, &err);
-    for (size_t i = 0; !status && i <= request->folder_count; i++) {
-        struct migration_set set = {0};
-        status = read_set(request, i, &set, &err);
-        if (!status)
-            status = one_set(pg, request, &set, &table, &err);
-        migration_set_deinit(&set);
-    }
+    size_t count = 1 + request->folder_count;
+    struct migration_set *sets =
+        xalloc(count * sizeof(*sets)); /* all, before anything is applied */
+    int status = 0;
+    for (size_t i = 0; !status && i < count; i++)
+        status = read_set(request, i, &sets[i], &err);
+    if (!status && !request->dry_run && !request->status)
+        status = migrate_begin(pg, &err);
+    for (size_t i = 0; !status && i < count; i++)
+        status = one_set(pg, request, &sets[i], &table, &err);
+    for (size_t i = 0; i < count; i++)
+        migration_set_deinit(&sets[i]);
+    mem_free(sets);
     if (!status || table.cell_count)
         print(context, &table);
     table_deinit(&table);

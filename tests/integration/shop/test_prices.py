@@ -188,10 +188,11 @@ class Prices(ShopCase):
         other = self.hold(300)
         run = self.call(TASK, "10")
         self.wait_for_waiting(1)
+        waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        first = self.one("SELECT pid " + waiting)
         self.kill_children(worker)
-        # It is delivered again. The statement of the dead process is still with the server, and is done when the lock
-        # goes: at the same time as the second run.
-        self.wait_for_waiting(2)
+        # It is delivered again; the statement of the dead process goes from the server meanwhile.
+        wait_until(lambda: self.one(f"SELECT count(*) {waiting} AND pid <> {first}") == 1, 20, "the second run waits")
         self.assertEqual(len(self.audit(run)), CHUNK)
         other.rollback()
         self.assert_totals(self.ended(run))
