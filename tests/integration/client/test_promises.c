@@ -395,7 +395,7 @@ static void a_slice_that_is_not_confirmed_ends_a_bulk(void **state)
 {
     (void)state;
     struct cel_client *client = open_client(
-        (struct cel_client_options){.timeout_ms = 3000, .dedupe_ms = 60000, .confirm_replicas = 1});
+        (struct cel_client_options){.timeout_ms = 8000, .dedupe_ms = 60000, .confirm_replicas = 1});
     struct cel_call **calls = mem_array(BULK, sizeof(*calls));
     struct first_slice first = {.pipeline = &client->broker->main->pipeline};
     struct cel_error err = {0};
