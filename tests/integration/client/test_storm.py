@@ -66,6 +66,7 @@ class Storm(unittest.TestCase):
         seconds = time.monotonic() - begun
         print(f"seed {seed}: {KILLS} kills, {progress.failures} sendings failed and were made again, {seconds:.1f} s")
         self.assertEqual(counts, {f"call-{number}": 1 for number in range(CALLS)}, f"seed {seed}")
+        self.assertLess(seconds, 30)
 
 
 if __name__ == "__main__":
