@@ -270,26 +270,6 @@ int cel_release(struct cel_db *db, const char *name)
     return savepoint(db, "RELEASE SAVEPOINT", name);
 }
 
-int cel_db_send(struct cel_db *db, const struct cel_call *call, char *ret_id)
-{
-    struct cel_message message;
-    struct cel_error err = {0};
-    int r = task_message(db->task, call, &message, &err);
-    if (r)
-        return task_recordf(db->task, BY_HELPER, RECORDED_FAIL,
-                            r == -ENOMEM ? "MemoryError" : "ValueError", "cel_db_send: %s",
-                            err.text);
-    r = cel_query(db, "SELECT celeriac.enqueue_message($1, $2, $3, $4, $5)",
-                  CEL_PARAMS(cel_p_text(message.id), cel_p_text(message.queue),
-                             cel_p_int(message.step), cel_p_text(message.text),
-                             cel_p_bool(message.ordered)),
-                  NULL);
-    if (!r)
-        task_hand_out_id(message.id, ret_id);
-    cel_message_free(&message);
-    return r;
-}
-
 const char *cel_db_sqlstate(struct cel_db *db)
 {
     return pg_sqlstate(db->pg);
@@ -368,10 +348,11 @@ int databases_commit(struct cel_task *task, const struct effect *effect)
     struct cel_db *db = find(task, task->database);
     ASSERT(db && db->task == task);
     struct cel_error err = {0};
-    if (!pg_in_transaction(db->pg))
+    bool is_lost = pg_is_lost(db->pg); /* before there was a COMMIT: it says so */
+    if (!is_lost && !pg_in_transaction(db->pg))
         return task_record(task, BY_DATABASE, RECORDED_FAIL, "RuntimeError",
                            "the task ended the transaction that it runs in (.transaction)");
-    if (!effect)
+    if (!effect || is_lost)
         return settle(db, pg_commit(db->pg, &err), &err);
     int r = effect_commit(db->pg, effect, &err);
     if (r && pg_is_lost(db->pg))

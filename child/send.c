@@ -1,6 +1,7 @@
 /*
  * Calls made by a task. They are turned into messages at once and wait in the task; with its
- * success they go into the outcome, and the script that records the success pushes them.
+ * success they go into the outcome, and the script that records the success pushes them. Those of
+ * cel_db_send() go into the outbox at once.
  */
 #include <errno.h>
 
@@ -41,11 +42,13 @@ static struct str queue_for(const struct cel_task *task, const struct cel_call *
 }
 
 /* The message of a call that this task makes. */
-int task_message(struct cel_task *task,
-                 const struct cel_call *call,
-                 struct cel_message *ret,
-                 struct cel_error *err)
+static int call_message_of(struct cel_task *task,
+                           const struct cel_call *call,
+                           struct cel_message *ret,
+                           struct cel_error *err)
 {
+    if (!call)
+        return error_set(err, -ENOMEM, "there is no call");
     char id[UUID_SIZE], tag[UUID_SIZE];
     const struct envelope *parent = &task->envelope;
     struct call_context context = {
@@ -60,7 +63,7 @@ int task_message(struct cel_task *task,
     return call_message(call, &context, ret, err);
 }
 
-void task_hand_out_id(const char *id, char *ret_id)
+static void hand_out_id(const char *id, char *ret_id)
 {
     bool fits = strlen(id) < UUID_SIZE; /* a longer one was fixed by the caller */
     if (ret_id)
@@ -78,29 +81,50 @@ static void append(struct cel_task *task, struct task_send *send)
 }
 
 /* The outcome is recorded too, so that a task may end with CEL_FAIL. */
-static int refuse(struct cel_task *task, int code, const char *text)
+static int refuse(struct cel_task *task, const char *function, int code, const char *text)
 {
     const char *type = code == -ENOMEM ? "MemoryError" : "ValueError";
-    task_recordf(task, BY_HELPER, RECORDED_FAIL, type, "cel_task_send: %s", text);
+    return task_recordf(task, BY_HELPER, RECORDED_FAIL, type, "%s: %s", function, text);
+}
+
+static int refuse_send(struct cel_task *task, int code, const char *text)
+{
+    refuse(task, "cel_task_send", code, text);
     return code == -ENOMEM ? -ENOMEM : -EINVAL;
 }
 
 int cel_task_send(struct cel_task *task, const struct cel_call *call, char *ret_id)
 {
-    if (!call)
-        return refuse(task, -ENOMEM, "there is no call");
     if (task->send_count >= SEND_COUNT_MAX)
-        return refuse(task, -EINVAL, "too many calls from one task");
+        return refuse_send(task, -EINVAL, "too many calls from one task");
     struct task_send *send = mem_new(struct task_send);
     struct cel_error err = {0};
-    int r = send ? task_message(task, call, &send->message, &err) : error_no_memory(&err);
+    int r = send ? call_message_of(task, call, &send->message, &err) : error_no_memory(&err);
     if (!r && task->send_bytes + strlen(send->message.text) > SEND_BYTES_MAX)
         r = error_set(&err, -EINVAL, "the calls of one task are too large together");
     if (r) {
         send_free(send);
-        return refuse(task, r, err.text);
+        return refuse_send(task, r, err.text);
     }
     append(task, send);
-    task_hand_out_id(send->message.id, ret_id);
+    hand_out_id(send->message.id, ret_id);
     return 0;
+}
+
+int cel_db_send(struct cel_db *db, const struct cel_call *call, char *ret_id)
+{
+    struct cel_message message;
+    struct cel_error err = {0};
+    int r = call_message_of(db->task, call, &message, &err);
+    if (r)
+        return refuse(db->task, "cel_db_send", r, err.text);
+    r = cel_query(db, "SELECT celeriac.enqueue_message($1, $2, $3, $4, $5)",
+                  CEL_PARAMS(cel_p_text(message.id), cel_p_text(message.queue),
+                             cel_p_int(message.step), cel_p_text(message.text),
+                             cel_p_bool(message.ordered)),
+                  NULL);
+    if (!r)
+        hand_out_id(message.id, ret_id);
+    cel_message_free(&message);
+    return r;
 }

@@ -94,12 +94,6 @@ void task_recorded_deinit(struct cel_task *task);
 
 /* A text that lives as long as the task; NULL when memory is short. */
 const char *task_keep_text(struct cel_task *task, struct str text);
-/* The message of a call that the task makes. -EINVAL, CEL_E_FORMAT, CEL_E_LIMIT, -ENOMEM. */
-int task_message(struct cel_task *task,
-                 const struct cel_call *call,
-                 struct cel_message *ret,
-                 struct cel_error *err) MUST_CHECK;
-void task_hand_out_id(const char *id, char *ret_id); /* which may be NULL */
 void task_sends_deinit(struct cel_task *task);
 void task_deinit(struct cel_task *task);
 

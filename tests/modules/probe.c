@@ -408,6 +408,8 @@ static int step(struct cel_task *task, struct cel_db *db, const char *text, bool
     *ret_end = false;
     if (strncmp(text, "SEND ", 5) == 0)
         return send_plain(task, NULL, text + 5);
+    if (strcmp(text, "DB SEND NOTHING") == 0)
+        return cel_db_send(db, NULL, NULL);
     if (strncmp(text, "DB SEND ", 8) == 0)
         return send_plain(task, db, text + 8);
     if (strcmp(text, "SLEEP") == 0)

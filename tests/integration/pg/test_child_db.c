@@ -185,6 +185,22 @@ static void a_database_that_cannot_be_had_is_a_retry_with_a_reason(void **state)
     free(log);
 }
 
+static void a_call_that_is_none_fails_the_task_alone(void **state)
+{
+    (void)state;
+    expect_exception(SCRIPT("DB SEND NOTHING"), OUTCOME_FAILURE, "MemoryError",
+                     "cel_db_send: there is no call");
+}
+
+/* The task does not look; its commit does. */
+static void a_backend_that_goes_unnoticed_in_its_transaction_is_a_retry(void **state)
+{
+    (void)state;
+    expect_exception(WRAPPED("-SELECT pg_terminate_backend(pg_backend_pid())"), OUTCOME_RETRY,
+                     "OperationalError", "connection was lost before");
+    check_value(call("tests.sql", "[\"SELECT 1 AS value\"]"), "\"1\"");
+}
+
 static void a_terminated_backend_is_a_retry_and_the_next_task_runs(void **state)
 {
     (void)state;
@@ -493,6 +509,8 @@ int main(void)
         cmocka_unit_test(the_connection_is_kept_from_task_to_task),
         cmocka_unit_test(an_old_connection_is_replaced),
         cmocka_unit_test(a_database_that_cannot_be_had_is_a_retry_with_a_reason),
+        cmocka_unit_test(a_call_that_is_none_fails_the_task_alone),
+        cmocka_unit_test(a_backend_that_goes_unnoticed_in_its_transaction_is_a_retry),
         cmocka_unit_test(a_terminated_backend_is_a_retry_and_the_next_task_runs),
         cmocka_unit_test(a_restart_of_the_server_between_tasks_is_not_noticed),
         cmocka_unit_test(errors_have_the_names_of_pythons_drivers),
