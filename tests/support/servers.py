@@ -7,6 +7,7 @@ import contextlib
 import glob
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -323,6 +324,14 @@ class Daemon:
         with open(self.log_path, errors="replace") as file:
             file.seek(offset)
             return file.read()
+
+    def says(self, pattern, times=None, seconds=10.0):
+        """Its log has that (so often), soon: a line may be written after what it speaks of is seen in the servers."""
+        def count():
+            return len(re.findall(pattern, self.text()))
+
+        wait_until(lambda: count() >= (times or 1), seconds, f"{pattern!r} in the log")
+        assert times in (None, count()), f"{pattern!r} {count()} times in {self.text()}"
 
     def send_signal(self, number):
         self.process.send_signal(number)

@@ -62,7 +62,7 @@ class Keeping(WorkerTest):
         self.redis.hset("celeriac:inflight:{celery}:gone@test:1", "1.0", message("tests.add", 1, 2)[1])
         beat = self.beat("--lease", "2s")
         wait_until(lambda: self.waiting() == 1, 20, "the other node's is rescued")
-        self.assertIn("node=bad@test:1", beat.text())
+        beat.says("node=bad@test:1")
         self.assertEqual(self.redis.zscore("celeriac:nodes:{celery}", "bad@test:1"), 1000)
 
     def test_who_waits_for_what_it_buries_hears_so(self):

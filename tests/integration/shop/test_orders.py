@@ -162,7 +162,7 @@ class Orders(ShopCase):
         worker = self.work(gateway_busy_percent=100, order_retry_ms=20)
         order = self.order((1, 1))
         self.assertEqual(self.fails(TASK, order), ("MaxRetriesExceededError", "the payment gateway is busy"))
-        self.assertEqual(worker.text().count('msg="Task retry"'), 3)
+        worker.says('msg="Task retry"', 3)
         self.untouched(order)
 
     def test_a_gateway_that_is_often_busy_is_paid_in_the_end(self):

@@ -52,7 +52,7 @@ class Crash(WorkerTest):
         id = self.send("tests.crash", "segv")
         self.assertEqual(self.failure(id)[:2], LOST)
         self.wait_idle()
-        self.assertEqual(worker.text().count("Task's process died, delivered again"), 1)
+        worker.says("Task's process died, delivered again", 1)
         [dead] = self.dead()
         self.assertEqual((dead[b"reason"], dead[b"task"], dead[b"task_id"]), (b"crash", b"tests.crash", id.encode()))
         evidence = json.loads(dead[b"evidence"])

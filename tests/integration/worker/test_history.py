@@ -212,7 +212,7 @@ class Away(LedgerTest):
         worker = self.worker("-c", "1")
         self.get(self.send("tests.echo"))
         wait_until(lambda: self.sql("SELECT attempts, lost FROM celeriac.ledger_node") == "0|1", 20, "the count")
-        self.assertIn("they are lost to it", worker.text())
+        worker.says("they are lost to it")
         self.rows(self.send("tests.noop"))
 
     def test_tables_that_are_made_later(self):

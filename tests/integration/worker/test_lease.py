@@ -112,7 +112,7 @@ class Lease(WorkerTest):
         wait_until(lambda: "The lease was lost" in frozen.text(), 5, "it learns that")
         wait_until(lambda: frozen.text().count("Worker ready") == 2, 10, "it starts anew")
         self.assertFalse(old & set(children_of(frozen.pid)))
-        self.assertEqual(heir.text().count("Task succeeded"), 2)
+        heir.says("Task succeeded", 2)
         heir.stop()
         self.assertEqual(self.get(self.send("tests.add", 1, 2)), 3)
         self.wait_idle()
@@ -209,7 +209,7 @@ class Lease(WorkerTest):
         for node in nodes:
             self.assertNotIn("The lease was lost", node.text())
             self.assertNotIn("went back", node.text())
-            self.assertEqual(node.text().count("Task succeeded"), 1)
+            node.says("Task succeeded", 1)
 
     def test_writes_refused_for_longer_than_the_lease_kill_nobody(self):
         """Redis answers, but has too few replicas: no lease can be renewed, and all look over."""
@@ -225,7 +225,7 @@ class Lease(WorkerTest):
         for node in nodes:
             self.assertNotIn("The lease was lost", node.text())
             self.assertNotIn("went back", node.text())
-            self.assertEqual(node.text().count("Task succeeded"), 1)
+            node.says("Task succeeded", 1)
 
     def test_progress_does_not_cover_what_others_made_of_the_call(self):
         """As when it was put back and failed elsewhere, before this worker learns that it was given up."""
@@ -248,7 +248,7 @@ class Lease(WorkerTest):
         self.redis.hset("celeriac:inflight:{celery}:" + node, "999999.0", text)
         self.get(id, 5)
         self.wait_idle()
-        self.assertIn("Claims that nobody works on go back", worker.text())
+        worker.says("Claims that nobody works on go back")
 
     def test_what_nobody_knows_too_often_is_set_aside_and_no_worker_is_blamed(self):
         self.node("forgetful", "-c", "1")
@@ -271,7 +271,7 @@ class Lease(WorkerTest):
         self.assertEqual(dead[b"message"], text)
         self.assertEqual(dead[b"reason"], b"max deliveries")
         self.assertEqual(json.loads(dead[b"evidence"]), {"deliveries": 11})
-        self.assertIn("Task put into quarantine", worker.text())
+        worker.says("Task put into quarantine")
 
     def test_a_message_that_cannot_be_read_comes_back_byte_for_byte(self):
         self.redis.zadd("celeriac:nodes:{celery}", {"gone@test:1": 1000})

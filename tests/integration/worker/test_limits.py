@@ -116,7 +116,7 @@ class Limits(WorkerTest):
                 first.send_signal(signal.SIGCONT)
 
         self.ends_with_its_task([SLEEP], "query = '%s'" % SLEEP, lose_the_lease, worker=first)
-        self.assertIn("The lease was lost", first.text())
+        first.says("The lease was lost")
 
     def test_a_wait_for_a_lock_ends_before_the_limit_and_is_tried_again(self):
         self.worker()
@@ -144,7 +144,7 @@ class Limits(WorkerTest):
 
         wait_until(ended, 30, "the end")
         self.get(id)
-        self.assertEqual(worker.text().count('msg="Task retry"'), 5)  # tests.script has three retries
+        worker.says('msg="Task retry"', 5)  # tests.script has three retries
         self.assertLessEqual({retries for retries, _ in seen}, {0})
 
     def test_an_error_tells_all_that_the_server_told(self):

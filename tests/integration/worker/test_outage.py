@@ -39,7 +39,7 @@ class Outage(WorkerTest):
         self.assertEqual(self.wait(id, 15)["status"], "SUCCESS")
         self.wait_idle(15)
         self.assertEqual(self.get(self.send("tests.add", 1, 2), 15), 3)
-        self.assertEqual(worker.text().count("Task succeeded"), 2)
+        worker.says("Task succeeded", 2)
 
     def test_a_retry_is_parked_once(self):
         worker = self.worker("-c", "1")
@@ -99,7 +99,7 @@ class Outage(WorkerTest):
         wait_until(lambda: "to=ACKING" in worker.text(), 10, "a child waits for it")
         wait_until(lambda: sum(entry["count"] for entry in self.redis.acl_log()) >= 2, 10, "it was tried again")
         self.assertFalse(os.path.exists(path))
-        self.assertRegex(worker.text(), "Tasks cannot be acknowledged before they run; they wait.*can't run this command")
+        worker.says("Tasks cannot be acknowledged before they run; they wait.*can't run this command")
         worker.stop(signal.SIGKILL)
         self.redis.execute_command("ACL", "SETUSER", "default", "+hdel")
         self.worker("-c", "1", "--lease", "2s", name="second")
@@ -140,7 +140,7 @@ class Outage(WorkerTest):
         self.server.process.send_signal(signal.SIGCONT)
         self.assertEqual(self.wait(id, 20)["status"], "SUCCESS")
         self.assertEqual(self.get(self.send("tests.add", 1, 2), 20), 3)
-        self.assertEqual(worker.text().count("Task succeeded"), 2)
+        worker.says("Task succeeded", 2)
 
     def test_a_cold_stop_without_redis_ends(self):
         worker = self.worker("-c", "1")

@@ -60,7 +60,7 @@ class Refused(WorkerTest):
         self.assertEqual(self.failure(id)[0], "WorkerLostError")
         self.wait_idle()
         self.assertEqual(len(self.dead()), 1)
-        self.assertIn("Redis has taken what it refused", worker.text())
+        worker.says("Redis has taken what it refused")
 
     def test_with_much_refused_nothing_more_is_claimed_until_it_is_taken(self):
         self.redis.set(DELAYED, "no sorted set")
@@ -90,7 +90,7 @@ class Refused(WorkerTest):
         _, text = message("tests.count_once", os.path.join(self.folder, "count"), id="odd", redelivered=True)
         self.redis.lpush("celery", text)
         wait_until(lambda: self.delayed() == 1, 10, "it waits")
-        self.assertIn("It cannot be looked up whether the task was done before", worker.text())
+        worker.says("It cannot be looked up whether the task was done before")
         self.assertEqual(worker.text().count("Task received"), 1)
 
     def test_at_a_stop_it_stays_in_flight_for_others(self):
