@@ -34,7 +34,8 @@ violations=$(
     allow ledger "core store"
     allow client "core message broker celeriac"
     allow child "core message store celeriac"
-    allow worker "core redis message broker keeper store ledger child"
+    allow pool "core child"
+    allow worker "core redis message broker keeper store ledger child pool"
     allow beat "core message broker keeper store celeriac"
     allow tasks "shop"
     allow cli "core redis message broker store client child worker beat celeriac"
@@ -45,7 +46,7 @@ violations=$(
 door() {
     pattern=$1
     shift
-    for file in $(git ls-files 'core/*' 'message/*' 'redis/*' 'broker/*' 'keeper/*' 'store/*' 'ledger/*' 'client/*' 'child/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
+    for file in $(git ls-files 'core/*' 'message/*' 'redis/*' 'broker/*' 'keeper/*' 'store/*' 'ledger/*' 'client/*' 'child/*' 'pool/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
         grep -E '\.(c|h|cpp)$' | xargs grep -lE "^#include <($pattern)" || true); do
         case " $* " in
         *" $file "*) ;;
@@ -62,14 +63,14 @@ door 'systemd' core/process.c
 door 'zlib' message/body.c
 
 # the supervisor shares the frames with its pool processes, and nothing else
-if git ls-files 'worker/*.[ch]' | xargs grep -nE '^#include "child/' | grep -v '"child/frame.h"'; then
-    complain "worker/: of child/ only frame.h"
+if git ls-files 'pool/*.[ch]' 'worker/*.[ch]' | xargs grep -nE '^#include "child/' | grep -v '"child/frame.h"'; then
+    complain "pool/ and worker/: of child/ only frame.h"
 fi
 # the broker looks at headers of messages, never at bodies; tasks see the public headers alone
 if git ls-files 'broker/*.[ch]' | xargs grep -nE '^#include "message/(body|call|result)\.h"'; then
     complain "broker/: a call is headers and bytes"
 fi
-if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|broker|keeper|store|ledger|client|child|worker|beat)/'; then
+if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|broker|keeper|store|ledger|client|child|pool|worker|beat)/'; then
     complain "tasks/: public headers alone"
 fi
 exit $failed

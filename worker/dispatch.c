@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "keeper/refusal.h"
 #include "message/result.h"
+#include "worker/settle.h"
 
 #define STORE_DEADLINE_USEC (10 * USEC_PER_SEC)
 #define LOOK_DEADLINE_USEC  (5 * USEC_PER_SEC)
@@ -20,6 +21,11 @@ static struct list *in_state(struct dispatch *dispatch, enum request_state state
 static struct request *request_of(struct list_link *link)
 {
     return container_of(link, struct request, link);
+}
+
+static struct request *request_of_job(struct job *job)
+{
+    return container_of(job, struct request, job);
 }
 
 static struct dispatch *dispatch_of(struct request *request)
@@ -79,7 +85,7 @@ static void record(struct dispatch *dispatch, const struct request *request, str
             .outcome = outcome,
             .error = error.len > 0 ? buf_str(&error) : STR_NONE,
             .received_wall = since_boot + request->received_mono,
-            .started_wall = request->pid ? since_boot + request->started_mono : 0,
+            .started_wall = request->pid ? since_boot + request->job.started_mono : 0,
             .ended_wall = since_boot + (request->ended_mono ? request->ended_mono : now_mono),
             .pid = request->pid,
             .term_signal = request->death.term_signal,
@@ -367,7 +373,7 @@ void dispatch_terminate(struct dispatch *dispatch, const struct revocation *revo
             struct request *request = request_of(link);
             link = link->next;
             if (revocation_matches(revocation, &request->envelope))
-                pool_terminate(dispatch->pool, request, revocation->signal);
+                pool_terminate(dispatch->pool, &request->job, revocation->signal);
         }
     }
 }
@@ -415,11 +421,10 @@ static void started(struct dispatch *dispatch, struct request *request, int64_t 
 static bool run(struct dispatch *dispatch, struct request *request)
 {
     int64_t pid;
-    request->seq = ++dispatch->requests.last_seq;
-    int r = pool_run(dispatch->pool, request, &pid);
+    int r = pool_run(dispatch->pool, request_begin_job(request), &pid);
     if (r < 0)
         return false;
-    request->started_mono = clock_mono();
+    request->job.started_mono = clock_mono();
     request->pid = pid;
     request_set_state(request, REQUEST_PIPED);
     if (r > 0)
@@ -466,16 +471,17 @@ static void on_acked(void *data, struct request *request, int status)
     dispatch_pump(dispatch);
 }
 
-void dispatch_written(struct dispatch *dispatch, struct request *request)
+void dispatch_written(struct dispatch *dispatch, struct job *job)
 {
     if (!dispatch->abandoned)
-        request_set_state(request, REQUEST_RUNNING);
+        request_set_state(request_of_job(job), REQUEST_RUNNING);
 }
 
 void dispatch_progress(struct dispatch *dispatch,
-                       struct request *request,
+                       struct job *job,
                        const struct frame_progress *progress)
 {
+    struct request *request = request_of_job(job);
     if (dispatch->abandoned)
         return;
     buf_clear(&request->progress);
@@ -499,12 +505,12 @@ static void check_settled(const struct request *request, int status)
                   F_C("err", cel_error_name(status)));
 }
 
-usec_t dispatch_outcome(struct dispatch *dispatch,
-                        struct request *request,
-                        const struct frame_outcome *outcome)
+usec_t
+dispatch_outcome(struct dispatch *dispatch, struct job *job, const struct frame_outcome *outcome)
 {
+    struct request *request = request_of_job(job);
     struct occasion occasion;
-    usec_t took = clock_mono() - request->started_mono;
+    usec_t took = clock_mono() - request->job.started_mono;
     if (dispatch->abandoned)
         return took;
     request->peak_rss = outcome->peak_rss;
@@ -517,8 +523,9 @@ usec_t dispatch_outcome(struct dispatch *dispatch,
     return took;
 }
 
-void dispatch_recall(struct dispatch *dispatch, struct request *request)
+void dispatch_recall(struct dispatch *dispatch, struct job *job)
 {
+    struct request *request = request_of_job(job);
     if (dispatch->abandoned)
         return;
     request->pid = 0;
@@ -526,8 +533,9 @@ void dispatch_recall(struct dispatch *dispatch, struct request *request)
     dispatch_pump(dispatch);
 }
 
-void dispatch_death(struct dispatch *dispatch, struct request *request, const struct death *death)
+void dispatch_death(struct dispatch *dispatch, struct job *job, const struct death *death)
 {
+    struct request *request = request_of_job(job);
     struct occasion occasion;
     if (dispatch->abandoned)
         return;
@@ -535,7 +543,7 @@ void dispatch_death(struct dispatch *dispatch, struct request *request, const st
     request->peak_rss = death->peak_rss;
     int r = settle_death(request, death, now(dispatch, &occasion), &request->settlement);
     check_settled(request, r);
-    log_end(request, clock_mono() - request->started_mono);
+    log_end(request, clock_mono() - request->job.started_mono);
     tell(dispatch, request);
 }
 

@@ -6,9 +6,9 @@
 #pragma once
 
 #include "ledger/recorder.h"
+#include "pool/pool.h"
 #include "worker/completions.h"
 #include "worker/early_ack.h"
-#include "worker/pool.h"
 #include "worker/revocations.h"
 
 /* What the dispatch tells its owner. */
@@ -77,12 +77,11 @@ void dispatch_abandon(struct dispatch *dispatch);
 bool dispatch_knows(const struct dispatch *dispatch, const struct broker_claim *claim);
 
 /* What the pool tells. dispatch_outcome returns how long the child had it. */
-void dispatch_written(struct dispatch *dispatch, struct request *request);
+void dispatch_written(struct dispatch *dispatch, struct job *job);
 void dispatch_progress(struct dispatch *dispatch,
-                       struct request *request,
+                       struct job *job,
                        const struct frame_progress *progress);
-usec_t dispatch_outcome(struct dispatch *dispatch,
-                        struct request *request,
-                        const struct frame_outcome *outcome);
-void dispatch_recall(struct dispatch *dispatch, struct request *request);
-void dispatch_death(struct dispatch *dispatch, struct request *request, const struct death *death);
+usec_t
+dispatch_outcome(struct dispatch *dispatch, struct job *job, const struct frame_outcome *outcome);
+void dispatch_recall(struct dispatch *dispatch, struct job *job);
+void dispatch_death(struct dispatch *dispatch, struct job *job, const struct death *death);

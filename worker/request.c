@@ -109,9 +109,8 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     }
     request->table = requests;
     request->claim = *claim;
-    request->seq = 0;
-    request->soft_limit = request->hard_limit = 0;
-    request->ready_mono = request->started_mono = 0;
+    request->job = (struct job){.seq = 0};
+    request->ready_mono = 0;
     request->received_mono = request->ended_mono = 0;
     request->pid = 0;
     request->peak_rss = 0;
@@ -206,8 +205,20 @@ void request_set_rules(struct request *request,
 {
     request->task = *task;
     request->task.name = request->task.queue = STR_NONE; /* they go when new code comes */
-    request->soft_limit = first_given(request->envelope.soft_limit, task->soft_limit, worker_soft);
-    request->hard_limit = first_given(request->envelope.hard_limit, task->hard_limit, worker_hard);
+    request->job.soft_limit =
+        first_given(request->envelope.soft_limit, task->soft_limit, worker_soft);
+    request->job.hard_limit =
+        first_given(request->envelope.hard_limit, task->hard_limit, worker_hard);
+}
+
+struct job *request_begin_job(struct request *request)
+{
+    struct job *job = &request->job;
+    job->seq = ++request->table->last_seq;
+    job->envelope = buf_str(&request->bytes);
+    job->task = request->envelope.task;
+    job->task_id = request->envelope.id;
+    return job;
 }
 
 bool request_ignores_result(const struct request *request)

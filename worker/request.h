@@ -25,6 +25,7 @@
 #include "child/frame.h"
 #include "core/list.h"
 #include "message/envelope.h"
+#include "pool/job.h"
 
 enum request_state {
     REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */
@@ -77,20 +78,6 @@ struct requests;
 struct completions;
 struct early_acks;
 
-enum death_cause {
-    DEATH_CRASH,      /* ended by itself or by a stranger */
-    DEATH_HARD_LIMIT, /* killed for its hard time limit */
-    DEATH_SHUTDOWN,   /* killed by a cold stop */
-    DEATH_REVOKED,    /* killed because its task was revoked */
-};
-struct death {
-    enum death_cause cause;
-    int64_t exit_status; /* when term_signal is 0 */
-    int term_signal;
-    int64_t pid;
-    uint64_t peak_rss; /* bytes; 0: not known */
-};
-
 /* The acknowledgement before the run. */
 struct request_ack {
     struct early_acks *acks; /* who makes it */
@@ -108,9 +95,8 @@ struct request {
     size_t claimed_len;        /* of the message as it was claimed */
     struct envelope envelope;  /* borrows from `bytes`; all absent when they could not be read */
     struct frame_task task;    /* rules of the registered task; its texts are absent */
-    uint64_t seq;              /* of this dispatch */
-    usec_t soft_limit, hard_limit; /* in force; 0: none */
-    usec_t ready_mono, started_mono;
+    struct job job;            /* as the pool knows it */
+    usec_t ready_mono;
     usec_t received_mono, ended_mono; /* for the ledger */
     int64_t pid;                      /* of its process; 0: it was given to none */
     struct death death;               /* of that process; pid 0: it lives */
@@ -167,5 +153,7 @@ void request_set_rules(struct request *request,
                        const struct frame_task *task,
                        usec_t worker_soft,
                        usec_t worker_hard);
+/* Its next dispatch, for the pool. */
+struct job *request_begin_job(struct request *request);
 /* Neither the call nor its task wants a result. */
 bool request_ignores_result(const struct request *request);

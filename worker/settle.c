@@ -367,17 +367,6 @@ int settle_outcome(const struct request *request,
 
 /* --- the manner of death ---------------------------------------------------------------------- */
 
-void death_describe(const struct death *death, char *buffer, size_t size)
-{
-    const char *name = death->term_signal ? sigabbrev_np(death->term_signal) : NULL;
-    if (!death->term_signal)
-        snprintf(buffer, size, "exitcode %lld", (long long)death->exit_status);
-    else if (name)
-        snprintf(buffer, size, "signal %d (SIG%s)", death->term_signal, name);
-    else
-        snprintf(buffer, size, "signal %d (%d)", death->term_signal, death->term_signal);
-}
-
 /* How the process ended that the quarantine entry tells of. */
 static void add_evidence(const struct request *request,
                          const struct death *death,
@@ -418,7 +407,7 @@ static int lose(const struct request *request,
         return redeliver(request, crashes, ret);
     death_describe(death, how, sizeof(how));
     snprintf(text, sizeof(text), "Worker exited prematurely: %s Job: %llu.", how,
-             (unsigned long long)request->seq);
+             (unsigned long long)request->job.seq);
     begin(request, is_ours ? END_BURIED : END_FAILED, ret);
     if (is_ours) {
         bury(request, STR("crash"), str_of(text), ret);
@@ -437,10 +426,10 @@ static int run_out_of_time(const struct request *request,
     CLEANUP(buf_deinit) struct buf message = BUF_INIT(64);
     CLEANUP(buf_deinit) struct buf exception = BUF_INIT(4096);
     buf_add_char(&message, '[');
-    if (request->hard_limit % USEC_PER_SEC == 0)
-        buf_add_u64(&message, request->hard_limit / USEC_PER_SEC);
+    if (request->job.hard_limit % USEC_PER_SEC == 0)
+        buf_add_u64(&message, request->job.hard_limit / USEC_PER_SEC);
     else
-        json_add_double(&message, (double)request->hard_limit / (double)USEC_PER_SEC);
+        json_add_double(&message, (double)request->job.hard_limit / (double)USEC_PER_SEC);
     buf_add_char(&message, ']');
     begin(request, END_FAILED, ret);
     int r = buf_status(&message);

@@ -85,6 +85,3 @@ int settle_started_document(const struct request *request,
 int settle_progress_document(const struct request *request,
                              const struct frame_progress *progress,
                              struct buf *buf) MUST_CHECK;
-
-/* "signal 11 (SIGSEGV)" or "exitcode 0". */
-void death_describe(const struct death *death, char *buffer, size_t size);

@@ -345,36 +345,36 @@ static void on_room(void *data)
     credit_turn(&worker->credit);
 }
 
-static void on_written(void *data, struct request *request)
+static void on_written(void *data, struct job *job)
 {
     struct worker *worker = data;
-    dispatch_written(&worker->dispatch, request);
+    dispatch_written(&worker->dispatch, job);
 }
 
-static void on_progress(void *data, struct request *request, const struct frame_progress *progress)
+static void on_progress(void *data, struct job *job, const struct frame_progress *progress)
 {
     struct worker *worker = data;
-    dispatch_progress(&worker->dispatch, request, progress);
+    dispatch_progress(&worker->dispatch, job, progress);
 }
 
-static void on_outcome(void *data, struct request *request, const struct frame_outcome *outcome)
+static void on_outcome(void *data, struct job *job, const struct frame_outcome *outcome)
 {
     struct worker *worker = data;
-    credit_note_run(&worker->credit, dispatch_outcome(&worker->dispatch, request, outcome));
+    credit_note_run(&worker->credit, dispatch_outcome(&worker->dispatch, job, outcome));
     credit_turn(&worker->credit);
 }
 
-static void on_recall(void *data, struct request *request)
+static void on_recall(void *data, struct job *job)
 {
     struct worker *worker = data;
-    dispatch_recall(&worker->dispatch, request);
+    dispatch_recall(&worker->dispatch, job);
     credit_turn(&worker->credit);
 }
 
-static void on_death(void *data, struct request *request, const struct death *death)
+static void on_death(void *data, struct job *job, const struct death *death)
 {
     struct worker *worker = data;
-    dispatch_death(&worker->dispatch, request, death);
+    dispatch_death(&worker->dispatch, job, death);
     credit_turn(&worker->credit);
 }
 

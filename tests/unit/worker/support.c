@@ -29,7 +29,7 @@ request_with(struct requests *requests, const char *message, const struct frame_
     struct cel_error err = {0};
     assert_non_null(request);
     assert_int_equal(request_read(request, &err), 0);
-    request->seq = 5;
+    request->job.seq = 5;
     if (task)
         request_set_rules(request, task, 0, 0);
     return request;

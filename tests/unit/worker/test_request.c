@@ -96,11 +96,11 @@ static void limits_come_from_header_then_task_then_worker(void **state)
     struct request *request =
         request_with(&requests, message_with(", \"timelimit\": [null, 1.5]"), NULL);
     request_set_rules(request, &task, 10, 20);
-    assert_int_equal(request->soft_limit, 1500000);
-    assert_int_equal(request->hard_limit, 20);
+    assert_int_equal(request->job.soft_limit, 1500000);
+    assert_int_equal(request->job.hard_limit, 20);
     task.hard_limit = 7;
     request_set_rules(request, &task, 10, 20);
-    assert_int_equal(request->hard_limit, 7);
+    assert_int_equal(request->job.hard_limit, 7);
     requests_deinit(&requests);
 }
 
@@ -263,7 +263,7 @@ static void a_finished_request_is_used_again_and_remembers_nothing(void **state)
     struct request *next = request_with(&requests, message_with(""), NULL);
     assert_ptr_equal(next, request);
     assert_int_equal(next->envelope.eta_wall, 0);
-    assert_int_equal(next->hard_limit, 0);
+    assert_int_equal(next->job.hard_limit, 0);
     assert_false(next->task.once);
     assert_int_equal(next->state, REQUEST_CLAIMED);
     requests_deinit(&requests);

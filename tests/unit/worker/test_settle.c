@@ -84,7 +84,7 @@ static struct request *request_of(const char *headers, struct frame_task task)
 
 static struct request *settled(struct request *request, struct frame_outcome outcome)
 {
-    outcome.seq = request->seq;
+    outcome.seq = request->job.seq;
     assert_int_equal(settle_outcome(request, &outcome, &context, &request->settlement), 0);
     return request;
 }

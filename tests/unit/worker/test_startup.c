@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "core/mem.h"
-#include "worker/registry.h"
+#include "pool/registry.h"
 
 static void expect_name(const char *pattern, const char *host, const char *expected)
 {

@@ -1,4 +1,4 @@
-#include "worker/registry.h"
+#include "pool/registry.h"
 
 #include <errno.h>
 #include <stdlib.h>

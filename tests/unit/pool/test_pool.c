@@ -2,7 +2,7 @@
  * The pool with real processes: this program is its own child (fake_child.h). Callbacks record;
  * the tests assert after the loop has returned.
  */
-#include "worker/pool.h"
+#include "pool/pool.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -17,7 +17,6 @@
 
 #include "core/log.h"
 #include "fake_child.h"
-#include "worker/request.h"
 
 enum { WAIT_MS = 20000 };
 
@@ -25,8 +24,9 @@ static struct fixture {
     uv_loop_t loop;
     uv_timer_t guard;
     struct pool pool;
-    struct requests requests;
-    unsigned codes, reloads, progress, outcomes, recalls, deaths;
+    struct job jobs[300]; /* that a test makes */
+    size_t job_count;
+    unsigned codes, reloads, written, progress, outcomes, recalls, deaths;
     int unusable;
     bool empty, timed_out;
     int64_t last_pid; /* that answered */
@@ -46,27 +46,19 @@ static void on_room(void *data)
     (void)data;
 }
 
-static void finish(struct request *request)
-{
-    if (request->state == REQUEST_PIPED)
-        request_set_state(request, REQUEST_RUNNING);
-    request_set_state(request, REQUEST_SETTLING);
-    request_set_state(request, REQUEST_DONE);
-}
-
-static void on_written(void *data, struct request *request)
+static void on_written(void *data, struct job *job)
 {
     (void)data;
-    request_set_state(request, REQUEST_RUNNING);
+    f.written += job->seq > 0;
 }
 
-static void on_progress(void *data, struct request *request, const struct frame_progress *progress)
+static void on_progress(void *data, struct job *job, const struct frame_progress *progress)
 {
     (void)data;
-    f.progress += progress->seq == request->seq;
+    f.progress += progress->seq == job->seq;
 }
 
-static void on_outcome(void *data, struct request *request, const struct frame_outcome *outcome)
+static void on_outcome(void *data, struct job *job, const struct frame_outcome *outcome)
 {
     (void)data;
     int64_t pid = 0;
@@ -74,22 +66,22 @@ static void on_outcome(void *data, struct request *request, const struct frame_o
         f.last_pid = pid;
     f.last_kind = outcome->kind;
     f.outcomes++;
-    finish(request);
+    (void)job;
 }
 
-static void on_recall(void *data, struct request *request)
+static void on_recall(void *data, struct job *job)
 {
     (void)data;
     f.recalls++;
-    request_set_state(request, REQUEST_READY);
+    (void)job;
 }
 
-static void on_death(void *data, struct request *request, const struct death *death)
+static void on_death(void *data, struct job *job, const struct death *death)
 {
     (void)data;
     f.deaths++;
     f.last_death = *death;
-    finish(request);
+    (void)job;
 }
 
 static void on_unusable(void *data, int exit_status, bool reloading)
@@ -166,35 +158,29 @@ static void stop(bool cold)
     uv_close((uv_handle_t *)&f.guard, NULL);
     uv_run(&f.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&f.loop), 0);
-    requests_deinit(&f.requests);
 }
 
-static struct request *request_of(const char *word)
+static struct job *job_of(const char *word)
 {
-    struct broker_claim claim = {.queue = STR("q"), .tag = 1};
-    struct request *request = request_new(&f.requests, &claim, str_of(word));
-    assert_non_null(request);
-    request->seq = ++f.requests.last_seq;
-    request_set_state(request, REQUEST_READY);
-    return request;
+    assert_true(f.job_count < ARRAY_SIZE(f.jobs));
+    struct job *job = &f.jobs[f.job_count++];
+    *job = (struct job){.seq = f.job_count, .envelope = str_of(word), .task_id = STR("an id")};
+    return job;
 }
 
 /* Hands it to a child and tells which process that is. */
-static int64_t given(struct request *request)
+static int64_t given(struct job *job)
 {
     int64_t pid = 0;
-    int r = pool_run(&f.pool, request, &pid);
+    int r = pool_run(&f.pool, job, &pid);
     assert_true(r >= 0);
-    request_set_state(request, REQUEST_PIPED);
-    if (r > 0)
-        request_set_state(request, REQUEST_RUNNING);
     return pid;
 }
 
 static int64_t answered(const char *word)
 {
     unsigned before = f.outcomes;
-    given(request_of(word));
+    given(job_of(word));
     run_until(f.outcomes > before);
     return f.last_pid;
 }
@@ -214,7 +200,7 @@ static void children_start_and_answer(void **state)
     assert_int_equal(f.codes, 1);
     assert_non_null(registry_find(&f.pool.registry, STR("fake.task")));
     assert_null(registry_find(&f.pool.registry, STR("fake")));
-    int64_t pid = given(request_of("x"));
+    int64_t pid = given(job_of("x"));
     assert_int_equal(pool_idle(&f.pool), 2);
     assert_int_equal(pool_busy(&f.pool), 1);
     run_until(f.outcomes == 1);
@@ -224,15 +210,15 @@ static void children_start_and_answer(void **state)
     stop(false);
 }
 
-static void without_an_idle_child_a_request_stays(void **state)
+static void without_an_idle_child_a_job_stays(void **state)
 {
     (void)state;
     int64_t pid;
     start("answer", 1, 0);
-    struct request *request = request_of("x");
-    assert_int_equal(pool_run(&f.pool, request, &pid), -EAGAIN);
+    struct job *job = job_of("x");
+    assert_int_equal(pool_run(&f.pool, job, &pid), -EAGAIN);
     run_until(pool_idle(&f.pool) == 1);
-    given(request);
+    given(job);
     run_until(f.outcomes == 1);
     stop(false);
 }
@@ -262,18 +248,18 @@ static void a_long_message_arrives_whole(void **state)
     free(message);
 }
 
-static void a_death_costs_one_request_and_one_process(void **state)
+static void a_death_costs_one_job_and_one_process(void **state)
 {
     (void)state;
     start("answer", 2, 0);
     run_until(pool_idle(&f.pool) == 2);
-    int64_t pid = given(request_of("die"));
+    int64_t pid = given(job_of("die"));
     run_until(f.deaths == 1);
     assert_int_equal(f.last_death.cause, DEATH_CRASH);
     assert_int_equal(f.last_death.term_signal, SIGKILL);
     run_until(pool_idle(&f.pool) == 2);
     assert_int_not_equal(answered("x"), pid);
-    given(request_of("exit"));
+    given(job_of("exit"));
     run_until(f.deaths == 2);
     assert_int_equal(f.last_death.term_signal, 0);
     assert_int_equal(f.last_death.exit_status, 0);
@@ -287,7 +273,7 @@ static void an_outcome_counts_although_its_child_died(void **state)
     run_until(pool_idle(&f.pool) == 1);
     for (unsigned i = 1; i <= 20; i++) {
         run_until(pool_idle(&f.pool) == 1);
-        int64_t pid = given(request_of("last"));
+        int64_t pid = given(job_of("last"));
         run_until(f.outcomes + f.deaths == i);
         assert_int_equal(f.deaths, 0);
         assert_int_equal(f.last_pid, pid);
@@ -315,7 +301,7 @@ static void nonsense_on_the_socket_is_a_crash(void **state)
     (void)state;
     start("answer", 1, 0);
     run_until(pool_idle(&f.pool) == 1);
-    given(request_of("garbage"));
+    given(job_of("garbage"));
     run_until(f.deaths == 1);
     assert_int_equal(f.last_death.cause, DEATH_CRASH);
     run_until(pool_idle(&f.pool) == 1);
@@ -331,7 +317,7 @@ static void an_outcome_of_what_was_not_yet_given_is_nonsense(void **state)
     message[size] = '\0';
     start("hasty", 1, 0);
     run_until(pool_idle(&f.pool) == 1);
-    given(request_of(message));
+    given(job_of(message));
     run_until(f.outcomes + f.recalls + f.deaths > 0);
     assert_int_equal(f.recalls, 1);
     stop(true);
@@ -368,21 +354,21 @@ static void the_hard_limit_kills(void **state)
     (void)state;
     start("answer", 1, 0);
     run_until(pool_idle(&f.pool) == 1);
-    struct request *request = request_of("hang");
-    request->hard_limit = 50 * USEC_PER_MSEC;
+    struct job *job = job_of("hang");
+    job->hard_limit = 50 * USEC_PER_MSEC;
     usec_t before = clock_mono();
-    given(request);
+    given(job);
     run_until(f.deaths == 1);
     assert_int_equal(f.last_death.cause, DEATH_HARD_LIMIT);
     assert_int_equal(f.last_death.term_signal, SIGKILL);
     assert_true(clock_mono() - before >= 50 * USEC_PER_MSEC);
     /* a limit that was not reached harms nothing later */
     run_until(pool_idle(&f.pool) == 1);
-    request = request_of("x");
-    request->hard_limit = request->soft_limit = 30 * USEC_PER_MSEC;
-    given(request);
+    job = job_of("x");
+    job->hard_limit = job->soft_limit = 30 * USEC_PER_MSEC;
+    given(job);
     run_until(f.outcomes == 1);
-    given(request_of("hang"));
+    given(job_of("hang"));
     run_for(100);
     assert_int_equal(f.deaths, 1);
     stop(true);
@@ -427,8 +413,8 @@ static void new_code_takes_over_and_old_children_finish(void **state)
     (void)state;
     start("answer", 2, 0);
     run_until(pool_idle(&f.pool) == 2);
-    struct request *request = request_of("hang");
-    int64_t old = given(request);
+    struct job *job = job_of("hang");
+    int64_t old = given(job);
     assert_true(pool_reload(&f.pool));
     assert_false(pool_reload(&f.pool)); /* one at a time */
     run_until(f.reloads == 1 && pool_idle(&f.pool) == 2);
@@ -472,7 +458,7 @@ static void a_warm_stop_waits_for_the_busy(void **state)
     (void)state;
     start("answer", 2, 0);
     run_until(pool_idle(&f.pool) == 2);
-    int64_t pid = given(request_of("hang"));
+    int64_t pid = given(job_of("hang"));
     pool_stop(&f.pool, false);
     run_until(f.pool.shared.lists[SLOT_STOPPING].count == 0);
     assert_false(f.empty);
@@ -487,8 +473,8 @@ static void a_cold_stop_kills_and_says_so(void **state)
     (void)state;
     start("answer", 2, 0);
     run_until(pool_idle(&f.pool) == 2);
-    given(request_of("hang"));
-    given(request_of("hang"));
+    given(job_of("hang"));
+    given(job_of("hang"));
     pool_stop(&f.pool, false);
     stop(true);
     assert_int_equal(f.deaths, 2);
@@ -511,10 +497,10 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(children_start_and_answer),
-        cmocka_unit_test(without_an_idle_child_a_request_stays),
+        cmocka_unit_test(without_an_idle_child_a_job_stays),
         cmocka_unit_test(progress_comes_before_the_outcome),
         cmocka_unit_test(a_long_message_arrives_whole),
-        cmocka_unit_test(a_death_costs_one_request_and_one_process),
+        cmocka_unit_test(a_death_costs_one_job_and_one_process),
         cmocka_unit_test(an_outcome_counts_although_its_child_died),
         cmocka_unit_test(an_idle_child_that_is_killed_is_replaced),
         cmocka_unit_test(nonsense_on_the_socket_is_a_crash),

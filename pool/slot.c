@@ -8,7 +8,7 @@
  * is read first, so an outcome that was sent is never taken for a crash. on_exited comes when all
  * handles are closed.
  */
-#include "worker/slot_priv.h"
+#include "pool/slot_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,6 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/process.h"
-#include "worker/request.h"
 
 static const char *const state_names[SLOT_STATES] = {"EMPTY",    "STARTING", "IDLE",   "BUSY",
                                                      "RETIRING", "STOPPING", "EXITED", "DISABLED"};
@@ -89,17 +88,16 @@ static void set_deadline(struct slot *slot, usec_t after)
 
 static void obituary(const struct slot *slot)
 {
-    const struct request *request = slot->request;
-    enum log_level level = request ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+    const struct job *job = slot->job;
+    enum log_level level = job ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
     char how[64];
     struct death death = {.exit_status = slot->exit_status, .term_signal = slot->term_signal};
     death_describe(&death, how, sizeof(how));
     LOG_RECORD(slot->asked ? level : LOG_LEVEL_ERROR, "Child ended", F_I64("pid", slot->pid),
                F_U64("slot", slot->number), F_C("how", how), F_I64("status", slot->exit_status),
-               F_I64("signal", slot->term_signal),
-               F_STR("task_id", request ? request->envelope.id : STR_NONE),
-               F_STR("task", request ? request->envelope.task : STR_NONE),
-               F_U64("tasks", slot->tasks), F_U64("peak_rss", slot->peak_rss),
+               F_I64("signal", slot->term_signal), F_STR("task_id", job ? job->task_id : STR_NONE),
+               F_STR("task", job ? job->task : STR_NONE), F_U64("tasks", slot->tasks),
+               F_U64("peak_rss", slot->peak_rss),
                F_USEC("lived", clock_mono() - slot->spawned_mono));
 }
 
@@ -125,12 +123,12 @@ static void close_handles(struct slot *slot)
         uv_close((uv_handle_t *)&slot->death_watch, on_handle_closed);
 }
 
-struct request *slot_take_request(struct slot *slot)
+struct job *slot_take_job(struct slot *slot)
 {
-    struct request *request = slot->request;
-    slot->request = NULL;
+    struct job *job = slot->job;
+    slot->job = NULL;
     slot->soft_mono = slot->hard_mono = USEC_NEVER;
-    return request;
+    return job;
 }
 
 static void report_death(struct slot *slot)
@@ -142,14 +140,14 @@ static void report_death(struct slot *slot)
                           .peak_rss = slot->peak_rss};
     if (death.cause == DEATH_HARD_LIMIT && death.term_signal != SIGKILL)
         death.cause = DEATH_CRASH; /* it died of something else first */
-    if (!slot->request)
+    if (!slot->job)
         return;
     bool whole = slot->writes == 0;
-    struct request *request = slot_take_request(slot);
+    struct job *job = slot_take_job(slot);
     if (whole)
-        slot->shared->events->on_death(slot, request, &death);
+        slot->shared->events->on_death(slot, job, &death);
     else
-        slot->shared->events->on_recall(slot, request);
+        slot->shared->events->on_recall(slot, job);
 }
 
 static void on_process_gone(uv_process_t *process, int64_t exit_status, int term_signal)
@@ -162,7 +160,7 @@ static void on_process_gone(uv_process_t *process, int64_t exit_status, int term
         slot_set_state(slot, SLOT_STOPPING); /* an outcome that it left makes it IDLE no more */
     slot_drain(slot);
     slot->fatal = !slot->has_hello && term_signal == 0 && exit_status == EXIT_CONFIG;
-    slot->bad_starts = slot->tasks == 0 && !slot->request ? slot->bad_starts + 1 : 0;
+    slot->bad_starts = slot->tasks == 0 && !slot->job ? slot->bad_starts + 1 : 0;
     if (!slot->fatal)
         obituary(slot); /* a child that ends with 78 has said why */
     report_death(slot);
@@ -300,7 +298,7 @@ void slot_begin_stop(struct slot *slot, enum death_cause cause, int number)
 
 void slot_stop(struct slot *slot, enum death_cause cause)
 {
-    bool idle = slot->state == SLOT_IDLE || (slot->state == SLOT_RETIRING && !slot->request);
+    bool idle = slot->state == SLOT_IDLE || (slot->state == SLOT_RETIRING && !slot->job);
     if (slot->state == SLOT_STOPPING)
         return;
     slot->asked = true;
@@ -376,9 +374,9 @@ static void on_deadline(struct slot *slot)
 
 static void on_hard_limit(struct slot *slot)
 {
-    log_error("Hard time limit exceeded", F_STR("task", slot->request->envelope.task),
-              F_STR("task_id", slot->request->envelope.id), F_I64("pid", slot->pid),
-              F_USEC("limit", slot->request->hard_limit));
+    log_error("Hard time limit exceeded", F_STR("task", slot->job->task),
+              F_STR("task_id", slot->job->task_id), F_I64("pid", slot->pid),
+              F_USEC("limit", slot->job->hard_limit));
     slot->hard_mono = slot->soft_mono = USEC_NEVER;
     slot->asked = true;
     slot_begin_stop(slot, DEATH_HARD_LIMIT, SIGKILL);
@@ -386,9 +384,9 @@ static void on_hard_limit(struct slot *slot)
 
 static void on_soft_limit(struct slot *slot)
 {
-    log_warning("Soft time limit exceeded", F_STR("task", slot->request->envelope.task),
-                F_STR("task_id", slot->request->envelope.id), F_I64("pid", slot->pid),
-                F_USEC("limit", slot->request->soft_limit));
+    log_warning("Soft time limit exceeded", F_STR("task", slot->job->task),
+                F_STR("task_id", slot->job->task_id), F_I64("pid", slot->pid),
+                F_USEC("limit", slot->job->soft_limit));
     slot->soft_mono = USEC_NEVER;
     send_signal(slot, CHILD_SOFT_LIMIT_SIGNAL);
 }

@@ -1,5 +1,5 @@
 /*
- * The pool: the slots of a worker by state, which child gets the next request, when a child is
+ * The pool: the slots of a worker by state, which child gets the next job, when a child is
  * replaced (too many tasks, new code, death), and their one timer. It knows slots and frames; no
  * queue, no Redis, no retries.
  *
@@ -10,8 +10,8 @@
  */
 #pragma once
 
-#include "worker/registry.h"
-#include "worker/slot.h"
+#include "pool/registry.h"
+#include "pool/slot.h"
 
 /* What a pool tells its owner, from the loop. */
 struct pool_events {
@@ -19,11 +19,11 @@ struct pool_events {
     void (*on_code)(void *data, bool reloaded);
     /* A child became free, or went away: look for work. */
     void (*on_room)(void *data);
-    void (*on_written)(void *data, struct request *request);
-    void (*on_progress)(void *data, struct request *request, const struct frame_progress *progress);
-    void (*on_outcome)(void *data, struct request *request, const struct frame_outcome *outcome);
-    void (*on_recall)(void *data, struct request *request);
-    void (*on_death)(void *data, struct request *request, const struct death *death);
+    void (*on_written)(void *data, struct job *job);
+    void (*on_progress)(void *data, struct job *job, const struct frame_progress *progress);
+    void (*on_outcome)(void *data, struct job *job, const struct frame_outcome *outcome);
+    void (*on_recall)(void *data, struct job *job);
+    void (*on_death)(void *data, struct job *job, const struct death *death);
     /* No child can be had: status 78 (its module cannot be used) or 70 (it dies before its
      * hello). `reloading`: none with new code; the old children go on. */
     void (*on_unusable)(void *data, int exit_status, bool reloading);
@@ -62,15 +62,15 @@ void pool_start(struct pool *pool);
 bool pool_reload(struct pool *pool);
 /* Idle children end; busy ones after their task, or at once when `cold`. May be called again. */
 void pool_stop(struct pool *pool, bool cold);
-/* Ends the child that has `request`, with that signal: it dies as revoked, unless its outcome was
+/* Ends the child that has `job`, with that signal: it dies as revoked, unless its outcome was
  * sent before. Nobody else's child is touched. */
-void pool_terminate(struct pool *pool, const struct request *request, int signal_number);
+void pool_terminate(struct pool *pool, const struct job *job, int signal_number);
 /* All children end now. May follow pool_stop. */
 void pool_kill(struct pool *pool);
 /* When no slot has a process: frees all; the timer closes with the loop's next turn. */
 void pool_deinit(struct pool *pool);
 
-/* Children that could take a request now; and those at work. */
+/* Children that could take a job now; and those at work. */
 static inline size_t pool_idle(const struct pool *pool)
 {
     return pool->shared.lists[SLOT_IDLE].count;
@@ -80,10 +80,10 @@ static inline size_t pool_busy(const struct pool *pool)
     return pool->shared.lists[SLOT_BUSY].count + pool->shared.lists[SLOT_RETIRING].count;
 }
 /*
- * Gives `request` to an idle child, the one that was idle for the shortest time. 1: the child has
- * it; 0: on_written follows; -EAGAIN: there is no idle child, the request remains the caller's.
+ * Gives `job` to an idle child, the one that was idle for the shortest time. 1: the child has
+ * it; 0: on_written follows; -EAGAIN: there is no idle child, the job remains the caller's.
  * `ret_pid` is written unless it fails.
  */
-int pool_run(struct pool *pool, struct request *request, int64_t *ret_pid) MUST_CHECK;
+int pool_run(struct pool *pool, struct job *job, int64_t *ret_pid) MUST_CHECK;
 /* One log line for each child. */
 void pool_report(const struct pool *pool);

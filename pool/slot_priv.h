@@ -3,12 +3,12 @@
  */
 #pragma once
 
-#include "worker/slot.h"
+#include "pool/slot.h"
 
 /* To STOPPING, if it is not there yet, with a signal; 0: the child sees the end of its descriptor. */
 void slot_begin_stop(struct slot *slot, enum death_cause cause, int number);
-/* The request that the slot has, or NULL; its clocks stop. */
-struct request *slot_take_request(struct slot *slot);
+/* The job that the slot has, or NULL; its clocks stop. */
+struct job *slot_take_job(struct slot *slot);
 
 int slot_listen(struct slot *slot) MUST_CHECK; /* begins to read; 0 or what libuv says */
 /* 1: written; 0: being written; negative: the child does not take it. */

@@ -1,11 +1,10 @@
-#include "worker/pool.h"
+#include "pool/pool.h"
 
 #include <errno.h>
 
 #include "core/backoff.h"
 #include "core/log.h"
 #include "core/process.h"
-#include "worker/request.h"
 
 /* Between the starts of a child that dies before it did anything. */
 static const struct backoff respawn_backoff = {.first = 100 * USEC_PER_MSEC,
@@ -128,39 +127,37 @@ static void on_hello(struct slot *slot, const struct frame_hello *hello)
     pool->events->on_room(pool->data);
 }
 
-static void on_written(struct slot *slot, struct request *request)
+static void on_written(struct slot *slot, struct job *job)
 {
     struct pool *pool = pool_of(slot);
-    pool->events->on_written(pool->data, request);
+    pool->events->on_written(pool->data, job);
 }
 
-static void
-on_progress(struct slot *slot, struct request *request, const struct frame_progress *progress)
+static void on_progress(struct slot *slot, struct job *job, const struct frame_progress *progress)
 {
     struct pool *pool = pool_of(slot);
-    pool->events->on_progress(pool->data, request, progress);
+    pool->events->on_progress(pool->data, job, progress);
 }
 
-static void
-on_outcome(struct slot *slot, struct request *request, const struct frame_outcome *outcome)
+static void on_outcome(struct slot *slot, struct job *job, const struct frame_outcome *outcome)
 {
     struct pool *pool = pool_of(slot);
     int64_t most = pool->options.max_tasks_per_child;
     if (slot->state == SLOT_IDLE && most > 0 && slot->tasks >= (uint64_t)most)
         slot_stop(slot, DEATH_CRASH);
-    pool->events->on_outcome(pool->data, request, outcome);
+    pool->events->on_outcome(pool->data, job, outcome);
 }
 
-static void on_recall(struct slot *slot, struct request *request)
+static void on_recall(struct slot *slot, struct job *job)
 {
     struct pool *pool = pool_of(slot);
-    pool->events->on_recall(pool->data, request);
+    pool->events->on_recall(pool->data, job);
 }
 
-static void on_death(struct slot *slot, struct request *request, const struct death *death)
+static void on_death(struct slot *slot, struct job *job, const struct death *death)
 {
     struct pool *pool = pool_of(slot);
-    pool->events->on_death(pool->data, request, death);
+    pool->events->on_death(pool->data, job, death);
 }
 
 /* --- replacing dead ones ---------------------------------------------------------------------- */
@@ -303,12 +300,12 @@ void pool_stop(struct pool *pool, bool cold)
     tell_when_empty(pool);
 }
 
-void pool_terminate(struct pool *pool, const struct request *request, int signal_number)
+void pool_terminate(struct pool *pool, const struct job *job, int signal_number)
 {
     static const enum slot_state states[] = {SLOT_BUSY, SLOT_RETIRING};
     for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
         for (struct list_link *link = pool->shared.lists[states[i]].head; link; link = link->next) {
-            if (slot_of(link)->request == request) {
+            if (slot_of(link)->job == job) {
                 slot_terminate(slot_of(link), signal_number);
                 return;
             }
@@ -344,13 +341,13 @@ void pool_deinit(struct pool *pool)
     uv_close((uv_handle_t *)&pool->timer, NULL);
 }
 
-int pool_run(struct pool *pool, struct request *request, int64_t *ret_pid)
+int pool_run(struct pool *pool, struct job *job, int64_t *ret_pid)
 {
     struct list_link *link;
     while ((link = pool->shared.lists[SLOT_IDLE].tail)) {
         struct slot *slot = slot_of(link);
         int64_t pid = slot->pid;
-        int r = slot_run(slot, request);
+        int r = slot_run(slot, job);
         if (r >= 0) {
             *ret_pid = pid;
             return r;
@@ -366,12 +363,12 @@ void pool_report(const struct pool *pool)
         for (const struct list_link *link = pool->shared.lists[state].head; link;
              link = link->next) {
             const struct slot *slot = container_of(link, const struct slot, link);
-            const struct request *request = slot->request;
+            const struct job *job = slot->job;
             log_info("Child", F_U64("slot", slot->number), F_I64("pid", slot->pid),
                      F_C("state", slot_state_name(slot->state)), F_U64("tasks", slot->tasks),
-                     F_STR("task", request ? request->envelope.task : STR_NONE),
-                     F_STR("task_id", request ? request->envelope.id : STR_NONE),
-                     F_USEC("running", request ? now - request->started_mono : 0));
+                     F_STR("task", job ? job->task : STR_NONE),
+                     F_STR("task_id", job ? job->task_id : STR_NONE),
+                     F_USEC("running", job ? now - job->started_mono : 0));
         }
     }
 }

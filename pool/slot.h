@@ -1,6 +1,6 @@
 /*
  * One pool process and the supervisor's end of its socket pair: spawn, frames in and out, time
- * limits, stop, obituary. It knows one request at a time, and no queue, no Redis, no retries.
+ * limits, stop, obituary. It knows one job at a time, and no queue, no Redis, no retries.
  *
  *   EMPTY --spawn--> STARTING --hello--> IDLE --run--> BUSY --outcome--> IDLE
  *                       |                  |            |
@@ -18,7 +18,7 @@
 
 #include "child/frame.h"
 #include "core/list.h"
-#include "worker/settle.h"
+#include "pool/job.h"
 
 enum slot_state {
     SLOT_EMPTY,
@@ -41,16 +41,12 @@ struct slot;
 /* What a slot tells its pool; each from the loop, some from inside slot_tick(). */
 struct slot_events {
     void (*on_hello)(struct slot *slot, const struct frame_hello *hello);
-    void (*on_written)(struct slot *slot, struct request *request); /* after slot_run gave 0 */
-    void (*on_progress)(struct slot *slot,
-                        struct request *request,
-                        const struct frame_progress *progress);
-    /* The slot is IDLE or STOPPING again and its request is the receiver's. */
-    void (*on_outcome)(struct slot *slot,
-                       struct request *request,
-                       const struct frame_outcome *outcome);
-    void (*on_recall)(struct slot *slot, struct request *request); /* no child has begun it */
-    void (*on_death)(struct slot *slot, struct request *request, const struct death *death);
+    void (*on_written)(struct slot *slot, struct job *job); /* after slot_run gave 0 */
+    void (*on_progress)(struct slot *slot, struct job *job, const struct frame_progress *progress);
+    /* The slot is IDLE or STOPPING again and its job is the receiver's. */
+    void (*on_outcome)(struct slot *slot, struct job *job, const struct frame_outcome *outcome);
+    void (*on_recall)(struct slot *slot, struct job *job); /* no child has begun it */
+    void (*on_death)(struct slot *slot, struct job *job, const struct death *death);
     void (*on_exited)(struct slot *slot);                 /* EXITED, every handle closed */
     void (*on_wake)(struct slot *slot, usec_t wake_mono); /* call slot_tick() then */
 };
@@ -93,7 +89,7 @@ struct slot {
     uint64_t peak_rss; /* bytes; 0: not known. At least the supervisor's own size when it forked */
     uint64_t tasks;    /* ended by this process */
 
-    struct request *request;
+    struct job *job;
     enum death_cause cause; /* what a death now would mean */
     usec_t spawned_mono, soft_mono, hard_mono;
     usec_t deadline_mono; /* of the state: hello, KILL, end of back-off */
@@ -110,11 +106,11 @@ void slot_set_state(struct slot *slot, enum slot_state state);
 /* EMPTY to STARTING; a failure to spawn goes on to EXITED, like a death. */
 void slot_spawn(struct slot *slot);
 /*
- * Gives `request` to an idle child. 1: the child has it; 0: its frame is being written, on_written
- * follows; negative: the child is going away and the request remains the caller's.
+ * Gives `job` to an idle child. 1: the child has it; 0: its frame is being written, on_written
+ * follows; negative: the child is going away and the job remains the caller's.
  */
-int slot_run(struct slot *slot, struct request *request) MUST_CHECK;
-/* Ends the process; a request that dies with it dies of `cause`. */
+int slot_run(struct slot *slot, struct job *job) MUST_CHECK;
+/* Ends the process; a job that dies with it dies of `cause`. */
 void slot_stop(struct slot *slot, enum death_cause cause);
 /* Ends it because its task was revoked: with that signal, after the grace with SIGKILL. */
 void slot_terminate(struct slot *slot, int signal_number);

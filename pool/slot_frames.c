@@ -3,7 +3,7 @@
  * an unfinished frame is kept. Frames out are written at once; what the socket does not take is
  * copied and written by libuv.
  */
-#include "worker/slot_priv.h"
+#include "pool/slot_priv.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -11,7 +11,6 @@
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "worker/request.h"
 
 /* --- frames in -------------------------------------------------------------------------------- */
 
@@ -41,7 +40,7 @@ static int take_hello(struct slot *slot, const struct frame_hello *hello)
  * rest of it while libuv has not yet said so.) */
 static bool is_at_work_on(const struct slot *slot, uint64_t seq)
 {
-    return slot->request && slot->request->seq == seq &&
+    return slot->job && slot->job->seq == seq &&
            uv_stream_get_write_queue_size((const uv_stream_t *)&slot->pipe) == 0;
 }
 
@@ -49,7 +48,7 @@ static int take_progress(struct slot *slot, const struct frame_progress *progres
 {
     if (!is_at_work_on(slot, progress->seq))
         return -EPROTO;
-    slot->shared->events->on_progress(slot, slot->request, progress);
+    slot->shared->events->on_progress(slot, slot->job, progress);
     return 0;
 }
 
@@ -57,16 +56,16 @@ static int take_outcome(struct slot *slot, const struct frame_outcome *outcome)
 {
     if (!is_at_work_on(slot, outcome->seq))
         return -EPROTO;
-    struct request *request = slot_take_request(slot);
+    struct job *job = slot_take_job(slot);
     if (slot->writes > 0)
-        slot->shared->events->on_written(slot, request);
+        slot->shared->events->on_written(slot, job);
     slot->tasks++;
     slot->bad_starts = 0;
     if (slot->state == SLOT_BUSY)
         slot_set_state(slot, SLOT_IDLE);
     else if (slot->state == SLOT_RETIRING)
         slot_stop(slot, DEATH_CRASH);
-    slot->shared->events->on_outcome(slot, request, outcome);
+    slot->shared->events->on_outcome(slot, job, outcome);
     return 0;
 }
 
@@ -190,8 +189,8 @@ static void on_write_done(uv_write_t *request, int status)
         return;            /* counted as not written */
     }
     slot->writes--;
-    if (slot->writes == 0 && slot->request)
-        slot->shared->events->on_written(slot, slot->request);
+    if (slot->writes == 0 && slot->job)
+        slot->shared->events->on_written(slot, slot->job);
 }
 
 int slot_write(struct slot *slot, struct str bytes)
@@ -220,27 +219,27 @@ int slot_write(struct slot *slot, struct str bytes)
     return 0;
 }
 
-static void arm_limits(struct slot *slot, const struct request *request)
+static void arm_limits(struct slot *slot, const struct job *job)
 {
-    if (request->soft_limit == 0 && request->hard_limit == 0)
+    if (job->soft_limit == 0 && job->hard_limit == 0)
         return;
     usec_t now = clock_mono();
-    if (request->soft_limit)
-        slot->soft_mono = now + request->soft_limit;
-    if (request->hard_limit)
-        slot->hard_mono = now + request->hard_limit;
+    if (job->soft_limit)
+        slot->soft_mono = now + job->soft_limit;
+    if (job->hard_limit)
+        slot->hard_mono = now + job->hard_limit;
     slot->shared->events->on_wake(slot, slot->soft_mono < slot->hard_mono ? slot->soft_mono
                                                                           : slot->hard_mono);
 }
 
-int slot_run(struct slot *slot, struct request *request)
+int slot_run(struct slot *slot, struct job *job)
 {
     struct buf *out = &slot->shared->out;
     buf_clear(out);
-    frame_add_run(out, &(struct frame_run){.seq = request->seq,
-                                           .soft_limit = request->soft_limit,
-                                           .hard_limit = request->hard_limit,
-                                           .envelope = buf_str(&request->bytes)});
+    frame_add_run(out, &(struct frame_run){.seq = job->seq,
+                                           .soft_limit = job->soft_limit,
+                                           .hard_limit = job->hard_limit,
+                                           .envelope = job->envelope});
     int r = buf_status(out);
     if (r == 0)
         r = slot_write(slot, buf_str(out));
@@ -249,8 +248,8 @@ int slot_run(struct slot *slot, struct request *request)
         return r;
     }
     slot->cause = DEATH_CRASH;
-    slot->request = request;
+    slot->job = job;
     slot_set_state(slot, SLOT_BUSY);
-    arm_limits(slot, request);
+    arm_limits(slot, job);
     return r;
 }

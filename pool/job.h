@@ -1,0 +1,33 @@
+/*
+ * What a pool knows of the call that it gives to a child, and how a child ended that had one. The call
+ * itself is its owner's.
+ */
+#pragma once
+
+#include "core/clock.h"
+#include "core/str.h"
+
+struct job {
+    uint64_t seq;                  /* of this dispatch */
+    struct str envelope;           /* the bytes that the child reads; they stay until it has ended */
+    struct str task, task_id;      /* for the log */
+    usec_t soft_limit, hard_limit; /* in force; 0: none */
+    usec_t started_mono;
+};
+
+enum death_cause {
+    DEATH_CRASH,      /* ended by itself or by a stranger */
+    DEATH_HARD_LIMIT, /* killed for its hard time limit */
+    DEATH_SHUTDOWN,   /* killed by a cold stop */
+    DEATH_REVOKED,    /* killed because its task was revoked */
+};
+struct death {
+    enum death_cause cause;
+    int64_t exit_status; /* when term_signal is 0 */
+    int term_signal;
+    int64_t pid;
+    uint64_t peak_rss; /* bytes; 0: not known */
+};
+
+/* "signal 11 (SIGSEGV)", "exitcode 3" */
+void death_describe(const struct death *death, char *buffer, size_t size);
