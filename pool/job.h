@@ -8,9 +8,9 @@
 #include "core/str.h"
 
 struct job {
-    uint64_t seq;                  /* of this dispatch */
-    struct str envelope;           /* the bytes that the child reads; they stay until it has ended */
-    struct str task, task_id;      /* for the log */
+    uint64_t seq;             /* of this dispatch */
+    struct str envelope;      /* the bytes that the child reads; they stay until it has ended */
+    struct str task, task_id; /* for the log */
     usec_t soft_limit, hard_limit; /* in force; 0: none */
     usec_t started_mono;
 };

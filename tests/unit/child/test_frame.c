@@ -144,6 +144,62 @@ static const struct frame_outcome whole_outcome = {.seq = 3,
                                                    .sends = two_sends,
                                                    .send_count = 2};
 
+static const struct plan_document documents[] = {{STR("id-2"), STR("{}")}};
+static const struct plan_part parts[] = {{STR("g"), 3, STR("id-1"), STR("[1]")},
+                                         {STR("h"), PLAN_NO_INDEX, STR("id-2"), STR("[2]")}};
+static const struct plan_chord chords[] = {{STR("k"), 4, 0, STR_NONE}, {STR("g"), 0, 2, STR("{}")}};
+static const struct plan_closed closed[] = {{STR("g"), true}};
+static const struct plan_results whole_results = {documents, parts, chords, closed, 1, 2, 2, 1};
+
+static void results_of_an_outcome_come_back(void **state)
+{
+    (void)state;
+    const struct frame_outcome outcome = {
+        .kind = OUTCOME_FOLLOWS, .is_awaited = true, .results = whole_results};
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(4096);
+    frame_add_outcome(&buf, &outcome);
+    CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
+    const struct plan_results *results = &frame.outcome.results;
+    assert_true(frame.outcome.is_awaited);
+    assert_int_equal(results->document_count, 1);
+    assert_text(results->documents[0].text, "{}");
+    assert_int_equal(results->part_count, 2);
+    assert_int_equal(results->parts[0].index, 3);
+    assert_int_equal(results->parts[1].index, PLAN_NO_INDEX);
+    assert_text(results->parts[1].task_id, "id-2");
+    assert_int_equal(results->chord_count, 2);
+    assert_int_equal(results->chords[0].size, 4);
+    assert_null(results->chords[0].saved.ptr);
+    assert_int_equal(results->chords[1].growth, 2);
+    assert_int_equal(results->closed_count, 1);
+    assert_true(results->closed[0].failed);
+}
+
+static void follow_comes_back(void **state)
+{
+    (void)state;
+    const struct str texts[] = {STR("[1, \"a\"]"), STR("[1, \"b\"]")};
+    const struct plan_document leaves[] = {{STR("id"), STR("{}")}, {STR("gone"), STR_NONE}};
+    const struct plan_joined joined[] = {{STR("g"), texts, 2, STR_NONE, NULL, 0},
+                                         {STR("h"), NULL, 0, STR("{}"), leaves, 2}};
+    const struct frame_follow follow = {.seq = 9,
+                                        .envelope = STR("{}"),
+                                        .state = STR("FAILURE"),
+                                        .result_json = STR("null"),
+                                        .joined = joined,
+                                        .joined_count = 2};
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(4096);
+    frame_add_follow(&buf, &follow);
+    CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
+    assert_int_equal(frame.type, FRAME_FOLLOW);
+    assert_text(frame.follow.state, "FAILURE");
+    assert_null(frame.follow.traceback.ptr);
+    assert_int_equal(frame.follow.joined_count, 2);
+    assert_text(frame.follow.joined[0].parts[1], "[1, \"b\"]");
+    assert_text(frame.follow.joined[1].leaves[0].text, "{}");
+    assert_null(frame.follow.joined[1].leaves[1].text.ptr);
+}
+
 static void progress_and_outcome_come_back(void **state)
 {
     (void)state;
@@ -325,6 +381,8 @@ int main(void)
         cmocka_unit_test(hello_comes_back),
         cmocka_unit_test(run_keeps_the_envelope_byte_for_byte),
         cmocka_unit_test(progress_and_outcome_come_back),
+        cmocka_unit_test(results_of_an_outcome_come_back),
+        cmocka_unit_test(follow_comes_back),
         cmocka_unit_test(every_beginning_of_a_frame_asks_for_more),
         cmocka_unit_test(frames_are_taken_one_by_one),
         cmocka_unit_test(what_no_sane_peer_sends_is_refused),
