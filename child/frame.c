@@ -13,7 +13,7 @@
  *   [4 PROGRESS, seq, state, meta_json]
  *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, conflict, detail, children_json,
  *             peak_rss, is_awaited, [[queue, bytes, step] ...], [[id, text] ...],
- *             [[group, index, task_id, text] ...], [[group, size, growth, saved] ...], [[group, failed] ...]]
+ *             [[group, index, text, prefix] ...], [[group, size, growth, saved] ...], [[group, failed] ...]]
  *   [6 FOLLOW, seq, hard_limit, envelope, state, result_json, traceback,
  *             [[group, [part ...], saved, [[id, document] ...]] ...]]
  *
@@ -196,8 +196,8 @@ static void put_results(struct writer *w, const struct plan_results *results)
         put_list(w, PART_FIELDS);
         put_str(w, results->parts[i].group);
         put_i64(w, results->parts[i].index);
-        put_str(w, results->parts[i].task_id);
         put_str(w, results->parts[i].text);
+        put_str(w, results->parts[i].prefix);
     }
     put_list(w, results->chord_count);
     for (size_t i = 0; i < results->chord_count; i++) {
@@ -517,8 +517,8 @@ static const struct plan_part *get_parts(struct cursor *c, size_t *ret_count)
         expect_list(c, PART_FIELDS);
         parts[i].group = get_name(c);
         parts[i].index = get_i64(c);
-        parts[i].task_id = get_name(c);
         parts[i].text = get_name(c);
+        parts[i].prefix = get_name(c);
     }
     return parts;
 }

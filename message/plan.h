@@ -16,9 +16,9 @@ struct plan_document {
 enum { PLAN_NO_INDEX = -1 };
 struct plan_part {
     struct str group;
-    int64_t index;      /* its group_index; PLAN_NO_INDEX: it has none, and comes last */
-    struct str task_id; /* an earlier part of this one is replaced */
-    struct str text;    /* [1, "<task id>", "<STATE>", <result>], spaced as Python does */
+    int64_t index;     /* its group_index; PLAN_NO_INDEX: it has none, and comes last */
+    struct str text;   /* [1, "<task id>", "<STATE>", <result>], spaced as Python does */
+    struct str prefix; /* [1, "<task id>", : an earlier part that begins so is replaced */
 };
 
 /* A chord that begins with messages of the plan, or to which they add members. */

@@ -145,8 +145,8 @@ static const struct frame_outcome whole_outcome = {.seq = 3,
                                                    .send_count = 2};
 
 static const struct plan_document documents[] = {{STR("id-2"), STR("{}")}};
-static const struct plan_part parts[] = {{STR("g"), 3, STR("id-1"), STR("[1]")},
-                                         {STR("h"), PLAN_NO_INDEX, STR("id-2"), STR("[2]")}};
+static const struct plan_part parts[] = {{STR("g"), 3, STR("[1, 2]"), STR("[1,")},
+                                         {STR("h"), PLAN_NO_INDEX, STR("[3, 4]"), STR("[3,")}};
 static const struct plan_chord chords[] = {{STR("k"), 4, 0, STR_NONE}, {STR("g"), 0, 2, STR("{}")}};
 static const struct plan_closed closed[] = {{STR("g"), true}};
 static const struct plan_results whole_results = {documents, parts, chords, closed, 1, 2, 2, 1};
@@ -166,7 +166,8 @@ static void results_of_an_outcome_come_back(void **state)
     assert_int_equal(results->part_count, 2);
     assert_int_equal(results->parts[0].index, 3);
     assert_int_equal(results->parts[1].index, PLAN_NO_INDEX);
-    assert_text(results->parts[1].task_id, "id-2");
+    assert_text(results->parts[1].text, "[3, 4]");
+    assert_text(results->parts[1].prefix, "[3,");
     assert_int_equal(results->chord_count, 2);
     assert_int_equal(results->chords[0].size, 4);
     assert_null(results->chords[0].saved.ptr);
@@ -294,11 +295,15 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         {STR("\x81\x03\x01"), CEL_E_FORMAT},                      /* a map */
         {STR("\x93\x02\x01\xdd\xff\xff\xff\xff"), CEL_E_FORMAT},  /* a list of 4 G */
         {STR("\x93\x02\x01\xdc\x00\x02\xc0\xc0"), CEL_E_FORMAT},  /* elements of another shape */
-        {STR("\x9b\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x00\x90"), CEL_E_FORMAT}, /* kind 0 */
-        {STR("\x9b\x05\x01\x06\xc0\xc0\x00\xc2\xc0\xc0\x00\x90"), CEL_E_FORMAT}, /* kind 6 */
-        {STR("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x00\xc4\x01x\x00"),
+        {STR("\xdc\x00\x10\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90"),
+         CEL_E_FORMAT}, /* kind 0 */
+        {STR("\xdc\x00\x10\x05\x01\x07\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90"),
+         CEL_E_FORMAT}, /* kind 7 */
+        {STR("\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91\x93\xc4\x00\xc4\x01x\x00"
+             "\x90\x90\x90\x90"),
          CEL_E_FORMAT}, /* a send to an empty queue */
-        {STR("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x01q\xc0\x00"),
+        {STR("\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91\x93\xc4\x01q\xc0\x00\x90"
+             "\x90\x90\x90"),
          CEL_E_FORMAT}, /* a send of nothing */
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -308,11 +313,12 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         assert_non_null(strstr(err.text, "frame"));
     }
     /* the same bytes with kind 1 are good: it is the kind that was refused */
-    assert_int_equal(decode_raw("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x90", 12, NULL), 0);
-    assert_int_equal(
-        decode_raw("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x01q\xc4\x01x\x00", 20,
-                   NULL),
-        0);
+    static const char bare[] =
+        "\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90";
+    static const char one_send[] = "\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91"
+                                   "\x93\xc4\x01q\xc4\x01x\x00\x90\x90\x90\x90";
+    assert_int_equal(decode_raw(bare, sizeof(bare) - 1, NULL), 0);
+    assert_int_equal(decode_raw(one_send, sizeof(one_send) - 1, NULL), 0);
 }
 
 static void a_frame_or_list_beyond_the_limits_is_refused(void **state)
