@@ -83,7 +83,7 @@ function chords.look(k, a)
     growth[KEYS[k + 1]] = (growth[KEYS[k + 1]] or 0) + tonumber(ARGV[a + 2])
   elseif ARGV[a] == 'close' then
     if redis.call('EXISTS', KEYS[k + 2]) == 0 then return -1 end
-    closed[KEYS[k + 2]] = true
+    closed[KEYS[k + 2]] = ARGV[a + 1]
   end
 end
 
@@ -107,7 +107,7 @@ function chords.write(k, a, seconds)
   local action = ARGV[a]
   if action == 'document' then
     store(KEYS[k], ARGV[a + 1], seconds)
-  elseif action == 'part' then
+  elseif action == 'part' and (chords.closes_later or closed[KEYS[k + 2]] ~= '0') then
     for _, part in ipairs(earlier(k, a)) do redis.call('ZREM', KEYS[k], part) end
     redis.call('ZADD', KEYS[k], ARGV[a + 1], ARGV[a + 2])
     live(seconds, KEYS[k], KEYS[k + 1], KEYS[k + 2])
@@ -116,7 +116,7 @@ function chords.write(k, a, seconds)
     if ARGV[a + 2] ~= '0' then redis.call('INCRBY', KEYS[k], ARGV[a + 2]) end
     if ARGV[a + 3] ~= '' then redis.call('SET', KEYS[k + 2], ARGV[a + 3]) end
     live(seconds, KEYS[k], KEYS[k + 1], KEYS[k + 2])
-  elseif action == 'close' then
+  elseif action == 'close' and not chords.closes_later then
     redis.call('DEL', KEYS[k + 1], KEYS[k + 2])
     if ARGV[a + 1] == '0' then redis.call('DEL', KEYS[k]) end
   end

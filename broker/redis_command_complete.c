@@ -227,12 +227,10 @@ int redis_command_complete(struct redis_request *request,
 {
     size_t retry_args = c->is_uncertain ? 2 : !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
     bool is_end = ends_in_ledger(c);
-    size_t keys_count =
-        3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0) + is_end +
-        results_keys(&c->results);
-    size_t args_count =
-        4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0) + (is_end ? 2 : 0) +
-        results_args(&c->results);
+    size_t keys_count = 3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0) +
+                        is_end + results_keys(&c->results);
+    size_t args_count = 4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0) +
+                        (is_end ? 2 : 0) + results_args(&c->results);
     enum redis_script_number script =
         has_results(&c->results) ? SCRIPT_complete_canvas : SCRIPT_complete;
     struct buf buf =
@@ -260,4 +258,3 @@ int redis_command_complete(struct redis_request *request,
     add_results(&buf, space, &c->results);
     return redis_request_finish(request, &buf);
 }
-

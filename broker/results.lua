@@ -5,6 +5,7 @@
 -- Returns 1, or what else part_chord.lua has to say; then nothing was done.
 -- include store
 -- include chord
+chords.closes_later = true -- when the body has been pushed
 local a, k = 4, 2
 while a <= #ARGV do
   local reason = chords.look(k, a)
