@@ -57,6 +57,13 @@ struct plan {
 void plan_deinit(struct plan *plan);
 bool plan_is_empty(const struct plan *plan); /* nothing to be done by the broker */
 
+/* How far a plan has come; plan_rewind takes back what was added since. */
+struct plan_mark {
+    size_t messages, documents, parts, chords, closed, children;
+};
+struct plan_mark plan_mark(const struct plan *plan);
+void plan_rewind(struct plan *plan, struct plan_mark mark);
+
 /* All copy what they are given. CEL_E_LIMIT (messages), -ENOMEM. `message` is adopted in every
  * case. */
 int plan_add_message(struct plan *plan,

@@ -47,17 +47,21 @@ const struct cel_value *signature_header(const struct cel_value *chord);
 const struct cel_value *signature_header_options(const struct cel_value *chord);
 const struct cel_value *signature_body(const struct cel_value *chord);
 
-/*
- * A deep copy in which every key is there, with `overlay`'s options (a map, or NULL; it is copied)
- * over its own, but those of them that are null; a group_id of its own stays. NULL when memory is
- * short.
- */
+/* A deep copy in which every key is there, with `overlay` (or NULL) as signature_overlay. NULL when
+ * memory is short. */
 struct cel_value *signature_dup(const struct cel_value *signature, const struct cel_value *overlay);
-/* A new signature of a task; adopts `args`, `kwargs` and `options` (NULL: memory was short). */
+/* A new signature; adopts `args`, `kwargs` and `options` (NULL: memory was short). */
 struct cel_value *signature_new(struct str task,
                                 struct cel_value *args,
                                 struct cel_value *kwargs,
                                 struct cel_value *options,
                                 enum signature_type type);
+/* Sets every key that Python workers look for and that is not there. -ENOMEM. */
+int signature_complete(struct cel_value *signature) MUST_CHECK;
+/* Puts the options of `overlay` that are not null over a signature's own (a group_id of its own stays),
+ * as copies. -ENOMEM. */
+int signature_overlay(struct cel_value *signature, const struct cel_value *overlay) MUST_CHECK;
+/* CEL_E_LIMIT when it is nested too deep to be written into a message. */
+int signature_check_depth(const struct cel_value *signature, struct cel_error *err) MUST_CHECK;
 /* Sets an option; adopts `value` in every case. -ENOMEM. */
 int signature_set(struct cel_value *signature, struct str name, struct cel_value *value) MUST_CHECK;
