@@ -214,6 +214,8 @@ static int check_name(struct look *look, const struct cel_value *signature)
     if (task.len > TASK_NAME_MAX)
         return complain(look, CEL_E_LIMIT, "The name of a task is longer than %d bytes",
                         TASK_NAME_MAX);
+    if (memchr(task.ptr, 0, task.len) || (id.len > 0 && memchr(id.ptr, 0, id.len)))
+        return complain(look, CEL_E_FORMAT, "A task's name or id has a zero byte in it");
     if (id.len > TASK_ID_MAX)
         return complain(look, CEL_E_LIMIT, "A task id is longer than %d bytes", TASK_ID_MAX);
     return 0;
