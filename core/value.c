@@ -223,6 +223,18 @@ int value_set(struct cel_value *map, struct str key, struct cel_value *item)
     return r;
 }
 
+struct cel_value *value_take(struct cel_value *map, struct str key)
+{
+    size_t i = cel_value_type(map) == CEL_MAP ? find_pair(map, key) : 0;
+    if (i >= cel_value_count(map))
+        return NULL;
+    struct cel_pair *pair = &map->map.pairs[i];
+    struct cel_value *value = pair->value;
+    mem_free((char *)pair->key.ptr);
+    memmove(pair, pair + 1, (--map->map.count - i) * sizeof(*pair));
+    return value;
+}
+
 int cel_map_set(struct cel_value *map, const char *key, struct cel_value *item)
 {
     struct str view = str_of(key);

@@ -219,9 +219,8 @@ void cel_call_shadow(struct cel_call *call, const char *name)
         set_text(call, &call->shadow, name);
 }
 
-/* Names that mean something in the protocol; whoever could set them could make a message that no
- * worker survives. */
-static bool is_reserved_header(const char *name)
+/* Whoever could set them could make a message that no worker survives. */
+bool call_is_reserved_header(struct str name)
 {
     static const char *const reserved[] = {"lang",
                                            "task",
@@ -244,7 +243,7 @@ static bool is_reserved_header(const char *name)
                                            "replaced_task_nesting",
                                            "periodic_task_name"};
     for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
-        if (strcmp(name, reserved[i]) == 0)
+        if (str_equal(name, str_of(reserved[i])))
             return true;
     }
     return false;
@@ -252,7 +251,7 @@ static bool is_reserved_header(const char *name)
 
 void cel_call_header(struct cel_call *call, const char *name, struct cel_value *value)
 {
-    if (!call || !is_name(name, TASK_NAME_MAX) || is_reserved_header(name)) {
+    if (!call || !is_name(name, TASK_NAME_MAX) || call_is_reserved_header(str_of(name))) {
         cel_value_free(value);
         keep_error(call, -EINVAL, "\"%.60s\" cannot be the name of a header of one's own",
                    name ? name : "");
@@ -360,7 +359,12 @@ fill(struct envelope *envelope, const struct cel_call *call, const struct call_c
     envelope->hard_limit = call->hard_limit;
     envelope->ignore_result = call->ignore_result;
     envelope->correlation_id = envelope->id;
-    envelope->exchange = STR("");
+    envelope->exchange = call->exchange.ptr ? call->exchange : STR("");
+    envelope->group = call->group;
+    envelope->has_group_index = call->has_group_index;
+    envelope->group_index = call->group_index;
+    envelope->replaced_task_nesting = call->replaced_task_nesting;
+    envelope->reply_to = call->reply_to;
     envelope->routing_key = queue;
     envelope->delivery_tag = context->delivery_tag;
     envelope->priority = call->priority;
@@ -385,7 +389,7 @@ int call_encode(const struct cel_call *call,
     fill(&envelope, call, context);
     int r = call_check_queue(envelope.routing_key, err);
     if (r == 0)
-        r = body_encode(call->args, call->kwargs, NULL, encoding, &body, &envelope, err);
+        r = body_encode(call->args, call->kwargs, call->embed, encoding, &body, &envelope, err);
     if (r == 0)
         r = encode_headers(call, context, &headers, &envelope.other_headers, err);
     if (r < 0)

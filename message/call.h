@@ -21,7 +21,12 @@ struct cel_call {
     usec_t soft_limit, hard_limit; /* 0: not given */
     enum cel_serializer serializer;
     enum cel_compression compression;
-    struct cel_error error; /* the first failure of a setter */
+    /* What a canvas adds: views of what stays as long as the call (canvas/task.c), else nothing. */
+    struct str group, reply_to, exchange;
+    bool has_group_index;
+    int64_t group_index, replaced_task_nesting;
+    const struct cel_value *embed; /* callbacks, errbacks, chain, chord */
+    struct cel_error error;        /* the first failure of a setter */
 };
 
 /* What the sender adds. */
@@ -50,6 +55,9 @@ int call_message(const struct cel_call *call,
                  const struct call_context *context,
                  struct cel_message *ret,
                  struct cel_error *err) MUST_CHECK;
+
+/* A name that means something in the protocol, which no header of one's own may have. */
+bool call_is_reserved_header(struct str name);
 
 enum { QUEUE_NAME_MAX = 200 };
 /* The name of a queue is 1 ... QUEUE_NAME_MAX bytes of UTF-8 without control characters, which
