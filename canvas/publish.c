@@ -111,13 +111,6 @@ static int send_members(const struct walk *walk,
     return r;
 }
 
-/* A list of signatures without its last. */
-static struct cel_value all_but_last(const struct cel_value *list)
-{
-    return (struct cel_value){.type = CEL_LIST,
-                              .list = {list->list.items, list->list.count - 1, 0}};
-}
-
 /* A group that something follows after all, as its chain was taken apart before: it becomes a chord. */
 static int
 send_upgraded(const struct walk *walk, const struct cel_value *group, const struct given *given)

@@ -20,7 +20,8 @@ static void put(char *to, size_t size, struct str text)
 static void on_joined(void *data, const struct plan_joined *joined, size_t count)
 {
     (void)data;
-    seen = (struct seen){.chords = count, .parts = joined->part_count, .leaves = joined->leaf_count};
+    seen =
+        (struct seen){.chords = count, .parts = joined->part_count, .leaves = joined->leaf_count};
     put(seen.group, sizeof(seen.group), joined->group);
     put(seen.saved, sizeof(seen.saved), joined->saved);
     for (size_t i = 0; i < joined->part_count && i < 4; i++)
@@ -118,8 +119,9 @@ static void with_results_elsewhere_too(void **state)
                                         ".s',2).ok=='OK')and(1) 0"),
                      1);
     fire(rig);
-    assert_int_equal(server_number(rig, "EVAL redis.call('SELECT',2)return(redis.call('DBSIZE')) 0"),
-                     2); /* the two documents */
+    assert_int_equal(
+        server_number(rig, "EVAL redis.call('SELECT',2)return(redis.call('DBSIZE')) 0"),
+        2); /* the two documents */
 }
 
 static void who_comes_after_another_does_nothing(void **state)
@@ -212,7 +214,8 @@ static void a_nested_header_is_read_with_its_results(void **state)
     struct rig *rig = *state;
     struct broker_completion last = member(rig, "a");
     server_says(rig, "SET " KEY ".s 1");
-    server_says(rig, "SET " KEY " {\"result\":[[\"g\",null],[[[\"x\",null],null],[[\"y\",null],null]]]}");
+    server_says(rig, "SET " KEY
+                     " {\"result\":[[\"g\",null],[[[\"x\",null],null],[[\"y\",null],null]]]}");
     server_says(rig, "SET celery-task-meta-y {}");
     set_part(&last, &part_a);
     assert_int_equal(complete(rig, &last), BROKER_E_JOINED);
@@ -229,7 +232,8 @@ static void a_key_of_another_type_is_named(void **state)
     struct outcome outcome = {0};
     server_says(rig, "RPUSH " KEY ".j x");
     set_part(&completion, &part_a);
-    assert_int_equal(broker_complete(rig->broker, &completion, in_seconds(5), on_done, &outcome), 0);
+    assert_int_equal(broker_complete(rig->broker, &completion, in_seconds(5), on_done, &outcome),
+                     0);
     rig_run(rig, &outcome);
     assert_int_equal(outcome.status, CEL_E_SERVER);
     assert_non_null(strstr(outcome.err.text, "WRONGTYPE " KEY ".j is a list and no zset"));
@@ -255,16 +259,11 @@ static void without_a_claim_it_counts_as_well(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_last_part_fires_in_its_own_step),
-        TEST(with_results_elsewhere_too),
-        TEST(who_comes_after_another_does_nothing),
-        TEST(a_member_counts_once_whatever_it_says),
-        TEST(a_chord_that_grows_waits_for_more),
-        TEST(a_chord_begins_with_its_size),
-        TEST(a_failed_chord_leaves_its_parts),
-        TEST(a_nested_header_is_read_with_its_results),
-        TEST(a_key_of_another_type_is_named),
-        TEST(without_a_claim_it_counts_as_well),
+        TEST(the_last_part_fires_in_its_own_step),  TEST(with_results_elsewhere_too),
+        TEST(who_comes_after_another_does_nothing), TEST(a_member_counts_once_whatever_it_says),
+        TEST(a_chord_that_grows_waits_for_more),    TEST(a_chord_begins_with_its_size),
+        TEST(a_failed_chord_leaves_its_parts),      TEST(a_nested_header_is_read_with_its_results),
+        TEST(a_key_of_another_type_is_named),       TEST(without_a_claim_it_counts_as_well),
     };
     return cmocka_run_group_tests(tests, rig_open, rig_close);
 }
