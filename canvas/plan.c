@@ -105,6 +105,13 @@ int plan_add_message(struct plan *plan, struct cel_message *message, struct cel_
     return 0;
 }
 
+void plan_add_child(struct plan *plan, struct str id)
+{
+    buf_add_str(&plan->children, plan->children.len > 0 ? STR(", [[") : STR("[["));
+    json_add_text(&plan->children, id);
+    buf_add_c(&plan->children, ", null], null]");
+}
+
 int plan_add_document(struct plan *plan, struct str id, struct str text, struct cel_error *err)
 {
     struct plan_document document = {id, text};

@@ -48,6 +48,8 @@ void plan_rewind(struct plan *plan, struct plan_mark mark);
 int plan_add_message(struct plan *plan,
                      struct cel_message *message,
                      struct cel_error *err) MUST_CHECK;
+/* Tells of a task that was sent, by its id. */
+void plan_add_child(struct plan *plan, struct str id);
 int plan_add_document(struct plan *plan, struct str id, struct str text, struct cel_error *err)
     MUST_CHECK;
 /* That the member `task_id` of the chord `group` has ended. */

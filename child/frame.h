@@ -107,7 +107,8 @@ struct frame_outcome {
     struct str traceback;   /* or absent */
     int64_t countdown_usec; /* RETRY: -1 = the task's own delay */
     bool conflict;          /* RETRY: another transaction was in the way */
-    struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine */
+    struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine;
+                               FOLLOWS: why nothing of it can be sent */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */
     uint64_t peak_rss; /* of the process so far, in bytes; 0: not wanted */
