@@ -31,10 +31,15 @@ void completions_init(struct completions *completions,
                       struct requests *requests,
                       struct result_rows *rows,
                       completions_told_fn *told,
+                      completions_joined_fn *joined,
                       void *data)
 {
-    *completions = (struct completions){
-        .broker = broker, .requests = requests, .rows = rows, .told = told, .data = data};
+    *completions = (struct completions){.broker = broker,
+                                        .requests = requests,
+                                        .rows = rows,
+                                        .told = told,
+                                        .joined = joined,
+                                        .data = data};
     uv_timer_init(loop, &completions->timer);
 }
 
@@ -190,6 +195,14 @@ static void on_uncertain(struct request *request)
                 F_STR("queue", request->claim.queue));
 }
 
+/* Without memory for it, it is read once more. */
+static void on_joined(void *data, const struct plan_joined *joined, size_t count)
+{
+    struct request *request = data;
+    if (follow_ups_add_joined(&request->settlement.follow_ups, joined, count) < 0)
+        settle_unjoin(&request->settlement);
+}
+
 static void on_told(void *data, int status, const struct cel_error *err)
 {
     struct request *request = data;
@@ -207,6 +220,11 @@ static void on_told(void *data, int status, const struct cel_error *err)
         finish(completions, request, status);
     } else if (status == BROKER_E_LOST) {
         finish(completions, request, request->settlement.uncertain ? 0 : BROKER_E_LOST);
+    } else if (status == BROKER_E_JOINED) {
+        completions->joined(completions->data, request);
+    } else if (status == BROKER_E_CLOSED) {
+        settle_unjoin(&request->settlement);
+        completions_tell(completions, request);
     } else if (is_refusal(status)) {
         on_refused(completions, request, err);
     } else {
@@ -243,6 +261,7 @@ static int tell(struct completions *completions, struct request *request)
     }
     completion = request->ack.is_done ? without_claim(settlement) : settlement->completion;
     completion.message = buf_str(&request->bytes);
+    completion.on_joined = on_joined;
     return broker_complete(broker, &completion, deadline, on_told, request);
 }
 

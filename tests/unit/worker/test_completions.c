@@ -23,7 +23,7 @@ static struct fixture {
     struct request *request;
     broker_done_fn *cb; /* of the call under way */
     void *data;
-    unsigned completes, told;
+    unsigned completes, told, joined;
     struct broker_completion last;
     int refusal; /* what broker_complete returns */
     int told_status;
@@ -105,13 +105,20 @@ static void on_told(void *data, struct request *request, int status)
     request_set_state(request, REQUEST_DONE);
 }
 
+static void on_joined(void *data, struct request *request)
+{
+    (void)data;
+    f.joined++;
+    request_set_state(request, REQUEST_FOLLOWING);
+}
+
 static int set_up(void **state)
 {
     struct frame_task rules = task_rules();
     (void)state;
     f = (struct fixture){.told = 0};
     assert_int_equal(uv_loop_init(&f.loop), 0);
-    completions_init(&f.completions, &f.loop, NULL, &f.requests, &f.rows, on_told, NULL);
+    completions_init(&f.completions, &f.loop, NULL, &f.requests, &f.rows, on_told, on_joined, NULL);
     f.request = request_with(&f.requests, message_with(""), &rules);
     request_set_state(f.request, REQUEST_READY);
     request_set_state(f.request, REQUEST_PIPED);
@@ -159,6 +166,53 @@ static bool says(const char *word)
 {
     struct str document = f.last.result_document;
     return document.ptr && memmem(document.ptr, document.len, word, strlen(word));
+}
+
+/* The broker has read a chord that would be complete; the child answers with its body. */
+static void join(void)
+{
+    static const struct str parts[] = {STR("[1, \"a\", \"SUCCESS\", 1]")};
+    static const struct plan_joined joined = {.group = STR("g"), .parts = parts, .part_count = 1};
+    static const struct frame_send body = {STR("other"), STR("body"), 0};
+    static const struct plan_closed closed = {STR("g"), false};
+    const struct frame_outcome outcome = {.kind = OUTCOME_FOLLOWS,
+                                          .sends = &body,
+                                          .send_count = 1,
+                                          .results = {.closed = &closed, .closed_count = 1}};
+    f.last.on_joined(f.data, &joined, 1);
+    answer(BROKER_E_JOINED, NULL);
+    assert_int_equal(f.joined, 1);
+    assert_int_equal(f.request->settlement.follow_ups.joined_count, 1);
+    assert_int_equal(settle_follow(&outcome, &f.request->settlement), 0);
+    request_set_state(f.request, REQUEST_SETTLING);
+    completions_tell(&f.completions, f.request);
+}
+
+static void a_chord_that_is_complete_is_told_with_its_body(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    join();
+    assert_int_equal(f.completes, 2);
+    assert_int_equal(f.last.follow_up_count, 2);
+    assert_int_equal(f.last.results.closed_count, 1);
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+    assert_int_equal(f.told, 1);
+}
+
+static void a_chord_that_somebody_else_completed_is_left_to_them(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    join();
+    answer(BROKER_E_CLOSED, NULL);
+    assert_int_equal(f.completes, 3); /* at once, with its own send alone */
+    assert_int_equal(f.last.follow_up_count, 1);
+    assert_memory_equal(f.last.follow_ups[0].bytes.ptr, "{}", 2);
+    assert_int_equal(f.last.results.closed_count, 0);
+    answer(0, NULL);
+    assert_int_equal(f.told, 1);
 }
 
 static void an_uncertain_end_that_finds_no_claim_was_carried_out(void **state)
@@ -362,6 +416,8 @@ int main(void)
 {
     log_open(LOG_LEVEL_ERROR + 1, LOG_FORMAT_TEXT, 2);
     const struct CMUnitTest tests[] = {
+        test(a_chord_that_is_complete_is_told_with_its_body),
+        test(a_chord_that_somebody_else_completed_is_left_to_them),
         test(an_uncertain_end_that_finds_no_claim_was_carried_out),
         test(what_was_not_sent_in_time_is_not_uncertain),
         test(what_is_refused_for_good_becomes_a_failure),
