@@ -22,6 +22,7 @@ struct broker;
 
 enum {
     BROKER_E_LOST = 1, /* the claim, or the node's lease, is no longer ours; nothing was written */
+    BROKER_E_SPARED = 3, /* nothing was written, since what stands is not to be covered */
 };
 
 typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
@@ -202,7 +203,7 @@ enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
  * With results on another server or in a result store the result is stored first, then the step is
  * made. A claim with tag 0 was acknowledged before: everything is done unless it was to be buried
  * (-EINVAL). Told again after CEL_E_UNCERTAIN such a one would be done twice, so it can be told as
- * `is_uncertain`.
+ * `is_uncertain`; then a condition is BROKER_E_SPARED (but from a result store, which does not say it).
  */
 struct broker_completion {
     struct broker_claim claim;

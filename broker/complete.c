@@ -13,6 +13,7 @@ struct complete_op {
     struct redis_request holds, store, complete; /* formatted at the beginning */
     struct broker_result result;                 /* for a result store; its texts: */
     struct buf texts;
+    bool is_uncertain, is_spared; /* what stands elsewhere */
     struct broker *broker;
     broker_done_fn *cb;
     void *data;
@@ -40,8 +41,11 @@ static void on_completed(struct redis_request *request,
                          const struct cel_error *err)
 {
     struct complete_op *op = container_of(request, struct complete_op, complete);
-    if (!status && reply_integer(reply, 1) == 0)
+    int64_t answer = reply_integer(reply, 1);
+    if (!status && answer == 0)
         status = BROKER_E_LOST;
+    else if (!status && (answer == 2 || op->is_spared))
+        status = BROKER_E_SPARED;
     complete_end(op, status, err);
 }
 
@@ -51,7 +55,7 @@ static void on_stored(struct redis_request *request,
                       const struct cel_error *err)
 {
     struct complete_op *op = container_of(request, struct complete_op, store);
-    (void)reply;
+    op->is_spared = op->is_uncertain && reply_integer(reply, 1) == 0;
     if (status)
         complete_end(op, status, err);
     else
@@ -171,6 +175,7 @@ int broker_complete(struct broker *broker,
         completion->result_id.ptr &&
         (broker->result_store.store || (broker->has_results && broker->results != broker->main));
     op->broker = broker;
+    op->is_uncertain = completion->is_uncertain;
     op->cb = cb;
     op->data = data;
     op->holds.on_reply = on_held;

@@ -7,7 +7,7 @@
 -- ARGV[5..] actions: push MESSAGE | again MESSAGE | park DUE MEMBER
 --                    | bury MAX AGE REASON DETAIL ID TASK TIME EVIDENCE | forget ID (in the ledger)
 --                    | unless MEMBER (it is parked: then nothing is done; a final document is spared)
--- Returns 1, or 0 when the claim is not ours any more.
+-- Returns 1, or 0 when the claim is not ours any more; of 'unless' 2 when what is there was spared.
 -- include bury
 -- include store
 local was_acked, spares_final = ARGV[1] == '', false
@@ -26,7 +26,7 @@ if #ARGV > 4 then
       return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. wanted}
     end
     if ARGV[a] == 'unless' then
-      if wanted and redis.call('ZSCORE', KEYS[k], ARGV[a + 1]) then return 1 end
+      if wanted and redis.call('ZSCORE', KEYS[k], ARGV[a + 1]) then return 2 end
       spares_final = true
     end
     a, k = a + sizes[ARGV[a]], k + keys[ARGV[a]]
@@ -59,5 +59,5 @@ if not was_acked then
   if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
   if ARGV[4] ~= '' then redis.pcall('HINCRBY', KEYS[2], ARGV[4], 1) end
 end
-if ARGV[3] ~= '' then store(KEYS[3], ARGV[3], ARGV[2], spares_final) end
-return 1
+local is_stored = ARGV[3] == '' or store(KEYS[3], ARGV[3], ARGV[2], spares_final) == 1
+return spares_final and not is_stored and 2 or 1

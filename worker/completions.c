@@ -85,6 +85,12 @@ static void tell_later(struct completions *completions, const struct cel_error *
     start_timer(completions, completions->failures - 1);
 }
 
+/* Beside Redis, that is: instead of it the broker stores them. */
+static bool has_rows(const struct completions *completions)
+{
+    return completions->rows->pg && !completions->rows->is_instead;
+}
+
 /* Redis has the result: its row follows. */
 static void add_row(struct completions *completions, const struct request *request)
 {
@@ -93,7 +99,7 @@ static void add_row(struct completions *completions, const struct request *reque
                                          .document = completion->result_document,
                                          .message = buf_str(&request->bytes),
                                          .spares_final = !broker_is_end(completion)};
-    if (!completions->rows->is_instead && result.id.ptr)
+    if (has_rows(completions) && result.id.ptr)
         result_rows_add(completions->rows, &result, true);
 }
 
@@ -190,9 +196,8 @@ static void on_uncertain(struct request *request)
                 F_STR("queue", request->claim.queue));
 }
 
-static void on_told(void *data, int status, const struct cel_error *err)
+static void conclude(struct request *request, int status, const struct cel_error *err)
 {
-    struct request *request = data;
     struct completions *completions = request->completions;
     request->settlement.under_way = false;
     if (completions->stopped) { /* the node was given up meanwhile */
@@ -214,6 +219,35 @@ static void on_told(void *data, int status, const struct cel_error *err)
             on_uncertain(request);
         tell_later(completions, err);
     }
+}
+
+/* The row says what stands in Redis, not what was told. */
+static void on_looked(void *data, int status, struct str document, const struct cel_error *err)
+{
+    struct request *request = data;
+    struct broker_completion *completion = &request->settlement.completion;
+    if (status == 0) {
+        completion->result_id = document.ptr ? completion->result_id : STR_NONE;
+        completion->result_document = document;
+    }
+    conclude(request, status, err);
+}
+
+static void on_told(void *data, int status, const struct cel_error *err)
+{
+    struct request *request = data;
+    const struct completions *completions = request->completions;
+    struct str id = request->settlement.completion.result_id;
+    usec_t deadline = clock_mono() + TELL_DEADLINE_USEC;
+    struct cel_error refused;
+    if (status == BROKER_E_SPARED && has_rows(completions) && id.ptr) {
+        status = broker_get_result(completions->broker, id, deadline, on_looked, request);
+        if (status == 0)
+            return;
+        error_set(&refused, status, "%s", cel_error_name(status));
+        err = &refused;
+    }
+    conclude(request, status == BROKER_E_SPARED ? 0 : status, err);
 }
 
 /* What is said of a call that the broker holds no more. */
