@@ -10,6 +10,7 @@
 -- Returns 1, or 0 when the claim is not ours any more; of 'unless' 2 when what is there was spared.
 -- include bury
 -- include store
+-- include refuse
 local was_acked, spares_final = ARGV[1] == '', false
 if #ARGV > 4 then
   local message = was_acked or redis.call('HGET', KEYS[1], ARGV[1])
@@ -20,11 +21,10 @@ if #ARGV > 4 then
   local keys = {push = 2, again = 1, park = 1, bury = 1, forget = 1, unless = 1}
   local a, k = 5, 4
   while a <= #ARGV do
-    local wanted, is = types[ARGV[a]], redis.call('TYPE', KEYS[k]).ok
+    local wanted = types[ARGV[a]]
     if ARGV[a] == 'unless' and ARGV[a + 1] == '' then wanted = nil end -- nothing to look for
-    if wanted and is ~= 'none' and is ~= wanted then
-      return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. wanted}
-    end
+    local refused = wanted and refuse(wanted, k)
+    if refused then return refused end
     if ARGV[a] == 'unless' then
       if wanted and redis.call('ZSCORE', KEYS[k], ARGV[a + 1]) then return 2 end
       spares_final = true
