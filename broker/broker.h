@@ -221,11 +221,11 @@ struct broker_completion {
     const struct broker_dead
         *dead; /* not NULL: the claimed message itself is moved to quarantine */
 };
-/* Whether its document may cover a final one, where it is not stored in the step itself. A next
+/* Whether its document covers no final one, where it is not stored in the step itself. A next
  * attempt is no end: others may have made one, whom this node does not know yet. */
-static inline bool broker_is_end(const struct broker_completion *completion)
+static inline bool broker_spares_final(const struct broker_completion *completion)
 {
-    return !completion->is_uncertain && !(completion->retry.ptr && completion->claim.tag);
+    return completion->is_uncertain || (completion->retry.ptr && completion->claim.tag);
 }
 int broker_complete(struct broker *broker,
                     const struct broker_completion *completion,

@@ -111,7 +111,7 @@ static int copy_result(struct complete_op *op, const struct broker_completion *c
             .id = str_n(text, id.len),
             .document = str_n(text + id.len, document.len),
             .message = str_n(text + id.len + document.len, completion->message.len),
-            .spares_final = !broker_is_end(completion)};
+            .spares_final = broker_spares_final(completion)};
     return status;
 }
 
@@ -127,7 +127,7 @@ static int format(struct complete_op *op,
         status = redis_command_holds(&op->holds, &queue->keys, &completion->claim);
         if (!status && broker->result_store.store)
             status = copy_result(op, completion);
-        else if (!status && !broker_is_end(completion))
+        else if (!status && broker_spares_final(completion))
             status = redis_command_store_state(&op->store, &broker->space, STR_NONE,
                                                &completion->claim, completion->result_id,
                                                completion->result_document, broker->result_ttl);
@@ -171,9 +171,8 @@ int broker_complete(struct broker *broker,
     struct complete_op *op = mem_new(struct complete_op);
     if (!op)
         return -ENOMEM;
-    bool stores_elsewhere =
-        completion->result_id.ptr &&
-        (broker->result_store.store || (broker->has_results && broker->results != broker->main));
+    bool stores_elsewhere = completion->result_id.ptr &&
+                            (broker->result_store.store || broker_results_are_elsewhere(broker));
     op->broker = broker;
     op->is_uncertain = completion->is_uncertain;
     op->cb = cb;

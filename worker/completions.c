@@ -15,10 +15,10 @@
 #include "worker/completions.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "core/backoff.h"
 #include "core/log.h"
+#include "keeper/refusal.h"
 #include "worker/settle.h"
 
 #define TELL_DEADLINE_USEC (10 * USEC_PER_SEC)
@@ -98,7 +98,7 @@ static void add_row(struct completions *completions, const struct request *reque
     const struct broker_result result = {.id = completion->result_id,
                                          .document = completion->result_document,
                                          .message = buf_str(&request->bytes),
-                                         .spares_final = !broker_is_end(completion)};
+                                         .spares_final = broker_spares_final(completion)};
     if (has_rows(completions) && result.id.ptr)
         result_rows_add(completions->rows, &result, true);
 }
@@ -120,16 +120,16 @@ static void finish(struct completions *completions, struct request *request, int
 
 /* --- what Redis refuses ----------------------------------------------------------------------- */
 
+/* Of Redis, or of the broker itself. */
 static bool is_refusal(int status)
 {
-    return status == -EINVAL || status == CEL_E_LIMIT || status == CEL_E_SERVER ||
-           status == CEL_E_AUTH;
+    return refusal_is(status) || status == -EINVAL || status == CEL_E_LIMIT;
 }
 
 /* Others pass: no memory left, a right that is missing. */
 static bool is_for_good(const struct cel_error *err)
 {
-    return err->code == -EINVAL || err->code == CEL_E_LIMIT || strstr(err->text, "WRONGTYPE");
+    return err->code == -EINVAL || err->code == CEL_E_LIMIT || refusal_is_wrong_type(err);
 }
 
 static void log_refusal(const struct completions *completions,
@@ -147,10 +147,9 @@ static bool
 fail_instead(struct completions *completions, struct request *request, const struct cel_error *err)
 {
     struct settlement *settlement = &request->settlement;
-    bool uncertain = settlement->uncertain, spares = settlement->completion.is_uncertain;
+    bool spares = settlement->completion.is_uncertain;
     if (settle_refused(request, str_of(err->text), clock_wall(), settlement) < 0)
         return false;
-    settlement->uncertain = uncertain;
     settlement->completion.is_uncertain = spares;
     log_refusal(completions, request, "Redis refuses what a task came to; it fails", err);
     completions_tell(completions, request);
@@ -200,10 +199,10 @@ static void conclude(struct request *request, int status, const struct cel_error
 {
     struct completions *completions = request->completions;
     request->settlement.under_way = false;
-    if (completions->stopped) { /* the node was given up meanwhile */
+    if (completions->stopped) { /* the node was given up meanwhile, and nobody waits for it */
         if (status == 0)
             add_row(completions, request);
-        status = -ECANCELED;
+        return;
     }
     if (status == 0 || status == -ECANCELED) {
         if (completions->failures > 0 && status == 0)
