@@ -264,8 +264,9 @@ int broker_park(struct broker *broker,
                 void *data) MUST_CHECK;
 
 /* Moves what is due at `now_wall` (at most a few hundred a call) to the serving end of its list.
- * `next_due_wall`: 0 = the set is empty; <= now = more is due, call again. With `status` 0 `err` is NULL
- * or says what keeps some of them where they are; it holds up no other. */
+ * `next_due_wall`: 0 = the set is empty, or it was not looked for behind the many that are kept; <= now =
+ * more is due, call again. With `status` 0 `err` is NULL or says what keeps some of them where they are;
+ * it holds up no other. */
 typedef void broker_promote_fn(
     void *data, int status, size_t moved, usec_t next_due_wall, const struct cel_error *err);
 int broker_promote(struct broker *broker,
@@ -283,7 +284,8 @@ int broker_promote(struct broker *broker,
  */
 
 /* Makes (`is_new`) or renews this node's lease. `held` are the claims in flight under its name, but
- * those that a claim without an answer may have made. Condition BROKER_E_LOST: it was given up. */
+ * those that a claim without an answer may have made; none when there are more than 10,000. Condition
+ * BROKER_E_LOST: it was given up, or has left. */
 typedef void broker_renew_fn(void *data,
                              int status,
                              const struct broker_claim *held,
@@ -339,8 +341,8 @@ struct broker_rescued {
     struct str result_id, result_document; /* of a buried one; absent: none is stored */
 };
 /* Moves them, those still there, to the serving end of their lists, the last one served first; the
- * results are stored in the same step, or behind it when they live elsewhere. `ret_moved[i]` becomes
- * true, before cb, when rescued[i] was still there. */
+ * results are stored in the same step, or behind it when they live on another server (a result store is
+ * the caller's business). `ret_moved[i]` becomes true, before cb, when rescued[i] was still there. */
 int broker_rescue(struct broker *broker,
                   struct str queue,
                   struct str node,
@@ -432,8 +434,8 @@ struct broker_delayed_end {
     usec_t result_ttl; /* of the results; 0: for ever */
 };
 /* Moves members, those still there, to the serving end of their lists, the first one served first; or
- * cancels them and stores their results: in the same step, or behind it when results live elsewhere.
- * `*ret_count` (how many) is written before cb. */
+ * cancels them and stores their results: in the same step, or behind it when results live on another
+ * server; none in a result store. `*ret_count` (how many) is written before cb. */
 int broker_end_delayed(struct broker *broker,
                        struct str queue,
                        const struct broker_delayed_end *end,

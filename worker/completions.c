@@ -10,7 +10,8 @@
  * key of another type where a list should be) it refuses each time: after a few tries the call fails
  * with that reason, without its sends and its next attempt. What cannot even say that is told again
  * until somebody has put it right; meanwhile the call is ours and does not run again. Calls that are
- * refused take room (COMPLETIONS_REFUSED_MAX). When the worker drains they stay in flight.
+ * refused take room (COMPLETIONS_REFUSED_MAX). When the worker drains, what is refused for good stays
+ * in flight; what may pass is told to the end.
  */
 #include "worker/completions.h"
 
