@@ -29,9 +29,10 @@ static void end(struct follow *follow, struct request *request)
 
 static void give_up(struct follow *follow, struct request *request, struct str why)
 {
-    log_error("What follows from the end of a task cannot be found out; its message goes to quarantine",
-              F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
-              F_STR("err", why));
+    log_error(
+        "What follows from the end of a task cannot be found out; its message goes to quarantine",
+        F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+        F_STR("err", why));
     settle_unfollowed(request, why, &request->settlement);
     end(follow, request);
 }
@@ -183,11 +184,8 @@ void follow_init(struct follow *follow,
                  const struct follow_events *events,
                  void *data)
 {
-    *follow = (struct follow){.options = *options,
-                              .loop = loop,
-                              .requests = requests,
-                              .events = events,
-                              .data = data};
+    *follow = (struct follow){
+        .options = *options, .loop = loop, .requests = requests, .events = events, .data = data};
     follow->options.concurrency = 1;
 }
 

@@ -79,7 +79,8 @@ static bool make_all_room(struct follow_ups *ups, const struct frame_outcome *ou
            make_room(&ups->closed, ups->closed_count, r->closed_count, sizeof(*ups->closed));
 }
 
-static void add_results(struct follow_ups *ups, const struct plan_results *r, struct follow_text *text)
+static void
+add_results(struct follow_ups *ups, const struct plan_results *r, struct follow_text *text)
 {
     for (size_t i = 0; i < r->document_count; i++)
         ups->documents[ups->document_count++] = (struct plan_document){

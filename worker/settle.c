@@ -28,7 +28,6 @@ static void begin(const struct request *request, enum request_end end, struct se
     ret->completion = (struct broker_completion){.claim = request->claim};
     ret->dead = (struct broker_dead){.reason = STR_NONE};
     ret->due_wall = 0;
-    ret->under_way = ret->uncertain = false;
     ret->refusals = 0;
 }
 

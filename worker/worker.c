@@ -82,7 +82,7 @@ static void describe(const struct worker *worker, char *buffer, size_t size)
              (unsigned long long)dispatch->ends[END_SUCCEEDED],
              (unsigned long long)dispatch->ends[END_FAILED],
              (unsigned long long)dispatch->ends[END_RETRIED],
-             worker->rows.is_down ? "; PostgreSQL does not take results"
+             worker->rows.failures > 0 ? "; PostgreSQL does not take results"
              : worker->credit.failures > 0 || dispatch->completions.failures > 0
                  ? "; Redis does not answer"
                  : "");

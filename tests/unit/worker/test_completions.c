@@ -22,8 +22,9 @@ static struct fixture {
     struct completions completions;
     struct request *request;
     broker_done_fn *cb; /* of the call under way */
+    broker_result_fn *looked;
     void *data;
-    unsigned completes, told, joined;
+    unsigned completes, looks, told, joined;
     struct broker_completion last;
     int refusal; /* what broker_complete returns */
     int told_status;
@@ -78,6 +79,16 @@ int broker_complete(struct broker *broker,
     f.completes++;
     f.last = *completion;
     return f.refusal && completion->follow_up_count > 0 ? f.refusal : take(cb, data);
+}
+
+int broker_get_result(
+    struct broker *broker, struct str id, usec_t deadline_mono, broker_result_fn *cb, void *data)
+{
+    (void)broker, (void)id, (void)deadline_mono;
+    f.looks++;
+    f.looked = cb;
+    f.data = data;
+    return 0;
 }
 
 struct str broker_in_flight_key(struct broker *broker, struct str queue)
@@ -328,6 +339,32 @@ static void what_was_sent_and_is_uncertain_is_a_failure_unless_it_arrived(void *
     assert_int_equal(f.told_status, 0);
 }
 
+/* The row beside Redis says what stands there. */
+static void what_was_spared_is_looked_at_until_that_is_known(void **state)
+{
+    struct cel_error err;
+    (void)state;
+    f.request->ack.is_done = true;
+    f.rows.pg = (struct pg *)&f; /* there are rows, */
+    f.rows.is_stopping = true;   /* and no more are taken */
+    settle_and_tell();
+    answer(CEL_E_UNCERTAIN, "cut");
+    until_told_again();
+    answer(BROKER_E_SPARED, NULL);
+    assert_int_equal(f.looks, 1);
+    error_set(&err, -ETIMEDOUT, "late");
+    f.looked(f.data, -ETIMEDOUT, STR_NONE, &err);
+    until_told_again();
+    assert_true(f.last.is_uncertain);
+    assert_true(says("FAILURE"));
+    assert_int_equal(f.told, 0);
+    answer(BROKER_E_SPARED, NULL);
+    assert_int_equal(f.looks, 2);
+    f.looked(f.data, 0, STR("{\"status\": \"SUCCESS\"}"), NULL);
+    assert_int_equal(f.told, 1);
+    assert_int_equal(f.told_status, 0);
+}
+
 static void settle_retry_and_tell(void)
 {
     const struct frame_outcome outcome = {
@@ -425,6 +462,7 @@ int main(void)
         test(what_is_refused_to_the_end_is_given_up_when_the_worker_drains),
         test(a_right_that_is_missing_takes_nothing_from_an_outcome),
         test(what_was_sent_and_is_uncertain_is_a_failure_unless_it_arrived),
+        test(what_was_spared_is_looked_at_until_that_is_known),
         test(a_next_attempt_that_is_uncertain_is_a_failure_unless_it_is_there),
         test(a_call_that_is_put_back_uncertainly_is_a_failure_too),
         test(where_no_result_is_wanted_an_uncertain_attempt_is_told_no_more),
