@@ -269,7 +269,7 @@ static int read_children(struct tuple *tuple, struct cel_value *results)
 static int read_tuple(struct tuple *tuple, struct cel_value *results)
 {
     struct str id;
-    struct cel_value *result;
+    struct cel_value *result = NULL;
     if (!scan_open(&tuple->scan, '['))
         return misformed(tuple);
     int r = read_id(tuple, &id);

@@ -55,8 +55,6 @@ static int send_chain(const struct walk *walk, struct cel_value *chain, const st
     size_t count = cel_value_count(tasks), after_count = cel_value_count(after);
     struct given first = *given;
     struct cel_value rest = {.type = CEL_LIST};
-    if (count == 0)
-        return error_set(walk->err, -EINVAL, "A chain without tasks cannot be sent");
     rest.list.items = mem_array(after_count + count - 1, sizeof(struct cel_value *));
     if (!rest.list.items)
         return error_no_memory(walk->err);
@@ -109,13 +107,6 @@ static int send_members(const struct walk *walk,
         r = send_member(walk, (struct cel_value *)cel_value_at(tasks, i), given, &member);
     }
     return r;
-}
-
-/* A list of signatures without its last. */
-static struct cel_value all_but_last(const struct cel_value *list)
-{
-    return (struct cel_value){.type = CEL_LIST,
-                              .list = {list->list.items, list->list.count - 1, 0}};
 }
 
 /* A group that something follows after all, as its chain was taken apart before: it becomes a chord. */
