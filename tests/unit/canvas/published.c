@@ -122,6 +122,9 @@ static void strip(struct cel_value *map)
     if (str_equal(value_str(cel_value_get(map, "subtask_type")), STR("chord"))) {
         struct cel_value *kwargs = (struct cel_value *)cel_value_get(map, "kwargs");
         struct cel_value *header = (struct cel_value *)cel_value_get(kwargs, "header");
+        /* Celery's worker forgets the id that the client has given the header, and makes another one. */
+        cel_value_free(
+            value_take((struct cel_value *)cel_value_get(header, "options"), STR("task_id")));
         const struct cel_value *tasks = cel_value_get(cel_value_get(header, "kwargs"), "tasks");
         cel_value_free(
             value_take((struct cel_value *)cel_value_get(map, "options"), STR("task_id")));
