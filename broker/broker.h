@@ -17,11 +17,14 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "message/plan.h"
 
 struct broker;
 
 enum {
     BROKER_E_LOST = 1, /* the claim, or the node's lease, is no longer ours; nothing was written */
+    BROKER_E_JOINED = 3, /* with it a chord is complete; nothing was written */
+    BROKER_E_CLOSED = 4, /* a chord that was to be closed is closed; nothing was written */
 };
 
 typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
@@ -206,6 +209,11 @@ enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
  */
 struct broker_completion {
     struct broker_claim claim;
+    /* What follows among the results; without these nothing of it happens. Condition BROKER_E_JOINED, when a part
+     * is the last one of its chord: `on_joined` is told what stands there, before `cb`; the same completion, with
+     * what follows from that and the chord to be closed, makes the step. BROKER_E_CLOSED: somebody else has. */
+    struct plan_results results;
+    void (*on_joined)(void *data, const struct plan_joined *joined, size_t count);
     enum broker_ending ending;               /* does not matter with a retry or a burial */
     struct str result_id;                    /* absent: no document to store */
     struct str result_document;              /* stored unless a SUCCESS is there, and published */

@@ -80,6 +80,15 @@ int redis_command_complete(struct redis_request *request,
                            const struct broker_completion *completion,
                            usec_t result_ttl,
                            const struct dead_limits *limits) MUST_CHECK;
+/* What a completion does among the results, where these live on a server of their own; and the end of
+ * the chords that it closes, when the rest has been done. */
+int redis_command_results(struct redis_request *request,
+                          const struct key_space *space,
+                          const struct broker_completion *completion,
+                          usec_t result_ttl) MUST_CHECK;
+int redis_command_close_chords(struct redis_request *request,
+                               const struct key_space *space,
+                               const struct plan_results *results) MUST_CHECK;
 int redis_command_holds(struct redis_request *request,
                         const struct queue_keys *keys,
                         const struct broker_claim *claim) MUST_CHECK;

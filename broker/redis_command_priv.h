@@ -10,6 +10,7 @@ enum redis_script_number {
     SCRIPT_ack,
     SCRIPT_claim,
     SCRIPT_complete,
+    SCRIPT_complete_canvas,
     SCRIPT_dead_end,
     SCRIPT_dead_list,
     SCRIPT_dead_nodes,
@@ -26,6 +27,7 @@ enum redis_script_number {
     SCRIPT_push_once,
     SCRIPT_renew,
     SCRIPT_rescue,
+    SCRIPT_results,
     SCRIPT_revocations,
     SCRIPT_revoke,
     SCRIPT_stats,
@@ -41,6 +43,16 @@ struct buf script_begin(struct redis_request *request,
                         size_t keys,
                         size_t args,
                         size_t payload);
+void command_add_list(struct buf *buf,
+                      const struct key_space *space,
+                      const struct broker_message *message);
+void command_add_counts(struct buf *buf, const struct key_space *space, struct str queue);
+void command_add_tag(struct buf *buf, const struct broker_claim *claim);
+void command_add_delayed_head(struct buf *buf,
+                              const struct queue_keys *keys,
+                              const struct broker_claim *claim);
+void command_add_dead(struct buf *buf, const struct broker_dead *dead);
+void command_add_limits(struct buf *buf, const struct dead_limits *limits);
 void command_add_result(struct buf *buf, const struct key_space *space, struct str id);
 void command_add_lists(struct buf *buf, const struct str *lists); /* STEP_COUNT of them */
 

@@ -1,7 +1,6 @@
 #include "canvas/fail.h"
 
 #include <errno.h>
-#include <math.h>
 
 #include "canvas/send.h"
 #include "canvas/signature.h"
@@ -116,13 +115,11 @@ static int add_document(const struct failing *failing,
 static int
 add_part(const struct failing *failing, const struct report *report, struct cel_error *err)
 {
-    struct plan_part part = {
-        .group = report->group, .score = report->score, .task_id = report->task_id};
     if (reports_add(failing->reports, report) < 0)
         return error_no_memory(err);
     if (!failing->plan)
         return 0;
-    return plan_add_part(failing->plan, &part, report->state, report->result_json, err);
+    return plan_add_part(failing->plan, &report->member, report->state, report->result_json, err);
 }
 
 /* The part of `id`, by the options of `member`: of itself, or of the group that it is in. */
@@ -133,14 +130,13 @@ static int report_part(const struct failing *failing,
 {
     const struct cel_value *index = signature_option(member, STR("group_index"));
     struct report report = {
-        .group = signature_option_text(member, STR("group_id")),
-        .task_id = id,
-        .score = cel_value_type(index) == CEL_INT ? (double)cel_value_int(index, 0) : HUGE_VAL,
+        .member = {signature_option_text(member, STR("group_id")), id,
+                   cel_value_int(index, PLAN_NO_INDEX)},
         .chord = signature_option(member, STR("chord")),
         .state = STR("FAILURE"),
         .result_json = failing->exception_json,
     };
-    if (!report.chord || !report.group.ptr || id.len == 0)
+    if (!report.chord || !report.member.group.ptr || id.len == 0)
         return 0;
     return add_part(failing, &report, err);
 }

@@ -9,10 +9,10 @@
 
 /* A part that comes of an end, in an order in which it may complete a chord. */
 struct report {
-    struct str group, task_id, state; /* views of the canvas */
-    double score;                     /* HUGE_VAL: none */
-    const struct cel_value *chord;    /* the body */
-    struct str result_json;           /* copied by reports_add */
+    struct plan_member member; /* views of the canvas */
+    struct str state;
+    const struct cel_value *chord; /* the body */
+    struct str result_json;        /* copied by reports_add */
 };
 struct reports {
     struct report *rows;

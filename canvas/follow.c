@@ -1,7 +1,6 @@
 #include "canvas/follow.h"
 
 #include <errno.h>
-#include <math.h>
 
 #include "canvas/follow_priv.h"
 #include "canvas/send.h"
@@ -144,14 +143,12 @@ int follow_reports(const struct ended *ended,
 {
     const struct envelope *envelope = ended->envelope;
     struct report own = {
-        .group = envelope->group,
-        .task_id = envelope->id,
-        .score = envelope->has_group_index ? (double)envelope->group_index : HUGE_VAL,
+        .member = {envelope->group, envelope->id,
+                   envelope->has_group_index ? envelope->group_index : PLAN_NO_INDEX},
         .chord = part_of(ended->embed, STR("chord")),
         .state = ended->state,
         .result_json = ended->result_json,
     };
-    struct plan_part part = {.group = own.group, .score = own.score, .task_id = own.task_id};
     struct failing failing = {.sender = sender,
                               .plan = plan,
                               .reports = reports,
@@ -160,7 +157,7 @@ int follow_reports(const struct ended *ended,
     bool is_in_chord = is_member(envelope, ended->embed);
     int r = is_in_chord && reports_add(reports, &own) < 0 ? error_no_memory(err) : 0;
     if (r == 0 && is_in_chord && plan)
-        r = plan_add_part(plan, &part, own.state, own.result_json, err);
+        r = plan_add_part(plan, &own.member, own.state, own.result_json, err);
     if (r < 0 || !str_equal(ended->state, STR("FAILURE")))
         return r;
     return fail_list(&failing, part_of(ended->embed, STR("chain")), err);

@@ -13,15 +13,12 @@ enum { REASON_MAX = 64 * 1024 };
 
 /* A part as it was reported, and what it says. */
 struct entry {
-    double score;
-    struct str text;
     struct cel_value *value; /* [1, id, state, result] */
     struct str id, state;
 };
 struct header {
     struct entry *entries;
     size_t count;
-    struct plan own; /* owner of the texts of the parts that come with this end */
     struct buf *reason;
 };
 
@@ -34,11 +31,11 @@ static int failed(struct header *header, const char *words, struct str what)
 
 /* --- gathering -------------------------------------------------------------------------------- */
 
-static int read_entry(struct header *header, double score, struct str text)
+static int read_entry(struct header *header, struct str text)
 {
     struct cel_error err = {0};
     struct entry *entry = &header->entries[header->count];
-    *entry = (struct entry){.score = score, .text = text};
+    *entry = (struct entry){.value = NULL};
     int r = json_decode(text, &entry->value, &err);
     if (r == -ENOMEM)
         return r;
@@ -52,59 +49,6 @@ static int read_entry(struct header *header, double score, struct str text)
         return failed(header, "Join error: a part is not [1, id, state, result]: ",
                       str_n(text.ptr, text.len < 100 ? text.len : 100));
     return 0;
-}
-
-static bool is_reported(const struct joined *joined, const struct reports *reports, struct str id)
-{
-    for (size_t i = 0; i < reports->count; i++) {
-        if (str_equal(reports->rows[i].group, joined->group) &&
-            str_equal(reports->rows[i].task_id, id))
-            return true;
-    }
-    return false;
-}
-
-static int
-gather_read(struct header *header, const struct joined *joined, const struct reports *reports)
-{
-    for (size_t i = 0; i < joined->part_count; i++) {
-        int r = read_entry(header, joined->parts[i].score, joined->parts[i].text);
-        if (r != 0)
-            return r;
-        struct entry *entry = &header->entries[header->count - 1];
-        if (is_reported(joined, reports, entry->id)) { /* replaced by the one of this end */
-            cel_value_free(entry->value);
-            header->count--;
-        }
-    }
-    return 0;
-}
-
-static int
-gather_reported(struct header *header, const struct joined *joined, const struct reports *reports)
-{
-    for (size_t i = 0; i < reports->count; i++) {
-        const struct report *report = &reports->rows[i];
-        struct plan_part part = {
-            .group = report->group, .score = report->score, .task_id = report->task_id};
-        if (!str_equal(report->group, joined->group))
-            continue;
-        int r = plan_add_part(&header->own, &part, report->state, report->result_json, NULL);
-        if (r < 0)
-            return r;
-        r = read_entry(header, report->score, header->own.parts[header->own.part_count - 1].text);
-        if (r != 0)
-            return r;
-    }
-    return 0;
-}
-
-/* As Redis orders a sorted set. */
-static int compare_places(const void *a, const void *b)
-{
-    const struct entry *one = a, *other = b;
-    int order = (one->score > other->score) - (one->score < other->score);
-    return order ? order : str_compare(one->text, other->text);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -170,15 +114,15 @@ static int list_flat(struct header *header, struct cel_value *results)
 
 /* The result of a leaf that has reported no part: its document's. */
 static int from_document(struct header *header,
-                         const struct joined *joined,
+                         const struct plan_joined *joined,
                          struct str id,
                          struct cel_value **ret)
 {
     struct result_view view;
-    for (size_t i = 0; i < joined->document_count; i++) {
-        if (!str_equal(joined->ids[i], id) || !joined->documents[i].ptr)
+    for (size_t i = 0; i < joined->leaf_count; i++) {
+        if (!str_equal(joined->leaves[i].id, id) || !joined->leaves[i].text.ptr)
             continue;
-        int r = result_decode(joined->documents[i], &view, NULL);
+        int r = result_decode(joined->leaves[i].text, &view, NULL);
         if (r == -ENOMEM)
             return r;
         if (r < 0)
@@ -196,7 +140,7 @@ static int from_document(struct header *header,
 }
 
 static int take_result(struct header *header,
-                       const struct joined *joined,
+                       const struct plan_joined *joined,
                        struct str id,
                        struct cel_value **ret)
 {
@@ -213,7 +157,7 @@ static int take_result(struct header *header,
 /* One walk over the tuple of a saved header: [[id, parent], children]. */
 struct tuple {
     struct header *header;
-    const struct joined *joined;
+    const struct plan_joined *joined;
     struct scanner scan;
     struct buf scratch; /* of an id with escapes */
 };
@@ -293,7 +237,7 @@ static int read_tuple(struct tuple *tuple, struct cel_value *results)
 
 /* {"result": <tuple>}; the tuple of the header gives the one list that is wanted. */
 static int
-list_nested(struct header *header, const struct joined *joined, struct cel_value *results)
+list_nested(struct header *header, const struct plan_joined *joined, struct cel_value *results)
 {
     enum { TUPLE_DEPTH_MAX = 1000 };
     struct tuple tuple = {header, joined, .scratch = BUF_INIT(VALUE_BYTES_MAX)};
@@ -330,9 +274,8 @@ static int unwrap(struct header *header, struct cel_value **wrapped)
 
 /* --- all -------------------------------------------------------------------------------------- */
 
-static int join(struct header *header, const struct joined *joined, struct cel_value **results)
+static int join(struct header *header, const struct plan_joined *joined, struct cel_value **results)
 {
-    qsort(header->entries, header->count, sizeof(header->entries[0]), compare_places);
     for (size_t i = 0; i < header->count; i++) {
         const struct entry *entry = &header->entries[i];
         if (is_failure(entry->state))
@@ -344,17 +287,16 @@ static int join(struct header *header, const struct joined *joined, struct cel_v
     return r == 0 ? unwrap(header, results) : r;
 }
 
-int header_join(const struct joined *joined,
-                const struct reports *reports,
+int header_join(const struct plan_joined *joined,
                 struct cel_value **ret_results_take,
                 struct buf *reason)
 {
-    struct header header = {.own = PLAN_INIT, .reason = reason};
+    struct header header = {.reason = reason};
     struct cel_value *results = cel_list();
-    header.entries = mem_array(joined->part_count + reports->count + 1, sizeof(header.entries[0]));
-    int r = header.entries && results ? gather_read(&header, joined, reports) : -ENOMEM;
-    if (r == 0)
-        r = gather_reported(&header, joined, reports);
+    header.entries = mem_array(joined->part_count + 1, sizeof(header.entries[0]));
+    int r = header.entries && results ? 0 : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < joined->part_count; i++)
+        r = read_entry(&header, joined->parts[i]);
     if (r == 0)
         r = join(&header, joined, &results);
     if (r == HEADER_FAILED && buf_status(reason) == -ENOMEM) /* one that is too long is cut */
@@ -362,7 +304,6 @@ int header_join(const struct joined *joined,
     for (size_t i = 0; i < header.count; i++)
         cel_value_free(header.entries[i].value);
     mem_free(header.entries);
-    plan_deinit(&header.own);
     if (r == 0)
         *ret_results_take = results;
     else

@@ -11,10 +11,9 @@
 enum { HEADER_FAILED = 1 };
 
 /*
- * `joined` and those of the reports that are of its group. 0: `*ret_results_take` is the list of results, nested as
+ * 0: `*ret_results_take` is the list of results, nested as
  * the saved document has it. HEADER_FAILED; -ENOMEM.
  */
-int header_join(const struct joined *joined,
-                const struct reports *reports,
+int header_join(const struct plan_joined *joined,
                 struct cel_value **ret_results_take,
                 struct buf *reason) MUST_CHECK;

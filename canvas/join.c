@@ -26,7 +26,7 @@ struct joining {
 static const struct report *find_report(const struct joining *joining, struct str group)
 {
     for (size_t i = 0; i < joining->reports.count; i++) {
-        if (str_equal(joining->reports.rows[i].group, group))
+        if (str_equal(joining->reports.rows[i].member.group, group))
             return &joining->reports.rows[i];
     }
     return NULL;
@@ -72,11 +72,11 @@ static int send_body(struct joining *joining,
 }
 
 static int
-join_one(struct joining *joining, const struct joined *joined, const struct cel_value *body)
+join_one(struct joining *joining, const struct plan_joined *joined, const struct cel_value *body)
 {
     CLEANUP(buf_deinit) struct buf reason = BUF_INIT(REASON_MAX);
     struct cel_value *results = NULL;
-    int r = header_join(joined, &joining->reports, &results, &reason);
+    int r = header_join(joined, &results, &reason);
     if (r == 0)
         r = send_body(joining, body, results, &reason);
     cel_value_free(results);
@@ -89,8 +89,8 @@ join_one(struct joining *joining, const struct joined *joined, const struct cel_
 }
 
 /* Joins one that has a part and was not joined; false when there is none. */
-static bool
-join_next(struct joining *joining, const struct joined *joined, size_t count, bool *done, int *ret)
+static bool join_next(
+    struct joining *joining, const struct plan_joined *joined, size_t count, bool *done, int *ret)
 {
     for (size_t i = 0; i < count; i++) {
         const struct report *report = done[i] ? NULL : find_report(joining, joined[i].group);
@@ -104,7 +104,7 @@ join_next(struct joining *joining, const struct joined *joined, size_t count, bo
 }
 
 int canvas_join(const struct ended *ended,
-                const struct joined *joined,
+                const struct plan_joined *joined,
                 size_t count,
                 const struct canvas_sender *sender,
                 struct plan *plan,

@@ -5,23 +5,7 @@
 #pragma once
 
 #include "canvas/follow.h"
-
-struct joined_part {
-    double score;
-    struct str text; /* [1, "<task id>", "<STATE>", <result>] */
-};
-
-/* A chord as the broker read it: without the parts that come with this end. */
-struct joined {
-    struct str group;
-    const struct joined_part *parts; /* by score */
-    size_t part_count;
-    struct str saved; /* the document celery-taskset-meta-<group> of a nested header; or absent */
-    /* Its leaves' ids and documents, one for one; a document that is not there is absent. Only needed
-     * of leaves that have no part. */
-    const struct str *ids, *documents;
-    size_t document_count;
-};
+#include "message/plan.h"
 
 /*
  * Plans what follows from the joined chords of this end, over and above canvas_follow: for each the
@@ -31,7 +15,7 @@ struct joined {
  * (it has failed then). Chords that this end has no part in are left alone.
  */
 int canvas_join(const struct ended *ended,
-                const struct joined *joined,
+                const struct plan_joined *joined,
                 size_t count,
                 const struct canvas_sender *sender,
                 struct plan *plan,

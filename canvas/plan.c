@@ -51,8 +51,6 @@ void plan_rewind(struct plan *plan, struct plan_mark mark)
     while (plan->part_count > mark.parts) {
         const struct plan_part *part = &plan->parts[--plan->part_count];
         str_free(part->group);
-        str_free(part->task_id);
-        str_free(part->prefix);
         str_free(part->text);
     }
     while (plan->chord_count > mark.chords) {
@@ -107,6 +105,13 @@ int plan_add_message(struct plan *plan, struct cel_message *message, struct cel_
     return 0;
 }
 
+void plan_add_child(struct plan *plan, struct str id)
+{
+    buf_add_str(&plan->children, plan->children.len > 0 ? STR(", [[") : STR("[["));
+    json_add_text(&plan->children, id);
+    buf_add_c(&plan->children, ", null], null]");
+}
+
 int plan_add_document(struct plan *plan, struct str id, struct str text, struct cel_error *err)
 {
     struct plan_document document = {id, text};
@@ -123,13 +128,16 @@ int plan_add_document(struct plan *plan, struct str id, struct str text, struct 
 }
 
 /* "[1, "<task id>"," and the rest, as Python's json.dumps writes them. */
-static int write_part(struct plan_part *part, struct str state, struct str result_json)
+static int write_part(const struct plan_member *member,
+                      struct str state,
+                      struct str result_json,
+                      struct plan_part *part)
 {
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(2 * VALUE_BYTES_MAX);
     buf_add_str(&text, STR("[1, "));
-    json_add_text(&text, part->task_id);
+    json_add_text(&text, member->task_id);
     buf_add_str(&text, STR(","));
-    part->prefix.len = text.len;
+    size_t prefix_len = text.len;
     buf_add_char(&text, ' ');
     json_add_text(&text, state);
     buf_add_str(&text, STR(", "));
@@ -137,30 +145,26 @@ static int write_part(struct plan_part *part, struct str state, struct str resul
     buf_add_char(&text, ']');
     if (buf_status(&text) < 0)
         return buf_status(&text);
-    part->prefix.ptr = str_dup(str_n(text.ptr, part->prefix.len));
-    part->text.ptr = part->prefix.ptr ? buf_take(&text, &part->text.len) : NULL;
+    part->text.ptr = buf_take(&text, &part->text.len);
+    part->prefix = str_n(part->text.ptr, prefix_len);
     return part->text.ptr ? 0 : -ENOMEM;
 }
 
 int plan_add_part(struct plan *plan,
-                  const struct plan_part *member,
+                  const struct plan_member *member,
                   struct str state,
                   struct str result_json,
                   struct cel_error *err)
 {
-    struct plan_part part = {member->group, member->score, member->task_id, STR_NONE, STR_NONE};
+    struct plan_part part = {.group = member->group, .index = member->index};
     if (!has_room(&plan->parts, plan->part_count, &plan->part_cap, sizeof(part)))
         return error_no_memory(err);
-    int r = write_part(&part, state, result_json);
-    bool has_group = r == 0 && copy(&part.group);
-    bool has_id = has_group && copy(&part.task_id);
-    if (!has_id) {
-        if (has_group)
-            str_free(part.group);
-        str_free(part.prefix);
+    int r = write_part(member, state, result_json, &part);
+    if (r == CEL_E_LIMIT)
+        return error_set(err, r, "The part of a chord is too long");
+    if (r < 0 || !copy(&part.group)) {
         str_free(part.text);
-        return r == CEL_E_LIMIT ? error_set(err, r, "The part of a chord is too long")
-                                : error_no_memory(err);
+        return error_no_memory(err);
     }
     plan->parts[plan->part_count++] = part;
     return 0;

@@ -9,32 +9,11 @@
 #include "celeriac/call.h"
 #include "core/buf.h"
 #include "core/error.h"
+#include "message/plan.h"
 
 enum {
     PLAN_MESSAGES_MAX = 100000,
     CANVAS_DEPTH_MAX = 64, /* of signatures within signatures */
-};
-
-struct plan_document { /* stored unless a SUCCESS is there, and published */
-    struct str id, text;
-};
-struct plan_part { /* a member of the chord `group` has ended (docs/protocol.md, "Chords") */
-    struct str group;
-    double score;       /* its group_index; HUGE_VAL: it has none */
-    struct str task_id; /* an earlier part of this one is replaced: it begins with `prefix` */
-    struct str prefix;  /* [1, "<task id>", */
-    struct str text;    /* [1, "<task id>", "<STATE>", <result>], in Python's spacing */
-};
-struct plan_chord { /* opened with the messages of its header */
-    struct str group;
-    uint64_t size;   /* of the key .s; 0: it was opened before */
-    uint64_t growth; /* added to the key .t (add_to_chord); 0: nothing */
-    struct str
-        saved; /* the document of celery-taskset-meta-<group>, for a nested header; or absent */
-};
-struct plan_closed { /* a chord all of whose parts were read: .j .t .s go; when it failed, .t .s */
-    struct str group;
-    bool failed;
 };
 
 struct plan {
@@ -69,11 +48,17 @@ void plan_rewind(struct plan *plan, struct plan_mark mark);
 int plan_add_message(struct plan *plan,
                      struct cel_message *message,
                      struct cel_error *err) MUST_CHECK;
+/* Tells of a task that was sent, by its id. */
+void plan_add_child(struct plan *plan, struct str id);
 int plan_add_document(struct plan *plan, struct str id, struct str text, struct cel_error *err)
     MUST_CHECK;
-/* `state` and `result_json` of the member `task_id`. */
+/* That the member `task_id` of the chord `group` has ended. */
+struct plan_member {
+    struct str group, task_id;
+    int64_t index; /* or PLAN_NO_INDEX */
+};
 int plan_add_part(struct plan *plan,
-                  const struct plan_part *member, /* group, score, task_id */
+                  const struct plan_member *member,
                   struct str state,
                   struct str result_json,
                   struct cel_error *err) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "child/follow.h"
 #include "child/run.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -233,9 +234,13 @@ static int set_up(struct child *child, struct buf *in)
 
 static int run_one(struct child *child, struct frame *frame, struct cel_error *err)
 {
-    if (frame->type != FRAME_RUN)
-        return error_set(err, CEL_E_FORMAT, "a frame of type %d instead of RUN", frame->type);
-    int r = child_run(child, &frame->run);
+    int r = CEL_E_FORMAT;
+    if (frame->type == FRAME_RUN)
+        r = child_run(child, &frame->run);
+    else if (frame->type == FRAME_FOLLOW)
+        r = child_follow(child, &frame->follow);
+    else
+        return error_set(err, r, "a frame of type %d instead of RUN", frame->type);
     return r ? error_set(err, r, "the outcome cannot be sent: %s", cel_error_name(r)) : 0;
 }
 

@@ -3,8 +3,8 @@
  * (little endian), then one MessagePack array whose first element is the type. Both sides are this
  * executable started at the same moment or reloaded, so there is no version but FRAME_VERSION.
  *
- *   supervisor -> child   SETUP once, then RUN
- *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one a RUN
+ *   supervisor -> child   SETUP once, then RUN or FOLLOW
+ *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one each
  *
  * The child writes OUTCOME only after its transaction is over. Decoded frames borrow from the
  * bytes.
@@ -16,13 +16,21 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "message/plan.h"
 
-enum { FRAME_VERSION = 3, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
+enum { FRAME_VERSION = 4, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
 #define FRAME_BYTES_MAX ((size_t)96 * 1024 * 1024)
 /* From the supervisor to a child whose task is over its soft time limit. */
 #define CHILD_SOFT_LIMIT_SIGNAL SIGUSR1
 
-enum frame_type { FRAME_SETUP = 1, FRAME_HELLO, FRAME_RUN, FRAME_PROGRESS, FRAME_OUTCOME };
+enum frame_type {
+    FRAME_SETUP = 1,
+    FRAME_HELLO,
+    FRAME_RUN,
+    FRAME_PROGRESS,
+    FRAME_OUTCOME,
+    FRAME_FOLLOW
+};
 
 struct frame_pair { /* a setting or a database */
     struct str name, value;
@@ -61,6 +69,19 @@ struct frame_run {
     struct str envelope; /* bytes as claimed */
 };
 
+/* A call has ended; what follows? */
+struct frame_follow {
+    uint64_t seq;
+    usec_t hard_limit; /* for errbacks that are called here */
+    struct str envelope;
+    struct str state;       /* "SUCCESS", "FAILURE", "REVOKED" */
+    struct str result_json; /* the value, or the exception object */
+    struct str traceback;   /* or absent */
+    /* None: what follows from the end. Else what follows from these chords, over and above that. */
+    const struct plan_joined *joined;
+    size_t joined_count;
+};
+
 struct frame_progress {
     uint64_t seq;
     struct str state; /* "PROGRESS" */
@@ -72,9 +93,10 @@ enum frame_outcome_kind {
     OUTCOME_FAILURE,
     OUTCOME_RETRY,
     OUTCOME_IGNORE,
-    OUTCOME_REFUSED
+    OUTCOME_REFUSED,
+    OUTCOME_FOLLOWS /* to FOLLOW: no end of its own */
 };
-struct frame_send {          /* a cel_task_send */
+struct frame_send {          /* a call of the task, or one that follows it */
     struct str queue, bytes; /* neither is empty */
     int64_t step;
 };
@@ -85,18 +107,22 @@ struct frame_outcome {
     struct str traceback;   /* or absent */
     int64_t countdown_usec; /* RETRY: -1 = the task's own delay */
     bool conflict;          /* RETRY: another transaction was in the way */
-    struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine */
+    struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine;
+                               FOLLOWS: why nothing of it can be sent */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */
     uint64_t peak_rss; /* of the process so far, in bytes; 0: not wanted */
     const struct frame_send *sends;
     size_t send_count;
+    struct plan_results results; /* of SUCCESS, IGNORE and FOLLOWS */
+    bool is_awaited;             /* an end other than SUCCESS has consequences: FOLLOW tells them */
 };
 
 /* Each appends a whole frame, length included; failures stick in `buf`. */
 void frame_add_setup(struct buf *buf, const struct frame_setup *setup);
 void frame_add_hello(struct buf *buf, const struct frame_hello *hello);
 void frame_add_run(struct buf *buf, const struct frame_run *run);
+void frame_add_follow(struct buf *buf, const struct frame_follow *follow);
 void frame_add_progress(struct buf *buf, const struct frame_progress *progress);
 void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome);
 
@@ -108,6 +134,7 @@ struct frame {
         struct frame_run run;
         struct frame_progress progress;
         struct frame_outcome outcome;
+        struct frame_follow follow;
     };
     void *owned; /* arrays of the above; frame_deinit frees */
 };

@@ -305,7 +305,7 @@ const char *cel_setting(struct cel_task *task, const char *name)
 void task_deinit(struct cel_task *task)
 {
     task_recorded_deinit(task);
-    task_sends_deinit(task);
+    plan_deinit(&task->plan);
     params_bound_deinit(&task->bound);
     cel_value_free(task->result);
     cel_value_free(task->headers);

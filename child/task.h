@@ -6,6 +6,7 @@
 
 #include <signal.h>
 
+#include "canvas/follow.h"
 #include "celeriac/task.h"
 #include "child/frame.h"
 #include "child/modules.h"
@@ -36,6 +37,8 @@ struct child { /* lives as long as the process */
 
 /* Sends what stands in child->out and empties it. 0 or -errno. */
 int child_flush(struct child *child) MUST_CHECK;
+/* Where calls of `task` go that name no queue. */
+struct str child_queue_of(const struct child *child, struct str task);
 
 /*
  * What the task shall end as, should it say so by its return value. Recorded by the author
@@ -52,11 +55,6 @@ struct recorded {
     bool conflict;          /* of RETRY: another transaction was in the way */
 };
 
-struct task_send {
-    struct task_send *next;
-    struct cel_message message;
-};
-
 struct cel_task {
     struct child *child;
     const struct child_task *registered;
@@ -71,8 +69,9 @@ struct cel_task {
     struct cel_value *result;
     struct cel_request request; /* filled by the first cel_request() */
     struct cel_value *headers;  /* filled by the first cel_header() */
-    struct task_send *sends, **last_send;
-    size_t send_count, send_bytes;
+    struct plan plan;           /* what it has sent, and, with its end, what follows */
+    size_t send_bytes;          /* of what it has sent */
+    bool is_replaced;
     char **texts; /* handed out to the author */
     size_t text_count;
 };
@@ -94,7 +93,6 @@ void task_recorded_deinit(struct cel_task *task);
 
 /* A text that lives as long as the task; NULL when memory is short. */
 const char *task_keep_text(struct cel_task *task, struct str text);
-void task_sends_deinit(struct cel_task *task);
 void task_deinit(struct cel_task *task);
 
 /* --- databases (db.c) ------------------------------------------------------------------------- */

@@ -7,12 +7,16 @@
 #include "core/clock.h"
 #include "core/str.h"
 
+struct frame_follow;
+
 struct job {
-    uint64_t seq;                  /* of this dispatch */
-    struct str envelope;           /* the bytes that the child reads; they stay until it has ended */
-    struct str task, task_id;      /* for the log */
+    uint64_t seq;             /* of this dispatch */
+    struct str envelope;      /* the bytes that the child reads; they stay until it has ended */
+    struct str task, task_id; /* for the log */
     usec_t soft_limit, hard_limit; /* in force; 0: none */
     usec_t started_mono;
+    const struct frame_follow
+        *follow; /* what follows from its end, instead of running it; or NULL */
 };
 
 enum death_cause {

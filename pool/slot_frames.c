@@ -80,6 +80,7 @@ static int take_frame(struct slot *slot, const struct frame *frame)
         return take_outcome(slot, &frame->outcome);
     case FRAME_SETUP:
     case FRAME_RUN:
+    case FRAME_FOLLOW:
         break;
     }
     return -EPROTO;
@@ -232,14 +233,22 @@ static void arm_limits(struct slot *slot, const struct job *job)
                                                                           : slot->hard_mono);
 }
 
+static void add_job(struct buf *out, const struct job *job)
+{
+    if (job->follow)
+        frame_add_follow(out, job->follow);
+    else
+        frame_add_run(out, &(struct frame_run){.seq = job->seq,
+                                               .soft_limit = job->soft_limit,
+                                               .hard_limit = job->hard_limit,
+                                               .envelope = job->envelope});
+}
+
 int slot_run(struct slot *slot, struct job *job)
 {
     struct buf *out = &slot->shared->out;
     buf_clear(out);
-    frame_add_run(out, &(struct frame_run){.seq = job->seq,
-                                           .soft_limit = job->soft_limit,
-                                           .hard_limit = job->hard_limit,
-                                           .envelope = job->envelope});
+    add_job(out, job);
     int r = buf_status(out);
     if (r == 0)
         r = slot_write(slot, buf_str(out));

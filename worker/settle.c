@@ -360,6 +360,7 @@ int settle_outcome(const struct request *request,
     case OUTCOME_REFUSED:
         return refuse_body(request, outcome, context, ret);
     case OUTCOME_FAILURE:
+    case OUTCOME_FOLLOWS: /* no end of a call: slots let none of these through */
         break;
     }
     return fail(request, outcome, context, ret);

@@ -43,6 +43,7 @@ enum cel_outcome {
     CEL_RETRY = 2,     /* run again later, as cel_retry() or a failed helper said */
     CEL_CANCELLED = 3, /* stopped because cel_cancelled(): SoftTimeLimitExceeded */
     CEL_IGNORE = 4,    /* done; nothing is stored (Celery's Ignore) */
+    CEL_REPLACED = 5,  /* what cel_replace() returns: others come to what it should */
 };
 
 typedef int cel_task_fn(struct cel_task *task);
