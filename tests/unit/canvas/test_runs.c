@@ -128,8 +128,8 @@ struct server {
     struct cel_message queue[ROWS_MAX];
     size_t taken, pushed, from_client;
     struct {
-        struct buf group, text, task_id;
-        double score;
+        struct buf group, text;
+        int64_t index;
     } parts[ROWS_MAX];
     size_t part_count;
     struct cel_value *documents; /* id: document */
@@ -158,8 +158,7 @@ static void carry_out(struct server *server, struct plan *plan)
         assert_true(str_starts(part->text, part->prefix));
         keep(&server->parts[server->part_count].group, part->group);
         keep(&server->parts[server->part_count].text, part->text);
-        keep(&server->parts[server->part_count].task_id, part->task_id);
-        server->parts[server->part_count++].score = part->score;
+        server->parts[server->part_count++].index = part->index;
     }
     for (size_t i = 0; i < plan->chord_count; i++)
         assert_int_equal(cel_map_set(server->sizes, plan->chords[i].group.ptr,
@@ -171,29 +170,45 @@ static void carry_out(struct server *server, struct plan *plan)
                          0);
 }
 
-/* The chord that a part of `plan` completes, as it is read without that part. */
+struct placed {
+    int64_t index;
+    struct str text;
+};
+
+static int by_place(const void *a, const void *b)
+{
+    const struct placed *one = a, *other = b;
+    return (one->index > other->index) - (one->index < other->index);
+}
+
+/* The chord that the part of `plan` completes, as it is read then. */
 static bool is_complete(struct server *server,
                         const struct plan *plan,
-                        struct joined *ret,
-                        struct joined_part *parts)
+                        struct plan_joined *ret,
+                        struct str *parts)
 {
+    struct placed placed[ROWS_MAX];
+    uint64_t size = 0;
     if (plan->part_count == 0)
         return false;
     struct str group = plan->parts[0].group;
-    uint64_t size = 0;
-    *ret = (struct joined){.group = group, .parts = parts};
+    *ret = (struct plan_joined){.group = group, .parts = parts};
     for (size_t i = 0; i < server->part_count; i++) {
         if (str_equal(buf_str(&server->parts[i].group), group))
-            parts[ret->part_count++] =
-                (struct joined_part){server->parts[i].score, buf_str(&server->parts[i].text)};
+            placed[ret->part_count++] =
+                (struct placed){server->parts[i].index, buf_str(&server->parts[i].text)};
     }
+    placed[ret->part_count++] = (struct placed){plan->parts[0].index, plan->parts[0].text};
+    qsort(placed, ret->part_count, sizeof(placed[0]), by_place);
+    for (size_t i = 0; i < ret->part_count; i++)
+        parts[i] = placed[i].text;
     const struct cel_value *opened = value_find(server->sizes, group);
     if (opened)
         size = (uint64_t)cel_value_int(opened, 0);
     else
         assert_int_equal(
             str_parse_u64(stored(server->run, "celery-taskset-meta-", group, ".s"), &size), 0);
-    return ret->part_count + 1 == size;
+    return ret->part_count == size;
 }
 
 /* Ends a message as it ended in the recording. */
@@ -220,8 +235,8 @@ static void end_one(struct server *server, const struct cel_message *message)
                           .state = value_str(cel_value_get(document, "status")),
                           .result_json = str_of(result),
                           .traceback = value_str(cel_value_get(document, "traceback"))};
-    struct joined joined;
-    struct joined_part parts[ROWS_MAX];
+    struct plan_joined joined;
+    struct str parts[ROWS_MAX];
     if (canvas_follow(&ended, &sender, &plan, &err) < 0)
         fail_msg("%s", err.text);
     if (is_complete(server, &plan, &joined, parts) &&
@@ -277,7 +292,6 @@ static void server_deinit(struct server *server)
     for (size_t i = 0; i < server->part_count; i++) {
         buf_deinit(&server->parts[i].group);
         buf_deinit(&server->parts[i].text);
-        buf_deinit(&server->parts[i].task_id);
     }
     cel_value_free(server->documents);
     cel_value_free(server->failed);
@@ -322,7 +336,7 @@ static void assert_same_parts(const struct server *server)
             continue;
         assert_true(at < server->part_count);
         assert_int_equal(str_parse_double(word(row, 2), &score), 0);
-        assert_true(score == server->parts[at].score);
+        assert_true(score == (double)server->parts[at].index);
         if (!str_equal(word(row, 3), buf_str(&server->parts[at].text)))
             fail_msg("%s is not %s", server->parts[at].text.ptr, word(row, 3).ptr);
         at++;
