@@ -134,6 +134,27 @@ int broker_push_promised(struct broker *broker,
                          broker_done_fn *cb,
                          void *data) MUST_CHECK;
 
+/* A canvas: the messages that it begins with, and the chords that they are members of. */
+struct broker_publication {
+    const struct broker_message *messages; /* pushed in order; at least one */
+    size_t count;
+    const struct plan_chord *chords;
+    size_t chord_count;
+    struct broker_promises promises;
+};
+/*
+ * broker_push_promised for a canvas: with chords all of it is one step, so that either nothing was
+ * pushed, or all (with once: but those whose id was pushed before; where that is so of all, the chords
+ * are left alone, too). With results on another server the chords are opened there first.
+ * Further failures: CEL_E_CONFIG (returned), chords without results in Redis. Source: publish.lua.
+ */
+int broker_publish(struct broker *broker,
+                   const struct broker_publication *publication,
+                   usec_t deadline_mono,
+                   struct broker_pushed *ret_pushed,
+                   broker_done_fn *cb,
+                   void *data) MUST_CHECK;
+
 /* Forgets that such messages were pushed "once", when nobody can push them again. */
 int broker_forget_pushed(struct broker *broker,
                          const struct broker_message *messages,

@@ -24,6 +24,11 @@ int redis_command_push_once(struct redis_request *request,
                             const struct broker_message *messages,
                             size_t count,
                             usec_t window) MUST_CHECK;
+/* Pushes all and opens the chords in one script, once by the promises of `p`; replies how many were pushed. */
+int redis_command_publish(struct redis_request *request,
+                          const struct key_space *space,
+                          const struct broker_publication *p,
+                          usec_t result_ttl) MUST_CHECK;
 /* Takes the marks of messages away. */
 int redis_command_forget_sent(struct redis_request *request,
                               const struct key_space *space,

@@ -5,8 +5,8 @@
 
 /* --- what follows in chords -------------------------------------------------------------------- */
 
-enum { DOCUMENT_KEYS = 1, PART_KEYS = 4, CHORD_KEYS = 3, CLOSE_KEYS = 3 };
-enum { DOCUMENT_ARGS = 2, PART_ARGS = 5, CHORD_ARGS = 4, CLOSE_ARGS = 2 };
+enum { DOCUMENT_KEYS = 1, PART_KEYS = 4, CLOSE_KEYS = 3 };
+enum { DOCUMENT_ARGS = 2, PART_ARGS = 5, CLOSE_ARGS = 2 };
 
 static bool has_results(const struct plan_results *r)
 {
@@ -16,13 +16,13 @@ static bool has_results(const struct plan_results *r)
 static size_t results_keys(const struct plan_results *r)
 {
     return DOCUMENT_KEYS * r->document_count + PART_KEYS * r->part_count +
-           CHORD_KEYS * r->chord_count + CLOSE_KEYS * r->closed_count;
+           COMMAND_CHORD_KEYS * r->chord_count + CLOSE_KEYS * r->closed_count;
 }
 
 static size_t results_args(const struct plan_results *r)
 {
     return DOCUMENT_ARGS * r->document_count + PART_ARGS * r->part_count +
-           CHORD_ARGS * r->chord_count + CLOSE_ARGS * r->closed_count;
+           COMMAND_CHORD_ARGS * r->chord_count + CLOSE_ARGS * r->closed_count;
 }
 
 static size_t results_payload(const struct plan_results *r)
@@ -37,34 +37,50 @@ static size_t results_payload(const struct plan_results *r)
     return payload;
 }
 
-static void
-add_group(struct buf *buf, const struct key_space *space, struct str group, const char *suffix)
+void command_add_group(struct buf *buf,
+                       const struct key_space *space,
+                       struct str group,
+                       const char *suffix)
 {
     size_t start = write_open(buf);
     key_add_group(buf, space, group, suffix);
     write_close(buf, start);
 }
 
+void command_add_chord_keys(struct buf *buf,
+                            const struct key_space *space,
+                            const struct plan_chord *chord)
+{
+    command_add_group(buf, space, chord->group, ".t");
+    command_add_group(buf, space, chord->group, ".s");
+    command_add_group(buf, space, chord->group, "");
+}
+
+void command_add_chord(struct buf *buf, const struct plan_chord *chord)
+{
+    write_arg(buf, STR("chord"));
+    write_u64(buf, chord->size);
+    write_u64(buf, chord->growth);
+    write_arg(buf, chord->saved);
+}
+
 static void
 add_results_keys(struct buf *buf, const struct key_space *space, const struct plan_results *r)
 {
     for (size_t i = 0; i < r->closed_count; i++) {
-        add_group(buf, space, r->closed[i].group, ".j");
-        add_group(buf, space, r->closed[i].group, ".t");
-        add_group(buf, space, r->closed[i].group, ".s");
+        command_add_group(buf, space, r->closed[i].group, ".j");
+        command_add_group(buf, space, r->closed[i].group, ".t");
+        command_add_group(buf, space, r->closed[i].group, ".s");
     }
     for (size_t i = 0; i < r->document_count; i++)
         command_add_result(buf, space, r->documents[i].id);
-    for (size_t i = 0; i < r->chord_count; i++) {
-        add_group(buf, space, r->chords[i].group, ".t");
-        add_group(buf, space, r->chords[i].group, ".s");
-        add_group(buf, space, r->chords[i].group, "");
-    }
+    for (size_t i = 0; i < r->chord_count; i++)
+        command_add_chord_keys(buf, space, &r->chords[i]);
     for (size_t i = 0; i < r->part_count; i++) {
-        add_group(buf, space, r->parts[i].group, ".j");
-        add_group(buf, space, r->parts[i].group, ".t");
-        add_group(buf, space, r->parts[i].group, ".s");
-        add_group(buf, space, r->parts[i].group, "");
+        command_add_group(buf, space, r->parts[i].group, ".j");
+        command_add_group(buf, space, r->parts[i].group, ".t");
+        command_add_group(buf, space, r->parts[i].group, ".s");
+        command_add_group(buf, space, r->parts[i].group, "");
     }
 }
 
@@ -79,12 +95,8 @@ add_results(struct buf *buf, const struct key_space *space, const struct plan_re
         write_arg(buf, STR("document"));
         write_arg(buf, r->documents[i].text);
     }
-    for (size_t i = 0; i < r->chord_count; i++) {
-        write_arg(buf, STR("chord"));
-        write_u64(buf, r->chords[i].size);
-        write_u64(buf, r->chords[i].growth);
-        write_arg(buf, r->chords[i].saved);
-    }
+    for (size_t i = 0; i < r->chord_count; i++)
+        command_add_chord(buf, &r->chords[i]);
     for (size_t i = 0; i < r->part_count; i++) {
         write_arg(buf, STR("part"));
         if (r->parts[i].index == PLAN_NO_INDEX)
@@ -124,10 +136,10 @@ int redis_command_close_chords(struct redis_request *request,
     struct buf buf = write_begin(1 + count, 128 * count);
     write_arg(&buf, STR("DEL"));
     for (size_t i = 0; i < r->closed_count; i++) {
-        add_group(&buf, space, r->closed[i].group, ".t");
-        add_group(&buf, space, r->closed[i].group, ".s");
+        command_add_group(&buf, space, r->closed[i].group, ".t");
+        command_add_group(&buf, space, r->closed[i].group, ".s");
         if (!r->closed[i].failed)
-            add_group(&buf, space, r->closed[i].group, ".j");
+            command_add_group(&buf, space, r->closed[i].group, ".j");
     }
     return redis_request_finish(request, &buf);
 }

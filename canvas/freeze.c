@@ -496,6 +496,8 @@ static int freeze_chain(struct cel_value *chain, unsigned depth)
 {
     struct cel_value *steps = cel_list();
     int r = steps ? splice(chain, steps, depth) : -ENOMEM;
+    if (r == 0 && cel_value_count(steps) == 0)
+        r = -EINVAL;
     if (r < 0) {
         cel_value_free(steps);
         return r;
@@ -593,6 +595,8 @@ int freeze(struct cel_value *signature, struct cel_error *err)
     int r = freeze_at(signature, 0);
     if (r == 0)
         return signature_check_depth(signature, err);
+    if (r == -EINVAL)
+        return error_set(err, r, "A chain without tasks cannot be sent");
     return r == CEL_E_LIMIT
                ? error_set(err, r, "A canvas is at most %d signatures deep", CANVAS_DEPTH_MAX)
                : error_no_memory(err);

@@ -17,7 +17,8 @@ struct member {
     const struct cel_value *chord; /* the body, or NULL in a plain group */
 };
 
-/* `signature` is a copy of the caller's own that signature_check found good. CEL_E_LIMIT, -ENOMEM. */
+/* `signature` is a copy of the caller's own that signature_check found good. CEL_E_LIMIT, -ENOMEM;
+ * -EINVAL, a chain without tasks. */
 int freeze(struct cel_value *signature, struct cel_error *err) MUST_CHECK;
 
 /* Of a frozen signature: */

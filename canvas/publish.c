@@ -55,8 +55,6 @@ static int send_chain(const struct walk *walk, struct cel_value *chain, const st
     size_t count = cel_value_count(tasks), after_count = cel_value_count(after);
     struct given first = *given;
     struct cel_value rest = {.type = CEL_LIST};
-    if (count == 0)
-        return error_set(walk->err, -EINVAL, "A chain without tasks cannot be sent");
     rest.list.items = mem_array(after_count + count - 1, sizeof(struct cel_value *));
     if (!rest.list.items)
         return error_no_memory(walk->err);
