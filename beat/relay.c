@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "message/call_json.h"
+#include "message/envelope.h"
 
 enum { BATCH_MAX = 500 };
 #define PATIENCE_USEC (10 * USEC_PER_SEC)
@@ -68,12 +69,15 @@ static int write_message(const struct relay *relay, struct relay_row *item, stru
 
 static int copy_message(struct relay_row *item, struct cel_error *err)
 {
+    int64_t step = item->row.step;
     int status = call_check_queue(item->row.queue, err);
     if (status)
         return status;
-    item->message = (struct cel_message){.queue = str_dup(item->row.queue),
-                                         .text = str_dup(item->row.message),
-                                         .step = (int)item->row.step};
+    if ((int64_t)priority_step(step) != step)
+        return error_set(err, -EINVAL, "a message's step is 0, 3, 6 or 9, not %lld",
+                         (long long)step);
+    item->message = (struct cel_message){
+        .queue = str_dup(item->row.queue), .text = str_dup(item->row.message), .step = (int)step};
     return item->message.queue && item->message.text ? 0 : error_no_memory(err);
 }
 
@@ -199,10 +203,12 @@ static void after_end(uv_work_t *work, int cancelled)
     forget_batch(relay);
     if (end_if_stopping(relay))
         return;
-    if (failed)
+    if (failed) {
         pause_for_a_while(relay);
-    else
-        take(relay);
+        return;
+    }
+    note_up(relay);
+    take(relay);
 }
 
 static void end(struct relay *relay)
@@ -230,8 +236,6 @@ static void on_pushed(void *data, int status, const struct cel_error *err)
         relay->push_status = 0;
     } else if (status) {
         note_down(relay, "The outbox cannot be published; its rows stay", err);
-    } else {
-        note_up(relay);
     }
     end(relay);
 }
@@ -246,22 +250,26 @@ static void push(struct relay *relay)
         end(relay);
         return;
     }
-    relay->push_status =
+    int status =
         broker_push_promised(relay->broker, relay->messages, relay->message_count, &promises,
                              clock_mono() + PUSH_USEC, &relay->pushed, on_pushed, relay);
-    if (relay->push_status)
-        end(relay);
+    if (status) {
+        struct cel_error err;
+        error_set(&err, status, "%s", cel_error_name(status));
+        on_pushed(relay, status, &err);
+    }
 }
 
 /* --- TAKING ----------------------------------------------------------------------------------- */
 
-static int expire_effects(struct relay *relay, struct cel_error *err)
+/* In the thread. What fails here holds no row up, unless the connection went with it. */
+static void expire_effects(struct relay *relay)
 {
     usec_t now = clock_mono();
     if (now < relay->expire_mono)
-        return 0;
+        return;
     relay->expire_mono = now + EXPIRE_USEC;
-    return effect_expire(relay->pg, err);
+    relay->expire_status = effect_expire(relay->pg, &relay->expire_err);
 }
 
 /* In the thread. */
@@ -276,7 +284,7 @@ static void take_batch(uv_work_t *work)
     if (!r && cel_rows_count(relay->rows) == 0) {
         r = pg_rollback(relay->pg, err);
         if (!r)
-            r = expire_effects(relay, err);
+            expire_effects(relay);
         if (!r)
             r = pg_wait_notified(relay->pg, relay->wake_fd, LOOK_USEC, err);
     }
@@ -291,6 +299,9 @@ static void after_take(uv_work_t *work, int cancelled)
 {
     struct relay *relay = container_of(work, struct relay, work);
     (void)cancelled;
+    if (relay->expire_status)
+        log_warning("Old markers of exactly-once effects stay for another hour",
+                    F_C("err", relay->expire_err.text));
     if (relay->status) {
         note_down(relay, "The outbox cannot be read (celeriac migrate makes it)", &relay->err);
         forget_batch(relay);
@@ -311,6 +322,7 @@ static void take(struct relay *relay)
 {
     relay->state = RELAY_TAKING;
     relay->err = (struct cel_error){0};
+    relay->expire_status = 0;
     int r = uv_queue_work(relay->loop, &relay->work, take_batch, after_take);
     ASSERT(r == 0);
 }

@@ -43,6 +43,8 @@ struct relay {
     int status;        /* of the work */
     struct cel_error err;
     usec_t expire_mono; /* when old markers go next */
+    int expire_status;  /* of the work */
+    struct cel_error expire_err;
     char identity[OUTBOX_IDENTITY_SIZE];
     struct cel_rows *rows;
     struct relay_row *items; /* of `rows` */
