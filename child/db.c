@@ -93,6 +93,12 @@ static bool is_conflict(const char *sqlstate)
     return has_class(sqlstate, "40");
 }
 
+/* Beyond 32 a pause has long been the longest. */
+static unsigned few(int64_t attempts)
+{
+    return attempts < 32 ? (unsigned)attempts : 32;
+}
+
 /* After a conflict with another transaction the next run is soon: nothing is broken. After all else
  * it is the task's own delay, since a server that is away may stay away for longer than retries
  * last. */
@@ -103,11 +109,9 @@ record_transient(struct cel_task *task, const char *sqlstate, const struct cel_e
     int r = task_record(task, BY_DATABASE, RECORDED_RETRY, "OperationalError", err->text);
     struct recorded *recorded = &task->recorded;
     if (recorded->by == BY_DATABASE && recorded->kind == RECORDED_RETRY && is_conflict(sqlstate)) {
-        int64_t before = task->envelope.conflicts, retries = task->envelope.retries;
-        before += before < 32 && retries < 32 ? retries : 32;
+        unsigned before = few(task->envelope.conflicts) + few(task->envelope.retries);
         recorded->conflict = true;
-        recorded->countdown_usec =
-            (int64_t)backoff_delay(&pause, before < 32 ? (unsigned)before : 32, backoff_random());
+        recorded->countdown_usec = (int64_t)backoff_delay(&pause, before, backoff_random());
     }
     return r;
 }

@@ -274,6 +274,9 @@ static void conflicts_are_tried_again_soon_and_then_less_soon(void **state)
         {", \"celeriac_conflicts\": 1", 100 * USEC_PER_MSEC, 200 * USEC_PER_MSEC},
         {", \"retries\": 1, \"celeriac_conflicts\": 1", 200 * USEC_PER_MSEC, 400 * USEC_PER_MSEC},
         {", \"celeriac_conflicts\": 999999999999", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC},
+        {", \"celeriac_conflicts\": 9223372036854775776", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC},
+        {", \"retries\": 32, \"celeriac_conflicts\": 9223372036854775807", 5 * USEC_PER_SEC,
+         10 * USEC_PER_SEC},
         {", \"retries\": 999999999999", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char *message =
