@@ -189,21 +189,20 @@ struct cel_db *cel_db_named(struct cel_task *task, const char *name)
     return NULL;
 }
 
-/* The router's answer holds for the whole run: the transaction around a task is on one database. While
- * it thinks, cel_db() is the default. Without an answer what it recorded stands. */
+/* The router's answer holds for the whole run, none is one, too: the transaction around a task is on one
+ * database. While it thinks, cel_db() is the default. Without an answer what it recorded stands. */
 static const char *route(struct cel_task *task)
 {
     cel_router_fn *const *router = task->registered->module->router;
-    if (!task->database)
+    if (!task->is_routed) {
+        task->is_routed = true;
         task->database = "default";
-    else
-        return task->database;
-    const char *name = router ? (*router)(task) : task->database;
-    task->database = name;
-    if (!name && task->recorded.kind == RECORDED_NOTHING)
+        task->database = router ? (*router)(task) : task->database;
+    }
+    if (!task->database && task->recorded.kind == RECORDED_NOTHING)
         task_record(task, BY_DATABASE, RECORDED_FAIL, "RuntimeError",
                     "the module's router (CEL_ROUTER) named no database");
-    return name;
+    return task->database;
 }
 
 struct cel_db *cel_db(struct cel_task *task)

@@ -62,8 +62,9 @@ struct cel_task {
     const struct child_task *registered;
     uint64_t seq;
     usec_t soft_mono, hard_mono; /* its limits; USEC_NEVER: none */
-    const char *database;        /* that cel_db() is; NULL: the router was not asked yet */
-    struct buf upgraded;         /* protocol 2 form of a message of protocol 1 */
+    bool is_routed;              /* the module's router, if there is one, was asked */
+    const char *database; /* that cel_db() is; NULL: not known yet, or the router named none */
+    struct buf upgraded;  /* protocol 2 form of a message of protocol 1 */
     struct envelope envelope;
     struct body body;
     struct params_bound bound; /* params NULL: anything goes */
