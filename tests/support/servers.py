@@ -249,12 +249,15 @@ class PostgresServer:
             self.psql("create database celeriac", database="postgres")
         return self
 
-    def psql(self, sql, database="celeriac", check=True):
+    def psql(self, sql, database="celeriac", check=True, user="celeriac"):
         return subprocess.run(
-            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", "celeriac",
-             "-d", database,
-             "-c", sql],
+            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", user,
+             "-d", database, "-c", sql],
             capture_output=True, text=True, check=check)
+
+    def sql(self, text, **options):
+        """What the last statement of `text` answers."""
+        return self.psql(text, **options).stdout.strip()
 
     def connect(self):
         import psycopg2
