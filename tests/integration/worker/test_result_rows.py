@@ -173,6 +173,17 @@ class Instead(RowsTest):
         self.assertEqual(self.sql("SELECT task_args, task_kwargs FROM django_celery_results_taskresult"),
                          '[1, "x"]|{"a": null}')
 
+    def test_zero_bytes_are_replaced_also_at_the_end_of_a_long_text(self):
+        self.instead("-c", "1")
+        for name, shown in (("\0each\0\0hour\0", "\ufffdeach\ufffd\ufffdhour\ufffd"), ("x" * 4_000_000 + "\0", "x" * 255)):
+            id, text = message("tests.noop")
+            envelope = json.loads(text)
+            envelope["properties"]["periodic_task_name"] = name
+            self.redis.lpush("celery", json.dumps(envelope))
+            self.wait_row(id, "SUCCESS")
+            self.assertEqual(self.sql("SELECT periodic_task_name FROM django_celery_results_taskresult "
+                                      f"WHERE task_id = '{id}'"), shown)
+
     def test_settings_that_cannot_be_used(self):
         for environment, words in (
             ({"CELERY_RESULT_BACKEND": "django-db"}, 'no database "default"'),
