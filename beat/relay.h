@@ -25,8 +25,9 @@
 
 struct relay_row {
     struct outbox_row row;
-    struct cel_message message; /* empty when it was refused */
-    char *mark, *refused;
+    struct cel_message written; /* of a call; else empty */
+    char mark[OUTBOX_IDENTITY_SIZE + 32];
+    char *refused;
 };
 
 struct relay {
