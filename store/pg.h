@@ -23,8 +23,9 @@ struct cel_rows; /* a result; implemented in pg_rows.c */
 
 /* Conditions: what the caller may do about an error. `err` holds the sentence. */
 enum {
-    PG_E_TRANSIENT =
-        1, /* a later run can mend it: 40001 40P01 55P03 53300 57P0x 08xxx, no connection */
+    /* a later run can mend it: 40001 40P01 55P03 53300 57P0x 08xxx, no connection; 0A000 and 26000 of
+     * a prepared statement; 25006 of a server that is read-only now and shall not be */
+    PG_E_TRANSIENT = 1,
     PG_E_CANCELLED = 2, /* the cancel flag */
     PG_E_FAILED = 3,    /* everything else: constraint, data, syntax, permission */
     PG_E_STOPPED = 4,   /* of a COPY: its function wanted no more */

@@ -19,8 +19,9 @@ struct cel_task;
  *
  * The functions return 0 or, with the outcome recorded, what the task shall return: CEL_RETRY after
  * an error that a later run can mend (serialization failure, deadlock, lost connection ...:
- * SQLSTATE 40001 40P01 55P03 53300 57P0x 08xxx), CEL_CANCELLED after the soft time limit, else
- * CEL_FAIL with SQLSTATE and message. A caller that can go on may ignore it: the next success
+ * SQLSTATE 40001 40P01 55P03 53300 57P0x 08xxx; 0A000 and 26000 when a table was changed under a
+ * prepared statement; 25006 when the URI asks for a server that can be written to, and this one
+ * cannot any more), CEL_CANCELLED after the soft time limit, else CEL_FAIL with SQLSTATE and message. A caller that can go on may ignore it: the next success
  * clears it.
  */
 struct cel_db;
