@@ -343,10 +343,8 @@ static void forget_caught(struct cel_task *task)
 /* The call was done before, and was delivered again: it comes to the same. */
 static void conclude_done_before(struct ending *ending)
 {
-    struct str result, children;
-    effect_answer(ending->done, &result, &children);
     ending->kind = OUTCOME_SUCCESS;
-    buf_add_str(&ending->result, result);
+    buf_add_str(&ending->result, effect_result(ending->done));
 }
 
 /* [[queue, step, message], ...] */
@@ -404,9 +402,7 @@ static void conclude_databases(struct ending *ending, struct cel_task *task)
 
 static int gather_sends_before(struct ending *ending)
 {
-    struct str result, children;
-    effect_answer(ending->done, &result, &children);
-    buf_add_str(&ending->children, children);
+    buf_add_str(&ending->children, effect_children(ending->done));
     size_t count = effect_send_count(ending->done);
     ending->sends = count ? mem_array(count, sizeof(*ending->sends)) : NULL;
     if (count && !ending->sends)
@@ -419,14 +415,10 @@ static int gather_sends_before(struct ending *ending)
     return buf_status(&ending->children);
 }
 
-/* [[["<id>", null], null], ...] */
-static int gather_sends(struct ending *ending, const struct cel_task *task)
+/* The children are [[["<id>", null], null], ...]. */
+static int gather_own_sends(struct ending *ending, const struct cel_task *task)
 {
-    bool stands = ending->kind == OUTCOME_SUCCESS ||
-                  (ending->kind == OUTCOME_IGNORE && !task_is_wrapped(task));
-    if (ending->done)
-        return ending->kind == OUTCOME_SUCCESS ? gather_sends_before(ending) : 0;
-    if (!stands || task->send_count == 0)
+    if (task->send_count == 0)
         return 0;
     ending->sends = mem_array(task->send_count, sizeof(*ending->sends));
     if (!ending->sends)
@@ -440,6 +432,16 @@ static int gather_sends(struct ending *ending, const struct cel_task *task)
     }
     buf_add_char(&ending->children, ']');
     return buf_status(&ending->children);
+}
+
+/* Of a success, or of a task that is done without a result. */
+static int gather_sends(struct ending *ending, const struct cel_task *task)
+{
+    bool stands = ending->kind == OUTCOME_SUCCESS ||
+                  (ending->kind == OUTCOME_IGNORE && !task_is_wrapped(task));
+    if (!stands)
+        return 0;
+    return ending->done ? gather_sends_before(ending) : gather_own_sends(ending, task);
 }
 
 static void add_outcome(const struct ending *ending, const struct cel_task *task)
@@ -498,15 +500,19 @@ static void draft(struct ending *ending, const struct cel_task *task)
 
 /* --- the run ------------------------------------------------------------------------------ */
 
-static void run_function(struct cel_task *task, struct ending *ending)
+/* Calls the function, unless its transaction cannot begin, or was committed by a run before. */
+static void call_function(struct cel_task *task, struct ending *ending)
 {
-    int returned = task_is_wrapped(task) ? databases_begin(task, &ending->done) : 0;
-    if (!returned && !ending->done)
-        returned = task->registered->def->run(task);
+    int r = task_is_wrapped(task) ? databases_begin(task, &ending->done) : 0;
     if (ending->done)
         conclude_done_before(ending);
     else
-        conclude(ending, task, returned);
+        conclude(ending, task, r ? r : task->registered->def->run(task));
+}
+
+static void run_function(struct cel_task *task, struct ending *ending)
+{
+    call_function(task, ending);
     draft(ending, task);
     enum frame_outcome_kind drafted = ending->kind;
     conclude_databases(ending, task);
