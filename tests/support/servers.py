@@ -245,7 +245,7 @@ class PostgresServer:
             return self.psql("select 1", database="postgres", check=False).returncode == 0
 
         wait_until(ready, 30, "postgres answers", 0.05)
-        if self.psql("select 1 from pg_database where datname = 'celeriac'", database="postgres").stdout.strip() != "1":
+        if self.sql("select 1 from pg_database where datname = 'celeriac'", database="postgres") != "1":
             self.psql("create database celeriac", database="postgres")
         return self
 
@@ -338,6 +338,17 @@ class Daemon:
 
     def send_signal(self, number):
         self.process.send_signal(number)
+
+    def report(self, children=0, seconds=10.0):
+        """What it says when it is asked (SIGUSR1), with lines for so many children."""
+        before = os.path.getsize(self.log_path)
+        self.send_signal(signal.SIGUSR1)
+
+        def said():
+            text = self.text(before)
+            return text if re.search("msg=Report .*\n", text) and text.count("msg=Child ") >= children else None
+
+        return wait_until(said, seconds, f"a report of {self.arguments[:3]}")
 
     def wait(self, seconds=20.0):
         return self.process.wait(seconds)

@@ -7,8 +7,6 @@ import subprocess
 import unittest
 import uuid
 
-import psycopg2
-
 from support.pg_proxy import PgProxy
 from support.servers import BUILD, CELERIAC, Daemon, PostgresServer, RedisServer, celeriac, temporary_folder, wait_until
 
@@ -29,7 +27,7 @@ class Outbox(unittest.TestCase):
         self.beats = 0
 
     def sql(self, text):
-        return self.postgres.psql(text).stdout.strip()
+        return self.postgres.sql(text)
 
     def beat(self, *arguments, uri=None):
         self.beats += 1

@@ -32,7 +32,7 @@ class RowsTest(WorkerTest):
         self.sql("DROP TABLE IF EXISTS django_celery_results_taskresult; " + TABLE)
 
     def sql(self, text):
-        return self.postgres.psql(text).stdout.strip()
+        return self.postgres.sql(text)
 
     def row(self, id):
         """(status, result) of `id`, or None."""
@@ -57,10 +57,8 @@ class RowsTest(WorkerTest):
     def report(self, worker, **numbers):
         """Waits until the worker's report has these numbers."""
         def reported():
-            before = len(worker.text())
-            worker.send_signal(signal.SIGUSR1)
-            wait_until(lambda: "msg=Report" in worker.text()[before:], 5, "a report")
-            return all(f" {key}={value} " in worker.text()[before:] for key, value in numbers.items())
+            report = worker.report()
+            return all(f" {key}={value} " in report for key, value in numbers.items())
 
         wait_until(reported, 20, f"a report with {numbers}", 0.1)
 
@@ -206,8 +204,7 @@ class Instead(RowsTest):
         worker = self.instead("-c", "1", uri=uri)
         self.send("tests.noop")
         wait_until(lambda: "nowhere" in worker.text(), 20, "the failure is told")
-        worker.send_signal(signal.SIGUSR1)
-        wait_until(lambda: "msg=Report" in worker.text(), 10, "a report")
+        worker.report()
         self.assertNotIn("hunter2", worker.text())
 
 
