@@ -15,15 +15,13 @@ import subprocess
 import sys
 import time
 
-import psycopg2
-
-from common import (BUILD, Node, PostgresServer, Table, chance, dead_ids, is_over, parser, percentile, places, say,
+from common import (BUILD, COUNTED, Node, PostgresServer, Questions, Table, chance, dead_ids, is_over, parser, percentile, places, say,
                     wait_until, work_folder)
 from redisplace import Single
 from support.servers import CELERIAC, Daemon, celeriac, thaw
 
 LEASE = 3.0
-APPLICATIONS, SHARDS = 4, 16
+APPLICATIONS = 4
 
 
 class Application:
@@ -49,12 +47,11 @@ class Application:
 
 class World:
     def __init__(self, options, folder, place):
-        self.options, self.place, self.connection = options, place, None
+        self.options, self.place = options, place
         self.postgres = PostgresServer(folder, options={"synchronous_commit": "on"}).start()
         celeriac("migrate", environment={"CELERIAC_DATABASE_URL": self.postgres.uri}, check=True)
-        self.query("CREATE TABLE bought (n bigint PRIMARY KEY); CREATE TABLE executed (n bigint, at timestamptz);"
-                   "CREATE TABLE counter (shard int PRIMARY KEY, total bigint NOT NULL);"
-                   f"INSERT INTO counter SELECT s, 0 FROM generate_series(0, {SHARDS - 1}) AS s", False)
+        self.query = Questions(self.postgres).query
+        self.query("CREATE TABLE bought (n bigint PRIMARY KEY);" + COUNTED, False)
         self.beats = [Daemon([CELERIAC, "beat", "-b", place.server.url, "--database", self.postgres.uri, "-l", "warning",
                               "--lease", f"{LEASE:.0f}s"], folder, f"beat{i}") for i in range(2)]
         self.nodes = [Node(place.front(name), folder, name, lease=f"{LEASE:.0f}s", modules=("chaos",),
@@ -62,23 +59,6 @@ class World:
         share = options.transactions // APPLICATIONS
         self.applications = [Application(self, i * share, share) for i in range(APPLICATIONS)]
         self.chance = chance(options, "faults")
-
-    def query(self, text, has_rows=True, seconds=30.0):
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if not self.connection or self.connection.closed:
-                    self.connection = self.postgres.connect()
-                    self.connection.autocommit = True
-                with self.connection.cursor() as cursor:
-                    cursor.execute(text)
-                    return cursor.fetchall() if has_rows else None
-            except psycopg2.Error as error:
-                if time.monotonic() > end or error.pgcode and not error.pgcode.startswith("57P"):
-                    raise
-                if self.connection:
-                    self.connection.close()
-                time.sleep(0.05)
 
     def start(self):
         for part in (*self.beats, *self.nodes, *self.applications):

@@ -22,7 +22,7 @@ class Once(WorkerTest):
         celeriac("migrate", environment={"CELERIAC_DATABASE_URL": self.postgres.uri}, check=True)
 
     def sql(self, text):
-        return self.postgres.psql(text).stdout.strip()
+        return self.postgres.sql(text)
 
     def total(self):
         return int(self.sql("SELECT total FROM account"))
