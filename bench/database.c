@@ -31,7 +31,7 @@ static const struct statement {
     {"update", accounts_sql},
     {"marker",
      "INSERT INTO celeriac.effect (task_id, slot, task, done_at, result, children, sends) "
-     "VALUES ($1, celeriac.effect_slot(celeriac.effect_day(clock_timestamp())), 'bench.credit', "
+     "VALUES ($1, celeriac.effect_slot(clock_timestamp()), 'bench.credit', "
      "clock_timestamp(), NULL, '[]', '[]')"},
     {"insert-call", "INSERT INTO plain (id, ordered, call) VALUES ($1, false, $2)"},
     {"insert-calls", "INSERT INTO plain (id, ordered, call) SELECT id, false, call::json "
