@@ -79,7 +79,7 @@ class World:
         self.place = Single(folder)
         self.postgres = PostgresServer(folder, options={"max_connections": "300"}).start()
         celeriac("migrate", environment={"CELERIAC_DATABASE_URL": self.postgres.uri}, check=True)
-        self.postgres.psql("CREATE TABLE executed (n bigint, at timestamptz);"
+        self.postgres.psql("CREATE TABLE executed (n bigint, node text, at timestamptz);"
                            "CREATE TABLE counter (shard int PRIMARY KEY, total bigint NOT NULL);"
                            f"INSERT INTO counter SELECT s, 0 FROM generate_series(0, {SHARDS - 1}) AS s")
         self.redis = self.place.client()
