@@ -28,8 +28,8 @@ DURABLE = {"appendonly": "yes", "appendfsync": "always", "save": '""'}  # a Redi
 # --- PostgreSQL ---------------------------------------------------------------------------------
 
 # what chaos.once writes: a row and a count
-COUNTED = ("CREATE TABLE executed (n bigint, at timestamptz); CREATE TABLE counter (shard int PRIMARY KEY, total bigint NOT "
-           "NULL); INSERT INTO counter SELECT s, 0 FROM generate_series(0, 15) AS s")
+COUNTED = ("CREATE TABLE executed (n bigint, node text, at timestamptz); CREATE TABLE counter (shard int PRIMARY KEY, "
+           "total bigint NOT NULL); INSERT INTO counter SELECT s, 0 FROM generate_series(0, 15) AS s")
 
 
 class Questions:
