@@ -68,7 +68,7 @@ static void add_queues(struct buf *buf, const struct key_space *space)
     write_close(buf, start);
 }
 
-static void add_tag(struct buf *buf, const struct broker_claim *claim)
+void command_add_tag(struct buf *buf, const struct broker_claim *claim)
 {
     char tag[TAG_SIZE];
     write_arg(buf, key_tag(tag, claim->tag, claim->step));
@@ -421,7 +421,7 @@ int redis_command_complete(struct redis_request *request,
         script_begin(request, SCRIPT_complete, keys_count, args_count, complete_payload(c, keys));
     add_complete_keys(&buf, space, keys, c);
     if (c->claim.tag)
-        add_tag(&buf, &c->claim);
+        command_add_tag(&buf, &c->claim);
     else
         write_arg(&buf, STR(""));
     write_u64(&buf, seconds_up(result_ttl));
@@ -451,7 +451,7 @@ int redis_command_holds(struct redis_request *request,
     struct buf buf = write_begin(3, keys->in_flight.len + 64);
     write_arg(&buf, STR("HEXISTS"));
     write_arg(&buf, keys->in_flight);
-    add_tag(&buf, claim);
+    command_add_tag(&buf, claim);
     return redis_request_finish(request, &buf);
 }
 
@@ -469,7 +469,7 @@ int redis_command_ack(struct redis_request *request,
     if (has_ledger)
         write_arg(&buf, keys->ledger);
     for (size_t i = 0; i < count; i++)
-        add_tag(&buf, &claims[i]);
+        command_add_tag(&buf, &claims[i]);
     for (size_t i = 0; i < count && has_ledger; i++)
         write_arg(&buf, claims[i].id);
     return redis_request_finish(request, &buf);
@@ -483,7 +483,7 @@ int redis_command_track(struct redis_request *request,
         script_begin(request, SCRIPT_track, 2, 3, 3 * keys->in_flight.len + claim->id.len);
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->ledger);
-    add_tag(&buf, claim);
+    command_add_tag(&buf, claim);
     write_arg(&buf, claim->id);
     write_arg(&buf, keys->node);
     return redis_request_finish(request, &buf);
@@ -497,7 +497,7 @@ int redis_command_give_back(struct redis_request *request,
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->counts);
     write_arg(&buf, keys->lists[claim->step / STEP_WIDTH]);
-    add_tag(&buf, claim);
+    command_add_tag(&buf, claim);
     return redis_request_finish(request, &buf);
 }
 
@@ -509,7 +509,7 @@ int redis_command_park(struct redis_request *request,
     struct buf buf = script_begin(request, SCRIPT_park, 2, 3, 4 * keys->in_flight.len);
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->delayed);
-    add_tag(&buf, claim);
+    command_add_tag(&buf, claim);
     write_u64(&buf, ms_up(due_wall));
     size_t start = write_open(&buf);
     add_delayed_head(&buf, keys, claim);
@@ -568,7 +568,7 @@ int redis_command_show(struct redis_request *request,
     write_arg(&buf, STR("HMGET"));
     write_arg(&buf, keys->in_flight);
     for (size_t i = 0; i < count; i++)
-        add_tag(&buf, &claims[i]);
+        command_add_tag(&buf, &claims[i]);
     return redis_request_finish(request, &buf);
 }
 
@@ -617,7 +617,7 @@ static void
 add_rescued(struct buf *buf, const struct broker_rescued *rescued, const struct key_space *space)
 {
     write_arg(buf, rescued->dead ? STR("bury") : STR("push"));
-    add_tag(buf, &rescued->claim);
+    command_add_tag(buf, &rescued->claim);
     if (rescued->dead) {
         add_dead(buf, rescued->dead);
         write_arg(buf, has_result(rescued, space) ? rescued->result_document : STR_NONE);
@@ -721,89 +721,4 @@ int redis_command_await_revocations(struct redis_request *request,
     add_revoked(&buf, space);
     add_revocation_id(&buf, after);
     return redis_request_finish(request, &buf);
-}
-
-/* --- results ---------------------------------------------------------------------------------- */
-
-int redis_command_store(struct redis_request *request,
-                        const struct key_space *space,
-                        struct str id,
-                        struct str document,
-                        usec_t ttl)
-{
-    struct buf buf =
-        script_begin(request, SCRIPT_store, 1, 2, space->prefix.len + id.len + document.len + 64);
-    command_add_result(&buf, space, id);
-    write_u64(&buf, seconds_up(ttl));
-    write_arg(&buf, document);
-    return redis_request_finish(request, &buf);
-}
-
-int redis_command_store_state(struct redis_request *request,
-                              const struct key_space *space,
-                              struct str in_flight,
-                              const struct broker_claim *claim,
-                              struct str id,
-                              struct str document,
-                              usec_t ttl)
-{
-    struct buf buf = script_begin(request, SCRIPT_store, in_flight.ptr ? 2 : 1, 3,
-                                  space->prefix.len + in_flight.len + id.len + document.len + 96);
-    command_add_result(&buf, space, id);
-    if (in_flight.ptr)
-        write_arg(&buf, in_flight);
-    write_u64(&buf, seconds_up(ttl));
-    write_arg(&buf, document);
-    add_tag(&buf, claim);
-    return redis_request_finish(request, &buf);
-}
-
-static int one_result(struct redis_request *request,
-                      struct str command,
-                      const struct key_space *space,
-                      struct str id)
-{
-    struct buf buf = write_begin(2, space->prefix.len + id.len + 64);
-    write_arg(&buf, command);
-    command_add_result(&buf, space, id);
-    return redis_request_finish(request, &buf);
-}
-
-int redis_command_get(struct redis_request *request, const struct key_space *space, struct str id)
-{
-    return one_result(request, STR("GET"), space, id);
-}
-
-int redis_command_forget(struct redis_request *request,
-                         const struct key_space *space,
-                         struct str id)
-{
-    return one_result(request, STR("DEL"), space, id);
-}
-
-int redis_command_subscribe(struct redis_request *request,
-                            const struct key_space *space,
-                            struct str id)
-{
-    return one_result(request, STR("SUBSCRIBE"), space, id);
-}
-
-int redis_command_unsubscribe(struct redis_request *request,
-                              const struct key_space *space,
-                              struct str id)
-{
-    return one_result(request, STR("UNSUBSCRIBE"), space, id);
-}
-
-bool redis_push_message(const struct redis_reply *push,
-                        struct str *ret_channel,
-                        struct str *ret_document)
-{
-    struct str channel = reply_text(reply_item(push, 1));
-    struct str document = reply_text(reply_item(push, 2));
-    if (!channel.ptr || !document.ptr)
-        return false;
-    *ret_channel = channel;
-    *ret_document = document;
-    return true;
 }

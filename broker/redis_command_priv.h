@@ -42,6 +42,7 @@ struct buf script_begin(struct redis_request *request,
                         size_t args,
                         size_t payload);
 void command_add_result(struct buf *buf, const struct key_space *space, struct str id);
+void command_add_tag(struct buf *buf, const struct broker_claim *claim);
 void command_add_lists(struct buf *buf, const struct str *lists); /* STEP_COUNT of them */
 
 static inline uint64_t ms_up(usec_t time)
