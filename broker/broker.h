@@ -23,8 +23,9 @@ struct broker;
 
 enum {
     BROKER_E_LOST = 1, /* the claim, or the node's lease, is no longer ours; nothing was written */
-    BROKER_E_JOINED = 3, /* with it a chord is complete; nothing was written */
-    BROKER_E_CLOSED = 4, /* a chord that was to be closed is closed; nothing was written */
+    BROKER_E_SPARED = 3, /* nothing was written, since what stands is not to be covered */
+    BROKER_E_JOINED = 4, /* with it a chord is complete; nothing was written */
+    BROKER_E_CLOSED = 5, /* a chord that was to be closed is closed; nothing was written */
 };
 
 typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
@@ -226,7 +227,7 @@ enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
  * With results on another server or in a result store the result is stored first, then the step is
  * made. A claim with tag 0 was acknowledged before: everything is done unless it was to be buried
  * (-EINVAL). Told again after CEL_E_UNCERTAIN such a one would be done twice, so it can be told as
- * `is_uncertain`.
+ * `is_uncertain`; then a condition is BROKER_E_SPARED (but from a result store, which does not say it).
  */
 struct broker_completion {
     struct broker_claim claim;
@@ -249,11 +250,11 @@ struct broker_completion {
     const struct broker_dead
         *dead; /* not NULL: the claimed message itself is moved to quarantine */
 };
-/* Whether its document may cover a final one, where it is not stored in the step itself. A next
+/* Whether its document covers no final one, where it is not stored in the step itself. A next
  * attempt is no end: others may have made one, whom this node does not know yet. */
-static inline bool broker_is_end(const struct broker_completion *completion)
+static inline bool broker_spares_final(const struct broker_completion *completion)
 {
-    return !completion->is_uncertain && !(completion->retry.ptr && completion->claim.tag);
+    return completion->is_uncertain || (completion->retry.ptr && completion->claim.tag);
 }
 int broker_complete(struct broker *broker,
                     const struct broker_completion *completion,
@@ -292,8 +293,9 @@ int broker_park(struct broker *broker,
                 void *data) MUST_CHECK;
 
 /* Moves what is due at `now_wall` (at most a few hundred a call) to the serving end of its list.
- * `next_due_wall`: 0 = the set is empty; <= now = more is due, call again. With `status` 0 `err` is NULL
- * or says what keeps some of them where they are; it holds up no other. */
+ * `next_due_wall`: 0 = the set is empty, or it was not looked for behind the many that are kept; <= now =
+ * more is due, call again. With `status` 0 `err` is NULL or says what keeps some of them where they are;
+ * it holds up no other. */
 typedef void broker_promote_fn(
     void *data, int status, size_t moved, usec_t next_due_wall, const struct cel_error *err);
 int broker_promote(struct broker *broker,
@@ -311,7 +313,8 @@ int broker_promote(struct broker *broker,
  */
 
 /* Makes (`is_new`) or renews this node's lease. `held` are the claims in flight under its name, but
- * those that a claim without an answer may have made. Condition BROKER_E_LOST: it was given up. */
+ * those that a claim without an answer may have made; none when there are more than 10,000. Condition
+ * BROKER_E_LOST: it was given up, or has left. */
 typedef void broker_renew_fn(void *data,
                              int status,
                              const struct broker_claim *held,
@@ -367,8 +370,8 @@ struct broker_rescued {
     struct str result_id, result_document; /* of a buried one; absent: none is stored */
 };
 /* Moves them, those still there, to the serving end of their lists, the last one served first; the
- * results are stored in the same step, or behind it when they live elsewhere. `ret_moved[i]` becomes
- * true, before cb, when rescued[i] was still there. */
+ * results are stored in the same step, or behind it when they live on another server (a result store is
+ * the caller's business). `ret_moved[i]` becomes true, before cb, when rescued[i] was still there. */
 int broker_rescue(struct broker *broker,
                   struct str queue,
                   struct str node,
@@ -460,8 +463,8 @@ struct broker_delayed_end {
     usec_t result_ttl; /* of the results; 0: for ever */
 };
 /* Moves members, those still there, to the serving end of their lists, the first one served first; or
- * cancels them and stores their results: in the same step, or behind it when results live elsewhere.
- * `*ret_count` (how many) is written before cb. */
+ * cancels them and stores their results: in the same step, or behind it when results live on another
+ * server; none in a result store. `*ret_count` (how many) is written before cb. */
 int broker_end_delayed(struct broker *broker,
                        struct str queue,
                        const struct broker_delayed_end *end,

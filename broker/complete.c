@@ -16,6 +16,7 @@ struct complete_op {
     struct broker_result *results;                      /* for a result store; their texts: */
     size_t result_count, stored;
     struct buf texts;
+    bool is_uncertain, is_spared; /* what stands elsewhere */
     struct broker *broker;
     void (*on_joined)(void *data, const struct plan_joined *joined, size_t count);
     broker_done_fn *cb;
@@ -121,10 +122,13 @@ static void on_completed(struct redis_request *request,
                          const struct cel_error *err)
 {
     struct complete_op *op = container_of(request, struct complete_op, complete);
-    if (!status && reply_integer(reply, 1) == 0)
+    int64_t answer = reply_integer(reply, 1);
+    if (!status && answer == 0)
         status = BROKER_E_LOST;
     else if (!status)
         status = chord_status(op, reply);
+    if (!status && (answer == 2 || op->is_spared))
+        status = BROKER_E_SPARED;
     if (status || !op->close.len)
         complete_end(op, status, err);
     else
@@ -137,6 +141,7 @@ static void on_stored(struct redis_request *request,
                       const struct cel_error *err)
 {
     struct complete_op *op = container_of(request, struct complete_op, store);
+    op->is_spared = op->is_uncertain && reply_integer(reply, 1) == 0;
     if (!status)
         status = chord_status(op, reply);
     if (status)
@@ -207,8 +212,8 @@ static enum place place_of(const struct broker *broker, const struct broker_comp
         return has_documents ? PLACE_STORE : PLACE_SAME;
     if (!broker->has_results)
         return PLACE_NOWHERE;
-    bool is_elsewhere =
-        broker->results != broker->main && (has_documents || has_results(&completion->results));
+    bool is_elsewhere = broker_results_are_elsewhere(broker) &&
+                        (has_documents || has_results(&completion->results));
     return is_elsewhere ? PLACE_SERVER : PLACE_SAME;
 }
 
@@ -229,7 +234,7 @@ static void add_result(struct complete_op *op,
         .id = keep_text(&op->texts, id),
         .document = keep_text(&op->texts, document),
         .message = is_own ? keep_text(&op->texts, completion->message) : STR_NONE,
-        .spares_final = is_own && !broker_is_end(completion)};
+        .spares_final = is_own && broker_spares_final(completion)};
 }
 
 /* The documents of those that will never run come first: with the last one the call itself is known. */
@@ -262,7 +267,7 @@ static int format_server(struct complete_op *op, const struct broker_completion 
         return status;
     if (has_results(&completion->results))
         return redis_command_results(&op->store, space, completion, broker->result_ttl);
-    if (!broker_is_end(completion))
+    if (broker_spares_final(completion))
         return redis_command_store_state(&op->store, space, STR_NONE, &completion->claim,
                                          completion->result_id, completion->result_document,
                                          broker->result_ttl);
@@ -326,6 +331,7 @@ int broker_complete(struct broker *broker,
         return -ENOMEM;
     enum place place = place_of(broker, completion);
     op->broker = broker;
+    op->is_uncertain = completion->is_uncertain;
     op->on_joined = completion->on_joined;
     op->cb = cb;
     op->data = data;

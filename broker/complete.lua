@@ -7,9 +7,10 @@
 -- ARGV[5..] actions: push MESSAGE | again MESSAGE | park DUE MEMBER
 --                    | bury MAX AGE REASON DETAIL ID TASK TIME EVIDENCE | forget ID (in the ledger)
 --                    | unless MEMBER (it is parked: then nothing is done; a final document is spared)
--- Returns 1, or 0 when the claim is not ours any more.
+-- Returns 1, or 0 when the claim is not ours any more; of 'unless' 2 when what is there was spared.
 -- What follows in chords is complete_canvas.lua's: this one is made for each task.
 -- include bury
 -- include store
+-- include refuse
 local chords
 -- include complete

@@ -70,12 +70,9 @@ local function look_at_part(k, a)
 end
 
 function chords.look(k, a)
-  local types = chords.types[ARGV[a]]
-  for n, type in ipairs(types or {}) do
-    local is = type and redis.call('TYPE', KEYS[k + n - 1]).ok or 'none'
-    if is ~= 'none' and is ~= type then
-      return {err = 'WRONGTYPE ' .. KEYS[k + n - 1] .. ' is a ' .. is .. ' and no ' .. type}
-    end
+  for n, type in ipairs(chords.types[ARGV[a]] or {}) do
+    local refused = type and refuse(type, k + n - 1)
+    if refused then return refused end
   end
   if ARGV[a] == 'part' then
     look_at_part(k, a)

@@ -9,13 +9,12 @@ if #ARGV > 4 then
   local keys = {push = 2, again = 1, park = 1, bury = 1, forget = 1, unless = 1}
   local a, k = 5, 4
   while a <= #ARGV do
-    local wanted, is = types[ARGV[a]], redis.call('TYPE', KEYS[k]).ok
+    local wanted = types[ARGV[a]]
     if ARGV[a] == 'unless' and ARGV[a + 1] == '' then wanted = nil end -- nothing to look for
-    if wanted and is ~= 'none' and is ~= wanted then
-      return {err = 'WRONGTYPE ' .. KEYS[k] .. ' is a ' .. is .. ' and no ' .. wanted}
-    end
+    local refused = wanted and refuse(wanted, k)
+    if refused then return refused end
     if ARGV[a] == 'unless' then
-      if wanted and redis.call('ZSCORE', KEYS[k], ARGV[a + 1]) then return 1 end
+      if wanted and redis.call('ZSCORE', KEYS[k], ARGV[a + 1]) then return 2 end
       spares_final = true
     end
     local reason = chords and chords.look(k, a)
@@ -54,5 +53,5 @@ if not was_acked then
   if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
   if ARGV[4] ~= '' then redis.pcall('HINCRBY', KEYS[2], ARGV[4], 1) end
 end
-if ARGV[3] ~= '' then store(KEYS[3], ARGV[3], ARGV[2], spares_final) end
-return 1
+local is_stored = ARGV[3] == '' or store(KEYS[3], ARGV[3], ARGV[2], spares_final) == 1
+return spares_final and not is_stored and 2 or 1

@@ -121,7 +121,7 @@ int redis_command_results(struct redis_request *request,
     add_results_keys(&buf, space, r);
     write_u64(&buf, seconds_up(result_ttl));
     write_arg(&buf, c->result_id.ptr ? c->result_document : STR_NONE);
-    write_arg(&buf, broker_is_end(c) ? STR("") : STR("spare"));
+    write_arg(&buf, broker_spares_final(c) ? STR("spare") : STR(""));
     add_results(&buf, space, r);
     return redis_request_finish(request, &buf);
 }
@@ -193,22 +193,38 @@ static void add_complete_keys(struct buf *buf,
     add_results_keys(buf, space, &c->results);
 }
 
+/* As a member of the delayed set. */
 static void
-add_retry(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
+add_parked(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
 {
-    write_arg(buf, c->is_uncertain     ? STR("unless")
-                   : c->retry_due_wall ? STR("park")
-                                       : STR("again"));
-    if (!c->retry_due_wall) { /* where it went nobody can look for it */
-        write_arg(buf, c->is_uncertain ? STR("") : c->retry);
-        return;
-    }
-    if (!c->is_uncertain)
-        write_u64(buf, ms_up(c->retry_due_wall));
     size_t start = write_open(buf);
     command_add_delayed_head(buf, keys, &c->claim);
     buf_add_str(buf, c->retry);
     write_close(buf, start);
+}
+
+static void
+add_retry(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
+{
+    if (!c->retry_due_wall) {
+        write_arg(buf, STR("again"));
+        write_arg(buf, c->retry);
+        return;
+    }
+    write_arg(buf, STR("park"));
+    write_u64(buf, ms_up(c->retry_due_wall));
+    add_parked(buf, keys, c);
+}
+
+/* What was pushed at once, or is no retry, nobody can look for. */
+static void
+add_unless(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
+{
+    write_arg(buf, STR("unless"));
+    if (c->retry_due_wall)
+        add_parked(buf, keys, c);
+    else
+        write_arg(buf, STR(""));
 }
 
 static void
@@ -259,7 +275,9 @@ int redis_command_complete(struct redis_request *request,
         write_arg(&buf, STR("push"));
         write_arg(&buf, c->follow_ups[i].bytes);
     }
-    if (retry_args)
+    if (c->is_uncertain)
+        add_unless(&buf, keys, c);
+    else if (c->retry.ptr)
         add_retry(&buf, keys, c);
     if (c->dead)
         add_burial(&buf, c->dead, limits);

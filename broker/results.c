@@ -65,10 +65,9 @@ int broker_store_state(struct broker *broker,
         status = done_op_new(broker, cb, data, &op);
     if (status)
         return status;
-    bool is_here = broker->results == broker->main;
-    status = redis_command_store_state(&op->request, &broker->space,
-                                       is_here ? queue->keys.in_flight : STR_NONE, claim, id,
-                                       document, broker->result_ttl);
+    struct str in_flight = broker_results_are_elsewhere(broker) ? STR_NONE : queue->keys.in_flight;
+    status = redis_command_store_state(&op->request, &broker->space, in_flight, claim, id, document,
+                                       broker->result_ttl);
     return answer_or_send(broker, op, deadline_mono, status);
 }
 

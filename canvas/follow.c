@@ -15,7 +15,10 @@ static const struct cel_value *part_of(const struct cel_value *embed, struct str
 
 static bool has_some(const struct cel_value *embed, struct str name)
 {
-    return cel_value_count(part_of(embed, name)) > 0;
+    const struct cel_value *part = part_of(embed, name);
+    enum cel_type type = cel_value_type(part);
+    bool is_empty = (type == CEL_LIST || type == CEL_MAP) && cel_value_count(part) == 0;
+    return part && !is_empty; /* one that is no list is refused when it is sent */
 }
 
 static bool is_member(const struct envelope *envelope, const struct cel_value *embed)

@@ -41,12 +41,6 @@ static int call_message_of(struct cel_task *task,
     };
     return call_message(call, &context, ret, err);
 }
-
-static void hand_out_id(const char *id, char *ret_id)
-{
-    bool fits = strlen(id) < UUID_SIZE; /* a longer one was fixed by the caller */
-    if (ret_id)
-        memcpy(ret_id, fits ? id : "", fits ? strlen(id) + 1 : 1);
 }
 
 /* The outcome is recorded too, so that a task may end with CEL_FAIL. */
@@ -85,7 +79,8 @@ int cel_task_send(struct cel_task *task, const struct cel_call *call, char *ret_
         return refuse_send(task, r, err.text);
     }
     plan_add_child(&task->plan, str_of(message.id));
-    hand_out_id(message.id, ret_id);
+    if (ret_id)
+        call_hand_out_id(str_of(message.id), ret_id);
     r = plan_add_message(&task->plan, &message, &err);
     if (!r)
         r = buf_status(&task->plan.children);
@@ -107,8 +102,8 @@ int cel_db_send(struct cel_db *db, const struct cel_call *call, char *ret_id)
                              cel_p_int(message.step), cel_p_text(message.text),
                              cel_p_bool(message.ordered)),
                   NULL);
-    if (!r)
-        hand_out_id(message.id, ret_id);
+    if (!r && ret_id)
+        call_hand_out_id(str_of(message.id), ret_id);
     cel_message_free(&message);
     return r;
 }

@@ -145,10 +145,8 @@ without_eta(struct delayed *delayed, struct str message, const struct envelope *
 static void
 choose(struct delayed *delayed, const struct broker_delayed *item, const struct envelope *envelope)
 {
-    if (delayed->choice_count == delayed->choice_cap) {
-        delayed->choice_cap = delayed->choice_cap ? 2 * delayed->choice_cap : BROKER_ENDED_MAX;
-        delayed->choices = xgrow(delayed->choices, delayed->choice_cap, sizeof(*delayed->choices));
-    }
+    delayed->choices = xroom(delayed->choices, delayed->choice_count, &delayed->choice_cap,
+                             sizeof(*delayed->choices));
     struct broker_delayed_choice *choice = &delayed->choices[delayed->choice_count++];
     *choice = (struct broker_delayed_choice){.member = texts_add(&delayed->kept, item->member)};
     choice->id = texts_add(&delayed->kept, envelope->id);

@@ -32,13 +32,6 @@ static void batch_deinit(struct batch *batch)
     mem_free(batch->ids);
 }
 
-static void hand_out_id(struct str id, char *ret_id)
-{
-    size_t len = id.len < CEL_ID_SIZE ? id.len : 0;
-    memcpy(ret_id, id.ptr, len);
-    ret_id[len] = '\0';
-}
-
 static int encode_one(const struct cel_client *client,
                       const struct cel_call *call,
                       struct batch *batch,
@@ -65,7 +58,7 @@ static int encode_one(const struct cel_client *client,
         return error_set(err, CEL_E_LIMIT, "The message has %zu bytes; %zu is the limit", len,
                          ENVELOPE_BYTES_MAX);
     if (ret_id)
-        hand_out_id(used_id, ret_id);
+        call_hand_out_id(used_id, ret_id);
     batch->messages[batch->count++] = (struct broker_message){
         .queue = queue,
         .step = priority_step(call->priority),

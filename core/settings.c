@@ -20,7 +20,7 @@ const struct option settings_options[] = {
     {FIELD(result_backend), .section = "celeriac", .key = "result_backend", .type = OPTION_STRING,
      .otherwise = "", .env = {"CELERIAC_RESULT_BACKEND", "CELERY_RESULT_BACKEND"},
      .flag = "result-backend", .argument = "URL",
-     .verbs = VERB_WORKER | VERB_BEAT | VERB_CALL | VERB_RESULT | VERB_DELAYED, .secret = true,
+     .verbs = DAEMONS | VERB_CALL | VERB_RESULT | VERB_DELAYED | VERB_AUDIT, .secret = true,
      .help = "Redis that holds the results; empty: the broker; disabled: no results; "
              "db+postgresql://... "
              "or django-db: Django's table"},

@@ -32,7 +32,7 @@ struct settings {
     /* [celeriac] */
     char *broker_url;     /* CELERIAC_BROKER_URL, CELERY_BROKER_URL, --broker -b */
     char *result_backend; /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend;
-                              empty: the broker; "disabled" */
+                              empty: the broker; "disabled"; "django-db", "db+postgresql://..." */
     char *
         result_tables; /* CELERIAC_RESULT_TABLES; PostgreSQL that has rows of results beside Redis */
     char *master_name; /* of sentinel:// URLs that name none: CELERIAC_MASTER_NAME */

@@ -193,13 +193,12 @@ static void finish(struct result_rows *rows)
 
 static void pause_for_a_while(struct result_rows *rows)
 {
-    usec_t usec = backoff_delay(&pauses, rows->failures++, backoff_random());
-    if (!rows->is_down)
+    usec_t usec = backoff_delay(&pauses, rows->failures, backoff_random());
+    if (rows->failures++ == 0)
         log_warning(rows->is_instead
                         ? "Results cannot be written to PostgreSQL; they are told again"
                         : "Rows of results cannot be written; they are kept",
                     F_C("err", rows->err.text));
-    rows->is_down = true;
     uv_update_time(rows->loop);
     uv_timer_start(&rows->pause, on_pause_over, usec / USEC_PER_MSEC + 1, 0);
 }
@@ -212,12 +211,12 @@ static void after_batch(uv_work_t *work, int cancelled)
     if (has_failed && !rows->is_stopping) {
         pause_for_a_while(rows);
         tell_waiters(rows, CEL_E_DATABASE, &rows->err);
-    } else if (!has_failed && rows->is_down) {
-        log_info("Rows of results are written again");
-        rows->is_down = false;
+    } else if (!has_failed) {
+        if (rows->failures > 0)
+            log_info("Rows of results are written again");
+        rows->failures = 0;
     }
     end_batch(rows);
-    rows->failures = has_failed ? rows->failures : 0;
     rows->is_busy = false;
     if (!has_failed && rows->kept < RESULT_ROWS_KEPT_MAX / 2)
         tell_lost(rows);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "core/id.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/value.h"
@@ -443,4 +444,21 @@ int call_message(const struct cel_call *call,
     }
     *ret = message;
     return 0;
+}
+
+void call_add_arguments(struct cel_call *call,
+                        const struct cel_value *args,
+                        const struct cel_value *kwargs)
+{
+    for (size_t i = 0; i < cel_value_count(args); i++)
+        cel_call_arg(call, cel_value_dup(cel_value_at(args, i)));
+    for (size_t i = 0; i < cel_value_count(kwargs); i++)
+        cel_call_kwarg(call, cel_value_key(kwargs, i), cel_value_dup(cel_value_at(kwargs, i)));
+}
+
+void call_hand_out_id(struct str id, char *ret_id)
+{
+    size_t len = id.len < UUID_SIZE ? id.len : 0;
+    memcpy(ret_id, id.ptr, len);
+    ret_id[len] = '\0';
 }

@@ -58,6 +58,12 @@ int call_message(const struct cel_call *call,
 
 /* A name that means something in the protocol, which no header of one's own may have. */
 bool call_is_reserved_header(struct str name);
+/* Copies of the items of a list and a map become the call's arguments; NULL: none. */
+void call_add_arguments(struct cel_call *call,
+                        const struct cel_value *args,
+                        const struct cel_value *kwargs);
+/* The id for who asked for it, UUID_SIZE bytes; "" for a longer one, which that one chose. */
+void call_hand_out_id(struct str id, char *ret_id);
 
 enum { QUEUE_NAME_MAX = 200 };
 /* The name of a queue is 1 ... QUEUE_NAME_MAX bytes of UTF-8 without control characters, which

@@ -357,16 +357,21 @@ void credit_note_run(struct credit *credit, usec_t run_time)
     credit_meter_add(&credit->meter, run_time);
 }
 
+static bool is_hungry(const struct credit *credit, const struct credit_view *view)
+{
+    return credit->started && !credit->stopping && view->idle > view->held;
+}
+
 bool credit_is_hungry(struct credit *credit)
 {
     struct credit_view view = look(credit);
-    return credit->started && !credit->stopping && view.idle > view.held;
+    return is_hungry(credit, &view);
 }
 
 void credit_probe(struct credit *credit, usec_t since_mono)
 {
     struct credit_view view = look(credit);
-    if (!credit_is_hungry(credit) || credit->claiming || credit->attempt_mono >= since_mono)
+    if (!is_hungry(credit, &view) || credit->claiming || credit->attempt_mono >= since_mono)
         return;
     struct credit_queue *queue = &credit->queues[credit->next];
     credit->next = (credit->next + 1) % credit->count;

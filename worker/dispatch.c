@@ -135,11 +135,45 @@ static void on_told(void *data, struct request *request, int status)
     dispatch->events->on_told(dispatch->data);
 }
 
+static void look_for_follow_ups(struct dispatch *dispatch, struct request *request)
+{
+    request_set_state(request, REQUEST_FOLLOWING);
+    follow_ask(&dispatch->follow);
+}
+
+static void on_joined(void *data, struct request *request)
+{
+    struct dispatch *dispatch = data;
+    if (!dispatch->abandoned)
+        look_for_follow_ups(dispatch, request);
+}
+
+static void on_followed(void *data, struct request *request)
+{
+    struct dispatch *dispatch = data;
+    if (dispatch->abandoned)
+        return;
+    request_set_state(request, REQUEST_SETTLING);
+    completions_tell(&dispatch->completions, request);
+}
+
+static void on_follow_stopped(void *data)
+{
+    struct dispatch *dispatch = data;
+    dispatch->events->on_stopped(dispatch->data);
+}
+
+static const struct follow_events follow_events = {.on_followed = on_followed,
+                                                   .on_stopped = on_follow_stopped};
+
 static void tell(struct dispatch *dispatch, struct request *request)
 {
     request_set_state(request, REQUEST_SETTLING);
     request->ended_mono = dispatch->options.recorder ? clock_mono() : 0;
-    completions_tell(&dispatch->completions, request);
+    if (request->settlement.is_awaited)
+        look_for_follow_ups(dispatch, request);
+    else
+        completions_tell(&dispatch->completions, request);
 }
 
 /* Values for settle.c that need memory of their own. */
@@ -585,11 +619,17 @@ void dispatch_drain(struct dispatch *dispatch)
     dispatch_give_back(dispatch);
 }
 
+void dispatch_stop(struct dispatch *dispatch)
+{
+    follow_stop(&dispatch->follow);
+}
+
 void dispatch_abandon(struct dispatch *dispatch)
 {
     dispatch->abandoned = true;
     completions_stop(&dispatch->completions);
     early_acks_stop(&dispatch->early_acks);
+    follow_abandon(&dispatch->follow);
     for (int state = REQUEST_CLAIMED; state <= REQUEST_SETTLING; state++) {
         struct list *list = in_state(dispatch, (enum request_state)state);
         while (list->head) {
@@ -630,7 +670,9 @@ void dispatch_init(struct dispatch *dispatch,
                                   .events = events,
                                   .data = data};
     completions_init(&dispatch->completions, loop, broker, &dispatch->requests, options->rows,
-                     on_told, dispatch);
+                     on_told, on_joined, dispatch);
+    follow_init(&dispatch->follow, loop, &dispatch->requests, options->children, &follow_events,
+                dispatch);
     early_acks_init(&dispatch->early_acks, loop, broker, &dispatch->requests, options->lease,
                     on_acked, dispatch);
 }
@@ -639,5 +681,6 @@ void dispatch_deinit(struct dispatch *dispatch)
 {
     completions_deinit(&dispatch->completions);
     early_acks_deinit(&dispatch->early_acks);
+    follow_deinit(&dispatch->follow);
     requests_deinit(&dispatch->requests);
 }

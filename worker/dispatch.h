@@ -9,12 +9,14 @@
 #include "pool/pool.h"
 #include "worker/completions.h"
 #include "worker/early_ack.h"
+#include "worker/follow.h"
 #include "worker/revocations.h"
 
 /* What the dispatch tells its owner. */
 struct dispatch_events {
     void (*on_parked)(void *data, struct str queue, usec_t due_wall);
-    void (*on_told)(void *data); /* one request less */
+    void (*on_told)(void *data);    /* one request less */
+    void (*on_stopped)(void *data); /* after dispatch_stop */
 };
 
 struct dispatch_options {
@@ -22,8 +24,9 @@ struct dispatch_options {
     struct result_rows *rows;      /* of results, in PostgreSQL */
     usec_t soft_limit, hard_limit; /* of tasks that have none */
     usec_t lease;
-    bool track_ids;            /* note ids in Redis */
-    struct recorder *recorder; /* of the ledger; NULL: there is none */
+    bool track_ids;                      /* note ids in Redis */
+    struct recorder *recorder;           /* of the ledger; NULL: there is none */
+    const struct pool_options *children; /* how they are started */
 };
 
 struct dispatch {
@@ -35,6 +38,7 @@ struct dispatch {
     struct requests requests;
     struct completions completions;
     struct early_acks early_acks;
+    struct follow follow;
     struct revocations *revocations;
     bool paused;   /* nothing is given to children any more */
     bool draining; /* what is ready is given back */
@@ -70,6 +74,9 @@ void dispatch_give_back(struct dispatch *dispatch);
 void dispatch_pause(struct dispatch *dispatch);
 /* When no claim is under way any more, so that the order is kept: gives back all that is held. */
 void dispatch_drain(struct dispatch *dispatch);
+
+/* When nothing is here any more: ends what was started for it. */
+void dispatch_stop(struct dispatch *dispatch);
 
 /* The lease was lost: what is here belongs to others, and nothing is told or given out any more. */
 void dispatch_abandon(struct dispatch *dispatch);

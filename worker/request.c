@@ -9,8 +9,8 @@ enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
 /* What a quarantine entry shows of a task's last progress. */
 enum { PROGRESS_KEPT_MAX = 64 * 1024 };
 
-static const char *const state_names[REQUEST_STATES] = {"CLAIMED", "READY",    "ACKING",    "PIPED",
-                                                        "RUNNING", "SETTLING", "ABANDONED", "DONE"};
+static const char *const state_names[REQUEST_STATES] = {
+    "CLAIMED", "READY", "ACKING", "PIPED", "RUNNING", "FOLLOWING", "SETTLING", "ABANDONED", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {
     "succeeded", "failed", "retried", "ignored",    "skipped",    "expired",
     "revoked",   "buried", "parked",  "given back", "redelivered"};
@@ -22,7 +22,8 @@ static const unsigned transitions[REQUEST_STATES] = {
     [REQUEST_ACKING] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
     [REQUEST_PIPED] = TO(RUNNING) | TO(READY) | TO(ABANDONED),
     [REQUEST_RUNNING] = TO(SETTLING) | TO(ABANDONED),
-    [REQUEST_SETTLING] = TO(DONE) | TO(ABANDONED),
+    [REQUEST_FOLLOWING] = TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_SETTLING] = TO(FOLLOWING) | TO(DONE) | TO(ABANDONED),
     [REQUEST_DONE] = TO(CLAIMED),
 };
 #undef TO
@@ -43,10 +44,9 @@ static void request_free(struct request *request)
     buf_deinit(&request->bytes);
     buf_deinit(&request->settlement.document);
     buf_deinit(&request->settlement.retry);
-    buf_deinit(&request->settlement.sends);
     buf_deinit(&request->settlement.evidence);
     buf_deinit(&request->progress);
-    mem_free(request->settlement.follow_ups);
+    follow_ups_clear(&request->settlement.follow_ups);
     mem_free(request);
 }
 
@@ -84,11 +84,9 @@ static void forget(struct request *request)
     clear_buf(&request->bytes);
     clear_buf(&settlement->document);
     clear_buf(&settlement->retry);
-    clear_buf(&settlement->sends);
     clear_buf(&settlement->evidence);
     clear_buf(&request->progress);
-    mem_free(settlement->follow_ups);
-    settlement->follow_ups = NULL;
+    follow_ups_clear(&settlement->follow_ups);
 }
 
 struct request *
@@ -103,7 +101,6 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
         buf_init(&request->bytes, 2 * ENVELOPE_BYTES_MAX);
         buf_init(&request->settlement.document, 2 * FRAME_BYTES_MAX);
         buf_init(&request->settlement.retry, 4 * ENVELOPE_BYTES_MAX);
-        buf_init(&request->settlement.sends, 2 * FRAME_BYTES_MAX);
         buf_init(&request->settlement.evidence, 2 * PROGRESS_KEPT_MAX);
         buf_init(&request->progress, PROGRESS_KEPT_MAX);
     }
@@ -120,7 +117,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->is_looked_at = false;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;
-    request->settlement.is_refused = false;
+    request->settlement.is_refused = request->settlement.is_awaited = false;
     if (bytes.len <= ENVELOPE_BYTES_MAX)
         buf_add_str(&request->bytes, bytes);
     if (buf_status(&request->bytes) < 0) {

@@ -12,8 +12,10 @@
  *      |                 |                                                   | process gone
  *      |                 +--expired, given back--------+                     |
  *      +--parked, expired, buried, given back----------+--> SETTLING <-------+
- *                                                              |
- *                                                              +--the broker knows--> DONE
+ *                                                           |  ^  |
+ *          others wait for its end, or it completes a chord |  |  +--the broker knows--> DONE
+ *                                                           v  |
+ *                                                      FOLLOWING
  *
  *   any --lease lost--> ABANDONED: others have it, nothing is told; it goes with the table
  *
@@ -26,6 +28,7 @@
 #include "core/list.h"
 #include "message/envelope.h"
 #include "pool/job.h"
+#include "worker/follow_ups.h"
 
 enum request_state {
     REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */
@@ -33,6 +36,7 @@ enum request_state {
     REQUEST_ACKING,    /* a child waits for its acknowledgement */
     REQUEST_PIPED,     /* given to a child, its frame not yet wholly written */
     REQUEST_RUNNING,   /* a child has it */
+    REQUEST_FOLLOWING, /* a child looks for what follows from its end (follow.h) */
     REQUEST_SETTLING,  /* the broker is being told */
     REQUEST_ABANDONED, /* the lease was lost */
     REQUEST_DONE,      /* free */
@@ -63,11 +67,12 @@ struct settlement {
     enum request_end end;
     struct broker_completion completion; /* points into what follows and into the request */
     struct broker_dead dead;
-    usec_t due_wall;                   /* PARK */
-    struct broker_message *follow_ups; /* owned, with its texts in `sends` */
-    struct buf document, retry, sends;
+    usec_t due_wall; /* PARK */
+    struct follow_ups follow_ups;
+    struct buf document, retry;
     struct buf evidence; /* of `dead` */
     char detail[256];    /* text of `dead` */
+    bool is_awaited; /* its end has consequences, perhaps, which `follow_ups` does not have yet */
     bool under_way;
     bool uncertain;    /* an earlier attempt may have been carried out */
     unsigned refusals; /* of Redis, so far */
@@ -90,12 +95,13 @@ struct request {
     struct completions *completions; /* who tells the broker */
     struct list_link link;           /* in the list of its state */
     enum request_state state;
-    struct broker_claim claim; /* its queue's name belongs to the consumer */
-    struct buf bytes;          /* the message; protocol 1 already translated; empty: too long */
-    size_t claimed_len;        /* of the message as it was claimed */
-    struct envelope envelope;  /* borrows from `bytes`; all absent when they could not be read */
-    struct frame_task task;    /* rules of the registered task; its texts are absent */
-    struct job job;            /* as the pool knows it */
+    struct broker_claim claim;  /* its queue's name belongs to the consumer */
+    struct buf bytes;           /* the message; protocol 1 already translated; empty: too long */
+    size_t claimed_len;         /* of the message as it was claimed */
+    struct envelope envelope;   /* borrows from `bytes`; all absent when they could not be read */
+    struct frame_task task;     /* rules of the registered task; its texts are absent */
+    struct job job;             /* as the pool knows it */
+    struct frame_follow follow; /* FOLLOWING: what is asked */
     usec_t ready_mono;
     usec_t received_mono, ended_mono; /* for the ledger */
     int64_t pid;                      /* of its process; 0: it was given to none */

@@ -20,17 +20,24 @@ static void begin(const struct request *request, enum request_end end, struct se
 {
     buf_clear(&ret->document);
     buf_clear(&ret->retry);
-    buf_clear(&ret->sends);
     buf_clear(&ret->evidence);
-    mem_free(ret->follow_ups);
-    ret->follow_ups = NULL;
+    follow_ups_clear(&ret->follow_ups);
+    ret->is_awaited = false;
     ret->verb = SETTLE_COMPLETE;
     ret->end = end;
     ret->completion = (struct broker_completion){.claim = request->claim};
     ret->dead = (struct broker_dead){.reason = STR_NONE};
     ret->due_wall = 0;
-    ret->under_way = ret->uncertain = false;
     ret->refusals = 0;
+}
+
+static void show_follow_ups(struct settlement *ret)
+{
+    struct broker_completion *completion = &ret->completion;
+    follow_ups_show(&ret->follow_ups, completion);
+    bool says_nothing = !completion->result_id.ptr && !completion->retry.ptr && !completion->dead &&
+                        !follow_ups_has_some(&ret->follow_ups) && completion->ending == BROKER_DONE;
+    ret->verb = says_nothing ? SETTLE_ACK : SETTLE_COMPLETE;
 }
 
 /* Ends every way of settling: a settlement that says nothing is a bare acknowledgement, one that
@@ -52,9 +59,7 @@ static int finish(const struct request *request, int status, struct settlement *
     }
     if (ret->retry.len > 0)
         completion->retry = buf_str(&ret->retry);
-    if (!completion->result_id.ptr && !completion->retry.ptr && !completion->dead &&
-        completion->follow_up_count == 0 && completion->ending == BROKER_DONE)
-        ret->verb = SETTLE_ACK;
+    show_follow_ups(ret);
     return 0;
 }
 
@@ -137,36 +142,6 @@ int settle_progress_document(const struct request *request,
 
 /* --- after a run ------------------------------------------------------------------------------ */
 
-/* The sends' texts go away with the frame, so they are copied: first all bytes, then the pointers.
- */
-static int keep_sends(const struct frame_outcome *outcome, struct settlement *ret)
-{
-    if (outcome->send_count == 0)
-        return 0;
-    ret->follow_ups = mem_array(outcome->send_count, sizeof(*ret->follow_ups));
-    if (!ret->follow_ups)
-        return -ENOMEM;
-    for (size_t i = 0; i < outcome->send_count; i++) {
-        buf_add_str(&ret->sends, outcome->sends[i].queue);
-        buf_add_str(&ret->sends, outcome->sends[i].bytes);
-    }
-    int r = buf_status(&ret->sends);
-    if (r < 0)
-        return r;
-    const char *at = ret->sends.ptr;
-    for (size_t i = 0; i < outcome->send_count; i++) {
-        const struct frame_send *send = &outcome->sends[i];
-        struct broker_message *message = &ret->follow_ups[i];
-        message->queue = str_n(at, send->queue.len);
-        message->bytes = str_n(at + send->queue.len, send->bytes.len);
-        message->step = priority_step(send->step);
-        at += send->queue.len + send->bytes.len;
-    }
-    ret->completion.follow_ups = ret->follow_ups;
-    ret->completion.follow_up_count = outcome->send_count;
-    return 0;
-}
-
 static int succeed(const struct request *request,
                    const struct frame_outcome *outcome,
                    const struct settle_context *context,
@@ -180,7 +155,7 @@ static int succeed(const struct request *request,
                                    .date_done_wall = context->now_wall},
                   ret);
     if (r == 0)
-        r = keep_sends(outcome, ret);
+        r = follow_ups_add(&ret->follow_ups, outcome);
     return finish(request, r, ret);
 }
 
@@ -188,7 +163,7 @@ static int
 ignore(const struct request *request, const struct frame_outcome *outcome, struct settlement *ret)
 {
     begin(request, END_IGNORED, ret);
-    return finish(request, keep_sends(outcome, ret), ret);
+    return finish(request, follow_ups_add(&ret->follow_ups, outcome), ret);
 }
 
 /* The exception with which the child ended the call. */
@@ -211,6 +186,7 @@ static int fail(const struct request *request,
                 struct settlement *ret)
 {
     begin(request, END_FAILED, ret);
+    ret->is_awaited = outcome->is_awaited;
     return finish(request, store_failure(request, outcome, context, ret), ret);
 }
 
@@ -272,6 +248,7 @@ static int give_up(const struct request *request,
     if (has_exception(outcome))
         return fail(request, outcome, context, ret);
     begin(request, END_FAILED, ret);
+    ret->is_awaited = outcome->is_awaited;
     const struct envelope *envelope = &request->envelope;
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(VALUE_BYTES_MAX);
     buf_add_c(&text, "Can't retry ");
@@ -366,6 +343,31 @@ int settle_outcome(const struct request *request,
     return fail(request, outcome, context, ret);
 }
 
+/* --- what follows ------------------------------------------------------------------------------ */
+
+int settle_follow(const struct frame_outcome *outcome, struct settlement *ret)
+{
+    int r = follow_ups_add(&ret->follow_ups, outcome);
+    ret->is_awaited = false;
+    show_follow_ups(ret);
+    return r;
+}
+
+void settle_unjoin(struct settlement *ret)
+{
+    follow_ups_unjoin(&ret->follow_ups);
+    show_follow_ups(ret);
+}
+
+void settle_unfollowed(const struct request *request, struct str why, struct settlement *ret)
+{
+    ret->is_awaited = false;
+    follow_ups_unjoin(&ret->follow_ups);
+    if (!ret->completion.dead && !request->ack.is_done)
+        bury(request, STR("follow-ups"), why, ret);
+    show_follow_ups(ret);
+}
+
 /* --- the manner of death ---------------------------------------------------------------------- */
 
 /* How the process ended that the quarantine entry tells of. */
@@ -410,6 +412,7 @@ static int lose(const struct request *request,
     snprintf(text, sizeof(text), "Worker exited prematurely: %s Job: %llu.", how,
              (unsigned long long)request->job.seq);
     begin(request, is_ours ? END_BURIED : END_FAILED, ret);
+    ret->is_awaited = true;
     if (is_ours) {
         bury(request, STR("crash"), str_of(text), ret);
         add_evidence(request, death, crashes, context, &ret->evidence);
@@ -433,6 +436,7 @@ static int run_out_of_time(const struct request *request,
         json_add_double(&message, (double)request->job.hard_limit / (double)USEC_PER_SEC);
     buf_add_char(&message, ']');
     begin(request, END_FAILED, ret);
+    ret->is_awaited = true;
     int r = buf_status(&message);
     if (r == 0) {
         result_add_exception(&exception, STR("TimeLimitExceeded"), buf_str(&message),
@@ -452,6 +456,8 @@ static int end_revoked(const struct request *request,
     CLEANUP(buf_deinit) struct buf exception = BUF_INIT(4096);
     result_add_exception_text(&exception, STR("TaskRevokedError"), why, STR("celery.exceptions"));
     begin(request, is_late ? END_EXPIRED : END_REVOKED, ret);
+    ret->is_awaited =
+        request->envelope.group.ptr != NULL; /* a chord counts it; links and chain do not */
     ret->completion.ending = is_late ? BROKER_EXPIRED : BROKER_REVOKED;
     return finish(
         request, store_exception(request, STR("REVOKED"), &exception, context->now_wall, ret), ret);
@@ -480,6 +486,7 @@ static int bury_unregistered(const struct request *request,
                              struct settlement *ret)
 {
     begin(request, END_BURIED, ret);
+    ret->is_awaited = true;
     bury(request, STR("unregistered"), STR("no module of this worker registers the task"), ret);
     int r = store_failure_text(request, STR("NotRegistered"), request->envelope.task,
                                STR("celery.exceptions"), context->now_wall, ret);
@@ -569,7 +576,7 @@ int settle_refused(const struct request *request,
     const struct broker_completion *completion = &ret->completion;
     bool can_do_less = ret->verb == SETTLE_COMPLETE && ret->end != END_GIVEN_BACK &&
                        !completion->dead &&
-                       (completion->follow_up_count > 0 || completion->retry.ptr);
+                       (follow_ups_has_some(&ret->follow_ups) || completion->retry.ptr);
     if (!can_do_less)
         return -EINVAL;
     begin(request, END_FAILED, ret);
@@ -582,7 +589,7 @@ int settle_uncertain(const struct request *request, usec_t now_wall, struct sett
 {
     struct broker_completion *completion = &ret->completion;
     bool is_again = completion->retry.ptr != NULL;
-    if (!is_again && completion->follow_up_count == 0)
+    if (!is_again && ret->follow_ups.message_count == 0)
         return 0;
     struct str why =
         is_again
@@ -591,7 +598,7 @@ int settle_uncertain(const struct request *request, usec_t now_wall, struct sett
             : STR("The task ended well and the connection to Redis broke: it is not known "
                   "whether what it sent was written, and it is not written again");
     completion->is_uncertain = true;
-    completion->follow_up_count = 0;
+    follow_ups_keep_guarded(&ret->follow_ups);
     completion->result_id = completion->result_document = STR_NONE;
     buf_clear(&ret->document);
     if (ret->end != END_IGNORED &&
@@ -601,7 +608,8 @@ int settle_uncertain(const struct request *request, usec_t now_wall, struct sett
         completion->result_id = request->envelope.id;
         completion->result_document = buf_str(&ret->document);
     }
-    if (!completion->result_id.ptr)
+    show_follow_ups(ret);
+    if (!completion->result_id.ptr && !follow_ups_has_some(&ret->follow_ups))
         ret->verb = SETTLE_ACK; /* there is nobody to tell */
     return 1;
 }

@@ -63,8 +63,9 @@ struct worker {
         ABANDONING,
         CLOSING,
     } phase;
-    bool cold, children_gone;
-    bool again; /* run once more, under a new incarnation */
+    bool cold, children_gone, dispatch_gone;
+    bool gives_up; /* Redis cannot be told */
+    bool again;    /* run once more, under a new incarnation */
     usec_t started_mono;
     enum exit_status exit;
 };
@@ -81,7 +82,7 @@ static void describe(const struct worker *worker, char *buffer, size_t size)
              (unsigned long long)dispatch->ends[END_SUCCEEDED],
              (unsigned long long)dispatch->ends[END_FAILED],
              (unsigned long long)dispatch->ends[END_RETRIED],
-             worker->rows.is_down ? "; PostgreSQL does not take results"
+             worker->rows.failures > 0 ? "; PostgreSQL does not take results"
              : worker->credit.failures > 0 || dispatch->completions.failures > 0
                  ? "; Redis does not answer"
                  : "");
@@ -224,8 +225,22 @@ static void check_stopped(struct worker *worker)
                                         requests_live(&worker->dispatch.requests) == 0);
     if (!nothing_to_tell || !worker->children_gone)
         return;
-    worker->phase = LEAVING;
-    presence_leave(&worker->presence);
+    if (worker->dispatch_gone) {
+        worker->phase = LEAVING;
+        presence_leave(&worker->presence);
+    } else {
+        dispatch_stop(&worker->dispatch);
+    }
+}
+
+static void on_dispatch_stopped(void *data)
+{
+    struct worker *worker = data;
+    worker->dispatch_gone = true;
+    if (worker->gives_up)
+        close_all(worker);
+    else
+        check_stopped(worker);
 }
 
 static void on_left(void *data)
@@ -268,7 +283,8 @@ static void on_stop_limit(uv_timer_t *timer)
         log_error("Redis cannot be told; the tasks stay in flight",
                   F_C("node", worker->startup.node),
                   F_U64("tasks", requests_live(&worker->dispatch.requests)));
-        close_all(worker);
+        worker->gives_up = true;
+        dispatch_stop(&worker->dispatch);
     } else {
         uv_timer_start(timer, on_stop_limit, 1000, 0);
     }
@@ -480,7 +496,8 @@ static void on_told(void *data)
     check_stopped(worker);
 }
 
-static const struct dispatch_events dispatch_events = {.on_parked = on_parked, .on_told = on_told};
+static const struct dispatch_events dispatch_events = {
+    .on_parked = on_parked, .on_told = on_told, .on_stopped = on_dispatch_stopped};
 
 static void on_current(void *data)
 {
@@ -508,6 +525,7 @@ static void reload(struct worker *worker)
         log_warning("Not now: children are being started or stopped");
         return;
     }
+    follow_reload(&worker->dispatch.follow);
     log_info("A child with new code is started");
     process_notify_reloading();
 }
@@ -678,6 +696,7 @@ static int open_parts(struct worker *worker)
         .lease = startup->settings.lease,
         .track_ids = startup->settings.track_ids,
         .recorder = startup->ledger == LEDGER_OFF ? NULL : &worker->recorder,
+        .children = &pool_options,
     };
     const struct recorder_options recorder_options = {
         .detail = startup->ledger,

@@ -18,7 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 from integration.worker.calls import children_of, message  # noqa: E402,F401
 from support.servers import (  # noqa: E402,F401
-    BUILD, MODULES, PostgresServer, RedisServer, Sentinels, celeriac_worker, free_port, stop_process,
+    BUILD, MODULES, PostgresServer, RedisServer, Sentinels, celeriac_worker, free_port, lua_script, stop_process,
     temporary_folder, wait_until)
 
 ENDED = ("done", "expired", "revoked", "dropped", "cancelled")

@@ -1,115 +1,150 @@
-"""Canvases that a C client sends, executed by a Python worker, and read by both."""
+"""Canvases of Celery's client, run by a C worker alone."""
+import base64
 import gc
 import json
-import os
-import subprocess
 import unittest
+import uuid
 
-from celery import Celery
-from celery.result import GroupResult, result_from_tuple
-
-from support.servers import BUILD, Daemon, RedisServer, temporary_folder, wait_until
-
-HERE = os.path.dirname(os.path.abspath(__file__))
+from celery import Celery, chain, chord, group
+from celery.exceptions import ChordError
+from integration.worker.calls import message
+from support.servers import RedisServer, celeriac_worker, revoke, temporary_folder, wait_until
 
 
 class Canvas(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = cls.enterClassContext(temporary_folder("celeriac-canvas-"))
-        cls.redis = cls.enterClassContext(RedisServer(cls.folder))
-        cls.results = cls.redis
-        cls.start()
+        folder = temporary_folder("celeriac-canvas-")
+        cls.folder = folder.__enter__()
+        cls.addClassCleanup(folder.__exit__, None, None, None)
+        cls.server = RedisServer(cls.folder)
+        cls.addClassCleanup(cls.server.stop)
+        cls.server.start()
+        cls.redis = cls.server.client()
+        cls.addClassCleanup(cls.redis.close)
+        cls.app = cls.client(0)
+        cls.run_worker()
 
     @classmethod
-    def start(cls):
-        cls.environment = {"CELERY_BROKER_URL": cls.redis.url, "CELERY_RESULT_BACKEND": cls.results.url}
-        cls.worker = cls.enterClassContext(Daemon(
-            ["/usr/bin/python3", "-m", "celery", "-A", "pytasks", "--workdir", HERE, "worker", "--pool", "solo",
-             "-l", "info"], cls.folder, "python", cls.environment, ready="ready."))
-        cls.app = Celery(broker=cls.redis.url, backend=cls.results.url)
+    def client(cls, database):
+        url = "redis+socket://" + cls.server.socket
+        app = Celery(broker=url, backend=f"{url}?virtual_host={database}", set_as_current=False)
+
+        def close():  # what is left of results asks the server to forget them
+            gc.collect()
+            app.backend.result_consumer.stop()
+            app.close()
+
+        cls.addClassCleanup(close)
+        return app
 
     @classmethod
-    def tearDownClass(cls):
-        gc.collect()  # Python's results unsubscribe while there is a server
+    def run_worker(cls, *arguments, name="worker"):
+        worker = celeriac_worker(cls.server, cls.folder, ["probe"], "-c", "2", *arguments, name=name)
+        cls.addClassCleanup(worker.stop)
+        worker.start()
 
-    def send(self, canvas, what="wait"):
-        done = subprocess.run([os.path.join(BUILD, "tests", "canvas_client"), canvas, what],
-                              env=dict(os.environ, **self.environment), capture_output=True, text=True, timeout=60)
-        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-        return json.loads(done.stdout)
+    def sig(self, name, *args, **options):
+        return self.app.signature("tests." + name, args=args, **options)
 
-    def values(self, canvas):
-        documents = self.send(canvas)["results"]
-        self.assertEqual([d["status"] for d in documents], ["SUCCESS"] * len(documents))
-        return [d["result"] for d in documents]
+    def add(self, *args, **options):
+        return self.sig("add", *args, **options)
 
-    def test_the_results_are_those_that_celery_would_give(self):
-        for canvas, expected in (("chain", [[[13], {}]]),
-                                 ("group", [3, 7, 11]),
-                                 ("chord", [10]),
-                                 ("nested_chord", [120]),
-                                 ("group_in_chain", [8, 9]),
-                                 ("empty_chord", [0]),
-                                 ("maps", [[0, 2, 4, 6, 8], [0, 2, 4, 6, 8], [0, 2], [4, 6], [8]])):
-            with self.subTest(canvas=canvas):
-                self.assertEqual(self.values(canvas), expected)
+    def get(self, result, seconds=10):
+        return result.get(timeout=seconds)
 
-    def test_python_reads_the_handles(self):
-        for canvas, expected in (("chain", [[13], {}]), ("group", [3, 7, 11]), ("chord", 10), ("nested_chord", 120)):
-            with self.subTest(canvas=canvas):
-                result = result_from_tuple(self.send(canvas)["handle"], app=self.app)
-                self.assertEqual(result.get(timeout=20), expected)
-        parents = []
-        result = result_from_tuple(self.send("nested_chord")["handle"], app=self.app)
-        while result:
-            parents.append(type(result).__name__)
-            result = result.parent
-        self.assertEqual(parents, ["AsyncResult", "AsyncResult", "GroupResult"])
+    def test_links_are_called_with_the_result(self):
+        result = self.add(1, 2).apply_async(link=[self.add(10), self.sig("echo", "as it is", immutable=True)])
+        self.assertEqual(self.get(result), 3)
+        children = [self.app.AsyncResult(child.id) for child in result.children[0].results]
+        self.assertEqual([self.get(child) for child in children], [13, [["as it is"], {}]])
 
-    def test_a_saved_group_is_restored(self):
-        sent = self.send("group", "save")
-        group = GroupResult.restore(sent["handle"][0][0], app=self.app)
-        self.assertEqual(group.get(timeout=20), [3, 7, 11])
-        key = "celery-taskset-meta-" + sent["handle"][0][0]
-        self.assertTrue(86000 < int(self.results.client().ttl(key)) <= 86400)
+    def test_a_chain_goes_on(self):
+        result = chain(self.add(1, 1), self.add(2), self.add(3), app=self.app)()
+        self.assertEqual(self.get(result), 7)
+        self.assertEqual(self.get(result.parent), 4)
+        long = chain(*[self.add(0, 1)] + [self.add(1) for _ in range(99)], app=self.app)()
+        self.assertEqual(self.get(long), 100)
 
-    def wait_marks(self, count):
-        redis = self.redis.client()
-        wait_until(lambda: redis.llen("marks") == count, 20, "the marks of callbacks")
-        marks = [json.loads(mark) for mark in redis.lrange("marks", 0, -1)]
-        redis.delete("marks")
-        return sorted(marks, key=lambda mark: mark[1])
+    def test_a_group_in_a_chain_is_a_chord(self):
+        result = chain(self.add(1, 1), group(self.add(10), self.add(20), app=self.app), self.sig("echo"), app=self.app)()
+        self.assertEqual(self.get(result), [[[12, 22]], {}])
 
-    def test_callbacks_get_the_result_and_errbacks_the_id(self):
-        self.send("linked")
-        self.assertEqual(self.wait_marks(2), [[42, "callback"], ["fixed", "immutable"]])
-        for canvas in "broken_chord", "broken_chain":
-            with self.subTest(canvas=canvas):
-                sent = self.send(canvas)
-                self.assertEqual(sent["results"][0]["status"], "FAILURE")
-                (failed, word), = self.wait_marks(1)
-                self.assertEqual(word, "errback")
-                document = json.loads(self.results.client().get("celery-task-meta-" + failed))
-                self.assertEqual(document["status"], "FAILURE")
-        self.assertEqual(sent["results"][0]["result"]["exc_type"], "ValueError")
+    def test_a_chord_fires_once(self):
+        header = [self.add(n, n) for n in range(50)]
+        result = chord(header, app=self.app)(self.sig("echo"))
+        self.assertEqual(self.get(result), [[[2 * n for n in range(50)]], {}])
+        wait_until(lambda: not self.redis.keys("*taskset*"), 5, "the chord's keys are gone")
 
-    def test_a_broken_chord_is_a_chord_error(self):
-        error = self.send("broken_chord")["results"][0]["result"]
-        self.assertEqual(error["exc_type"], "ChordError")
-        self.assertRegex(error["exc_message"][0], r"^Dependency [-0-9a-f]{36} raised ValueError\('on purpose'\)$")
-        self.wait_marks(1)
+    def test_chords_within_chords(self):
+        inner = chord([self.add(1, 1), self.add(2, 2)], self.sig("echo"), app=self.app)
+        self.assertEqual(self.get(chord([inner, self.add(5, 5)], app=self.app)(self.sig("echo"))),
+                         [[[[[[2, 4]], {}], 10]], {}])
 
+    def test_a_failed_member_fails_the_body(self):
+        failed = self.sig("fail", "ValueError", "deliberate")
+        result = chord([self.add(1, 1), failed, self.add(2, 2)], app=self.app)(self.sig("echo"))
+        with self.assertRaises(ChordError) as caught:
+            self.get(self.app.AsyncResult(result.id))
+        self.assertIn("raised ValueError('deliberate')", str(caught.exception))
 
-class ElsewhereCanvas(Canvas):
-    """The same with results on another server: chords are opened there."""
+    def test_the_rest_of_a_chain_fails_with_its_element(self):
+        result = chain(self.add(1, 1), self.sig("fail", "KeyError", "no", immutable=True), self.add(1), self.add(2), app=self.app)()
+        with self.assertRaises(KeyError):
+            self.get(result)
+        self.assertEqual(result.parent.state, "FAILURE")
+        self.assertEqual(result.parent.parent.parent.get(timeout=5), 2)
 
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = cls.enterClassContext(temporary_folder("celeriac-canvas-"))
-        cls.redis = cls.enterClassContext(RedisServer(cls.folder))
-        cls.results = cls.enterClassContext(RedisServer(cls.folder, "results"))
-        cls.start()
+    def test_errbacks_are_told_of_every_manner_of_failure(self):
+        for task, arguments, options in (("fail", ("ValueError", "x"), {}), ("crash", (), {}),
+                                         ("loop", (), {"time_limit": 1}), ("retry_always", (0, "no"), {})):
+            key = "errback-" + uuid.uuid4().hex
+            errback = self.sig("echo").set(task_id=key)
+            result = self.sig(task, *arguments).apply_async(link_error=errback, **options)
+            wait_until(lambda: self.app.AsyncResult(key).ready(), 30, task)
+            self.assertEqual(self.app.AsyncResult(key).get(timeout=5), [[result.id], {}])
+            self.assertEqual(result.state, "FAILURE")
+
+    def test_a_revoked_member_counts(self):
+        revoke(self.redis, "three")
+        result = chord([self.add(1, 1), self.add(2, 2).set(task_id="three")], app=self.app)(self.sig("echo"))
+        with self.assertRaises(ChordError) as caught:
+            self.get(self.app.AsyncResult(result.id))
+        self.assertIn("three raised TaskRevokedError('revoked')", str(caught.exception))
+
+    def test_an_expired_member_counts(self):
+        late = self.add(2, 2).set(expires=-1)
+        result = chord([self.add(1, 1), late], app=self.app)(self.sig("echo"))
+        with self.assertRaises(ChordError):
+            self.get(self.app.AsyncResult(result.id))
+
+    def test_an_unregistered_member_counts(self):
+        nobody = self.app.signature("tests.nobody_knows")
+        result = chord([self.add(1, 1), nobody], app=self.app)(self.sig("echo"))
+        with self.assertRaises(ChordError) as caught:
+            self.get(self.app.AsyncResult(result.id))
+        self.assertIn("NotRegistered", str(caught.exception))
+
+    def test_ignored_results_count_in_a_chord(self):
+        quiet = [self.add(n, 1).set(ignore_result=True) for n in range(3)]
+        self.assertEqual(self.get(chord(quiet, app=self.app)(self.sig("echo"))), [[[1, 2, 3]], {}])
+
+    def test_results_on_another_database(self):
+        app = self.client(3)
+        self.run_worker("-Q", "other", "--result-backend", f"unix://{self.server.socket}?db=3", name="other")
+        members = [app.signature("tests.add", args=(n, 1), queue="other") for n in range(10)]
+        result = chord(members, app=app)(app.signature("tests.echo", queue="other"))
+        self.assertEqual(self.get(result), [[[n + 1 for n in range(10)]], {}])
+
+    def test_an_embed_that_is_none_fails_its_task_alone(self):
+        for embed in ({"callbacks": 5}, {"chain": [7]}, {"callbacks": [{"task": 1}]}, {"chain": {}, "callbacks": [[]]}):
+            id, text = message("tests.add", 1, 2)
+            envelope = json.loads(text)
+            envelope["body"] = base64.b64encode(json.dumps([[1, 2], {}, embed]).encode()).decode()
+            self.redis.lpush("celery", json.dumps(envelope))
+            wait_until(lambda: self.app.AsyncResult(id).ready(), 10, embed)
+            self.assertEqual(self.app.AsyncResult(id).state, "FAILURE", embed)
+        self.assertEqual(self.get(self.add(1, 2).delay()), 3)
 
 
 if __name__ == "__main__":

@@ -366,11 +366,19 @@ def celeriac_worker(redis, folder, modules, *arguments, postgres=None, name="wor
     return Daemon([*command, *arguments], folder, name, settings, ready=NOTIFY)
 
 
+def lua_script(name):
+    """The text of broker/<name>.lua as the server has it: with what it includes."""
+    def text_of(file_name):
+        with open(os.path.join(ROOT, "broker", file_name)) as file:
+            return file.read()
+
+    return re.sub(r"-- include (\w+)\n", lambda found: text_of(f"part_{found[1]}.lua"), text_of(name + ".lua"))
+
+
 def revoke(client, id, signal_name="", kept_ms=86400000):
     """As celeriac revoke does, without starting a process for each."""
-    with open(os.path.join(ROOT, "broker", "revoke.lua")) as file:
-        return client.eval(file.read(), 3, "celeriac:revoked", "celeriac:revoked:newest", "celeriac:revoked:until",
-                           kept_ms, id, "", "", signal_name)
+    return client.eval(lua_script("revoke"), 3, "celeriac:revoked", "celeriac:revoked:newest",
+                       "celeriac:revoked:until", kept_ms, id, "", "", signal_name)
 
 
 def celeriac(*arguments, redis=None, environment=None, check=False, seconds=30):

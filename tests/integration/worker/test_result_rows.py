@@ -266,5 +266,24 @@ class Beside(RowsTest):
         self.report(worker, rows=50, rows_lost=50, rows_kept=0)
         self.assertTrue(re.search(r"Rows of results are lost.*violates check", worker.text()))
 
+    def test_where_redis_spared_what_stood_the_row_says_that(self):
+        """Redis has run what it was told and its answer was lost: the failure that is told then covers nothing."""
+        worker = self.beside("-c", "2")
+        sends = self.send("tests.send_early", 700, "tests.noop")
+        retries = self.send("tests.retry_early", 700, 60000)
+        for id in sends, retries:
+            self.running(worker, id)
+        wait_until(lambda: self.in_flight() == 0, 5, "acknowledged")
+        self.addCleanup(self.server.process.send_signal, signal.SIGCONT)
+        self.server.process.send_signal(signal.SIGSTOP)
+        worker.says("it is not known whether Redis has what follows", 2, 15)
+        self.server.process.send_signal(signal.SIGCONT)
+        worker.says("Outcomes are told again")
+        self.wait_idle()
+        self.assertEqual(self.result(sends)["status"], "SUCCESS")
+        self.assertEqual(self.result(retries)["status"], "RETRY")
+        self.wait_row(sends, "SUCCESS")
+        self.wait_row(retries, "RETRY")
+
 
 del RowsTest, WorkerTest

@@ -231,8 +231,9 @@ static bool survives(enum request_state to, const enum request_state *way, size_
 static void every_other_arrow_is_refused(void **state)
 {
     (void)state;
-    const enum request_state way[] = {REQUEST_READY, REQUEST_ACKING,  REQUEST_READY,
-                                      REQUEST_PIPED, REQUEST_RUNNING, REQUEST_SETTLING};
+    const enum request_state way[] = {REQUEST_READY,    REQUEST_ACKING,  REQUEST_READY,
+                                      REQUEST_PIPED,    REQUEST_RUNNING, REQUEST_SETTLING,
+                                      REQUEST_FOLLOWING};
     const unsigned allowed[] = {
         1U << REQUEST_READY | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED, /* from CLAIMED */
         1U << REQUEST_ACKING | 1U << REQUEST_PIPED | 1U << REQUEST_SETTLING |
@@ -242,7 +243,8 @@ static void every_other_arrow_is_refused(void **state)
             1U << REQUEST_ABANDONED,
         1U << REQUEST_RUNNING | 1U << REQUEST_READY | 1U << REQUEST_ABANDONED,
         1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
-        1U << REQUEST_DONE | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_FOLLOWING | 1U << REQUEST_DONE | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
     };
     for (size_t steps = 0; steps < ARRAY_SIZE(allowed); steps++) {
         for (size_t to = 0; to < REQUEST_STATES; to++)
