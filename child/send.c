@@ -41,7 +41,6 @@ static int call_message_of(struct cel_task *task,
     };
     return call_message(call, &context, ret, err);
 }
-}
 
 /* The outcome is recorded too, so that a task may end with CEL_FAIL. */
 static int refuse(struct cel_task *task, const char *function, int code, const char *text)
