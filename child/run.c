@@ -332,10 +332,8 @@ static void forget_caught(struct cel_task *task)
 /* The call was done before, and was delivered again: it comes to the same. */
 static void conclude_done_before(struct ending *ending)
 {
-    struct str result, children;
-    effect_answer(ending->done, &result, &children);
     ending->kind = OUTCOME_SUCCESS;
-    buf_add_str(&ending->result, result);
+    buf_add_str(&ending->result, effect_result(ending->done));
 }
 
 /* [[queue, step, message], ...] */
@@ -395,8 +393,7 @@ static void conclude_databases(struct ending *ending, struct cel_task *task)
 /* What it sent when it was done, which stands with its answer. */
 static int plan_sends_before(const struct ending *ending, struct plan *plan)
 {
-    struct str result, children;
-    effect_answer(ending->done, &result, &children);
+    struct str children = effect_children(ending->done);
     if (children.len > 2) /* without its brackets */
         buf_add(&plan->children, children.ptr + 1, children.len - 2);
     for (size_t i = 0; i < effect_send_count(ending->done); i++) {
@@ -496,16 +493,20 @@ static void draft(struct ending *ending, struct cel_task *task)
 
 /* --- the run ------------------------------------------------------------------------------ */
 
-static void run_function(struct cel_task *task, struct ending *ending)
+/* Calls the function, unless its transaction cannot begin, or was committed by a run before. */
+static void call_function(struct cel_task *task, struct ending *ending)
 {
-    int returned = task_is_wrapped(task) ? databases_begin(task, &ending->done) : 0;
-    if (!returned && !ending->done)
-        returned = task->registered->def->run(task);
-    ending->own = plan_mark(&task->plan);
+    int r = task_is_wrapped(task) ? databases_begin(task, &ending->done) : 0;
     if (ending->done)
         conclude_done_before(ending);
     else
-        conclude(ending, task, returned);
+        conclude(ending, task, r ? r : task->registered->def->run(task));
+}
+
+static void run_function(struct cel_task *task, struct ending *ending)
+{
+    call_function(task, ending);
+    ending->own = plan_mark(&task->plan);
     draft(ending, task);
     enum frame_outcome_kind drafted = ending->kind;
     conclude_databases(ending, task);

@@ -36,6 +36,11 @@ static int code_of(enum recorded_kind kind)
     return CEL_FAIL;
 }
 
+int task_recorded_code(const struct cel_task *task)
+{
+    return code_of(task->recorded.kind);
+}
+
 void task_recorded_deinit(struct cel_task *task)
 {
     mem_free(task->recorded.type);

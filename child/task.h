@@ -60,8 +60,9 @@ struct cel_task {
     const struct child_task *registered;
     uint64_t seq;
     usec_t soft_mono, hard_mono; /* its limits; USEC_NEVER: none */
-    const char *database;        /* that cel_db() is; NULL: the router was not asked yet */
-    struct buf upgraded;         /* protocol 2 form of a message of protocol 1 */
+    bool is_routed;              /* the module's router, if there is one, was asked */
+    const char *database; /* that cel_db() is; NULL: not known yet, or the router named none */
+    struct buf upgraded;  /* protocol 2 form of a message of protocol 1 */
     struct envelope envelope;
     struct body body;
     struct params_bound bound; /* params NULL: anything goes */
@@ -88,6 +89,8 @@ int task_recordf(struct cel_task *task,
                  const char *type,
                  const char *format,
                  ...) PRINTF_LIKE(5, 6);
+/* The same for what is recorded already. */
+int task_recorded_code(const struct cel_task *task);
 void task_forget_database_error(struct cel_task *task);
 void task_recorded_deinit(struct cel_task *task);
 
@@ -104,6 +107,8 @@ void databases_open(struct child *child,
 void databases_close(struct child *child);
 /* Turns a condition of store/pg.h into what the task shall return, and records why. */
 int database_settle(struct cel_db *db, int condition, const struct cel_error *err);
+/* The same for what undoes or closes: its success does not clear what made it necessary. */
+int database_settle_undo(struct cel_db *db, int condition, const struct cel_error *err);
 /* Whether a transaction is around the task (.transaction). */
 bool task_is_wrapped(const struct cel_task *task);
 /* That transaction. 0, or with the outcome recorded what the task shall return. CEL_ONCE: `*ret_done`

@@ -103,8 +103,7 @@ static enum table_tint tint_of(const char *outcome)
 
 static void add_text(struct table *table, const struct cel_rows *rows, size_t i, const char *column)
 {
-    bool is_null = cel_row_null(rows, i, column);
-    table_add_text(table, is_null ? STR_NONE : str_of(cel_row_text(rows, i, column)), TINT_PLAIN);
+    table_add_text(table, pg_row_text(rows, i, column), TINT_PLAIN);
 }
 
 static void

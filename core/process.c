@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -45,6 +46,13 @@ usec_t process_watchdog_interval(void)
 {
     uint64_t usec = 0;
     return sd_watchdog_enabled(0, &usec) > 0 ? usec / 2 : 0;
+}
+
+void process_block_signals(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
 }
 
 void process_hostname(char *buffer, size_t size)

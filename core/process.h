@@ -29,6 +29,9 @@ void process_notify_watchdog(void);
 /* Half of WATCHDOG_USEC when the manager asked this process, else 0. */
 usec_t process_watchdog_interval(void);
 
+/* For a thread beside the loop's: signals are for the loop's thread, which may hold them. */
+void process_block_signals(void);
+
 /* Host name as Celery shows it; "%h" in a node name. Writes at most `size` bytes. */
 void process_hostname(char *buffer, size_t size);
 /* Resident memory of this process in bytes, 0 when it cannot be read. */

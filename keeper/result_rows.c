@@ -1,11 +1,11 @@
 #include "keeper/result_rows.h"
 
 #include <errno.h>
-#include <signal.h>
 
 #include "core/backoff.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/process.h"
 
 enum { BATCH_MAX = 500, BATCH_BYTES_MAX = 8 << 20, KEPT_BYTES_MAX = 64 << 20 };
 #define PATIENCE_USEC (10 * USEC_PER_SEC)
@@ -122,10 +122,7 @@ static void write_batch(uv_work_t *work)
     struct result_rows *rows = container_of(work, struct result_rows, work);
     struct django_row *django[BATCH_MAX];
     size_t count = 0;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all,
-                    NULL); /* they are for the loop's thread, which may hold them */
+    process_block_signals();
     rows->status = 0;
     pg_reset(rows->pg);
     for (struct list_link *link = rows->batch.head; link; link = link->next) {

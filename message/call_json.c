@@ -1,7 +1,6 @@
 #include "message/call_json.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "core/json.h"
 #include "core/value.h"

@@ -105,8 +105,9 @@ struct cel_setting_def {
  * Names the database that cel_db(task) is, one of the section [database]: by the task's name
  * (cel_request), its arguments, a header ... It is asked once in a run, at the first cel_db() or
  * before the task's own transaction begins; while it is asked, cel_db(task) is "default". The text
- * must stay valid until the task returns. NULL: it cannot say, and the task ends as cel_fail(),
- * cel_retry() or a failed helper recorded.
+ * must stay valid until the task returns. NULL: it cannot say; cel_db(task) is NULL for the whole run,
+ * with the reason that cel_fail(), cel_retry() or a failed helper recorded. A task with .transaction
+ * does not begin then, and ends as was recorded.
  */
 typedef const char *cel_router_fn(struct cel_task *task);
 

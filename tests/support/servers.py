@@ -245,16 +245,19 @@ class PostgresServer:
             return self.psql("select 1", database="postgres", check=False).returncode == 0
 
         wait_until(ready, 30, "postgres answers", 0.05)
-        if self.psql("select 1 from pg_database where datname = 'celeriac'", database="postgres").stdout.strip() != "1":
+        if self.sql("select 1 from pg_database where datname = 'celeriac'", database="postgres") != "1":
             self.psql("create database celeriac", database="postgres")
         return self
 
-    def psql(self, sql, database="celeriac", check=True):
+    def psql(self, sql, database="celeriac", check=True, user="celeriac"):
         return subprocess.run(
-            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", "celeriac",
-             "-d", database,
-             "-c", sql],
+            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", user,
+             "-d", database, "-c", sql],
             capture_output=True, text=True, check=check)
+
+    def sql(self, text, **options):
+        """What the last statement of `text` answers."""
+        return self.psql(text, **options).stdout.strip()
 
     def connect(self):
         import psycopg2
@@ -335,6 +338,17 @@ class Daemon:
 
     def send_signal(self, number):
         self.process.send_signal(number)
+
+    def report(self, children=0, seconds=10.0):
+        """What it says when it is asked (SIGUSR1), with lines for so many children."""
+        before = os.path.getsize(self.log_path)
+        self.send_signal(signal.SIGUSR1)
+
+        def said():
+            text = self.text(before)
+            return text if re.search("msg=Report .*\n", text) and text.count("msg=Child ") >= children else None
+
+        return wait_until(said, seconds, f"a report of {self.arguments[:3]}")
 
     def wait(self, seconds=20.0):
         return self.process.wait(seconds)

@@ -32,7 +32,7 @@ class RowsTest(WorkerTest):
         self.sql("DROP TABLE IF EXISTS django_celery_results_taskresult; " + TABLE)
 
     def sql(self, text):
-        return self.postgres.psql(text).stdout.strip()
+        return self.postgres.sql(text)
 
     def row(self, id):
         """(status, result) of `id`, or None."""
@@ -57,10 +57,8 @@ class RowsTest(WorkerTest):
     def report(self, worker, **numbers):
         """Waits until the worker's report has these numbers."""
         def reported():
-            before = len(worker.text())
-            worker.send_signal(signal.SIGUSR1)
-            wait_until(lambda: "msg=Report" in worker.text()[before:], 5, "a report")
-            return all(f" {key}={value} " in worker.text()[before:] for key, value in numbers.items())
+            report = worker.report()
+            return all(f" {key}={value} " in report for key, value in numbers.items())
 
         wait_until(reported, 20, f"a report with {numbers}", 0.1)
 
@@ -173,6 +171,17 @@ class Instead(RowsTest):
         self.assertEqual(self.sql("SELECT task_args, task_kwargs FROM django_celery_results_taskresult"),
                          '[1, "x"]|{"a": null}')
 
+    def test_zero_bytes_are_replaced_also_at_the_end_of_a_long_text(self):
+        self.instead("-c", "1")
+        for name, shown in (("\0each\0\0hour\0", "\ufffdeach\ufffd\ufffdhour\ufffd"), ("x" * 4_000_000 + "\0", "x" * 255)):
+            id, text = message("tests.noop")
+            envelope = json.loads(text)
+            envelope["properties"]["periodic_task_name"] = name
+            self.redis.lpush("celery", json.dumps(envelope))
+            self.wait_row(id, "SUCCESS")
+            self.assertEqual(self.sql("SELECT periodic_task_name FROM django_celery_results_taskresult "
+                                      f"WHERE task_id = '{id}'"), shown)
+
     def test_settings_that_cannot_be_used(self):
         for environment, words in (
             ({"CELERY_RESULT_BACKEND": "django-db"}, 'no database "default"'),
@@ -195,8 +204,7 @@ class Instead(RowsTest):
         worker = self.instead("-c", "1", uri=uri)
         self.send("tests.noop")
         wait_until(lambda: "nowhere" in worker.text(), 20, "the failure is told")
-        worker.send_signal(signal.SIGUSR1)
-        wait_until(lambda: "msg=Report" in worker.text(), 10, "a report")
+        worker.report()
         self.assertNotIn("hunter2", worker.text())
 
 

@@ -287,16 +287,15 @@ static void memory_that_runs_short_is_told(void **state)
         for (size_t n = 1; r == -ENOMEM; n++) {
             struct plan plan = PLAN_INIT;
             struct cel_value *embed = read_json("{\"callbacks\": [" TASK("c", "", "") "," TASK(
-                "d",
-                "", "") "], \"errbacks\": [" TASK("e",
-                                                  "", "") "], \"chain\": [" TASK("n", "",
-                                                                                 "\"task_id\": "
-                                                                                 "\"n\"") "], "
-                                                                                          "\"chord"
-                                                                                          "\":"
-                                                                                          " " TASK("b",
-                                                                                                   "",
-                                                                                                   "") "}");
+                "d", "",
+                "") "], \"errbacks\": [" TASK("e", "",
+                                              "") "], \"chain\": [" TASK("n", "",
+                                                                         "\"task_id\": "
+                                                                         "\"n\"") "], "
+                                                                                  "\"chord"
+                                                                                  "\":"
+                                                                                  " " TASK("b", "",
+                                                                                           "") "}");
             struct ended ended = {.envelope = &member,
                                   .embed = embed,
                                   .state = str_of(states[k]),
