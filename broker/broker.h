@@ -540,6 +540,13 @@ int broker_store_result(struct broker *broker,
                         usec_t deadline_mono,
                         broker_done_fn *cb,
                         void *data) MUST_CHECK;
+/* Stores and publishes the document of a saved group. */
+int broker_store_group(struct broker *broker,
+                       struct str group,
+                       struct str document,
+                       usec_t deadline_mono,
+                       broker_done_fn *cb,
+                       void *data) MUST_CHECK;
 /*
  * The same of a call on its way (STARTED, PROGRESS), only while `claim` is ours: others may have
  * ended it meanwhile. Where results live on another server that cannot be seen in the same step, so

@@ -204,6 +204,11 @@ int redis_command_store(struct redis_request *request,
                         struct str id,
                         struct str document,
                         usec_t ttl) MUST_CHECK;
+int redis_command_store_group(struct redis_request *request,
+                              const struct key_space *space,
+                              struct str group,
+                              struct str document,
+                              usec_t ttl) MUST_CHECK;
 /* Only while `claim` stands in `in_flight`; that absent: unless any final state is there. */
 int redis_command_store_state(struct redis_request *request,
                               const struct key_space *space,

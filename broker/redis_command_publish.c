@@ -1,5 +1,5 @@
 /*
- * Messages and the chords that begin with them, as one step.
+ * Messages and the chords that begin with them, as one step; and groups.
  */
 #include "broker/redis_command_priv.h"
 
@@ -82,5 +82,19 @@ int redis_command_publish(struct redis_request *request,
     write_u64(&buf, seconds_up(result_ttl));
     write_u64(&buf, ms_up(p->promises.once_within));
     add_actions(&buf, p);
+    return redis_request_finish(request, &buf);
+}
+
+int redis_command_store_group(struct redis_request *request,
+                              const struct key_space *space,
+                              struct str group,
+                              struct str document,
+                              usec_t ttl)
+{
+    struct buf buf = script_begin(request, SCRIPT_store, 1, 2,
+                                  space->prefix.len + group.len + document.len + 96);
+    command_add_group(&buf, space, group, "");
+    write_u64(&buf, seconds_up(ttl));
+    write_arg(&buf, document);
     return redis_request_finish(request, &buf);
 }

@@ -150,3 +150,72 @@ void handle_add_json(struct buf *buf, const struct cel_handle *handle)
     }
     mem_free(row);
 }
+
+/* --- celeriac/canvas.h ------------------------------------------------------------------------ */
+
+struct cel_handle *cel_handle_free(struct cel_handle *handle)
+{
+    return handle_free(handle);
+}
+
+const char *cel_handle_id(const struct cel_handle *handle)
+{
+    return handle ? handle->id : NULL;
+}
+
+bool cel_handle_is_group(const struct cel_handle *handle)
+{
+    return handle && handle->is_group;
+}
+
+size_t cel_handle_count(const struct cel_handle *handle)
+{
+    return handle ? handle->member_count : 0;
+}
+
+const struct cel_handle *cel_handle_member(const struct cel_handle *handle, size_t index)
+{
+    return index < cel_handle_count(handle) ? handle->members[index] : NULL;
+}
+
+const struct cel_handle *cel_handle_parent(const struct cel_handle *handle)
+{
+    return handle ? handle->parent : NULL;
+}
+
+size_t cel_handle_tasks(const struct cel_handle *handle)
+{
+    size_t tasks = handle && !handle->is_group ? 1 : 0;
+    for (size_t i = 0; i < cel_handle_count(handle); i++)
+        tasks += cel_handle_tasks(handle->members[i]);
+    return tasks;
+}
+
+/* Counts `*index` down on the way. */
+static const char *find_task(const struct cel_handle *handle, size_t *index)
+{
+    if (!handle->is_group)
+        return (*index)-- == 0 ? handle->id : NULL;
+    for (size_t i = 0; i < handle->member_count; i++) {
+        const char *id = find_task(handle->members[i], index);
+        if (id)
+            return id;
+    }
+    return NULL;
+}
+
+const char *cel_handle_task_id(const struct cel_handle *handle, size_t index)
+{
+    return handle ? find_task(handle, &index) : NULL;
+}
+
+char *cel_handle_to_json(const struct cel_handle *handle)
+{
+    struct buf text = BUF_INIT(HANDLE_BYTES_MAX);
+    if (!handle)
+        return NULL;
+    handle_add_json(&text, handle);
+    char *json = buf_status(&text) < 0 ? NULL : buf_take(&text, NULL);
+    buf_deinit(&text);
+    return json;
+}

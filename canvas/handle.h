@@ -4,8 +4,11 @@
  */
 #pragma once
 
+#include "celeriac/canvas.h"
 #include "core/buf.h"
 #include "core/value.h"
+
+#define HANDLE_BYTES_MAX ((size_t)64 * 1024 * 1024) /* of a result tuple */
 
 struct cel_handle {
     char *id; /* of the task or of the group */

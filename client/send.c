@@ -117,24 +117,27 @@ static bool is_worth_repeating(const struct cel_client *client,
            (status == CEL_E_UNCERTAIN || (status == CEL_E_UNCONFIRMED && pushed->is_cut));
 }
 
+/* The next slice of `all`; with chords that is all of it, one step. */
 static int push_slice(struct cel_client *client,
-                      const struct batch *batch,
+                      const struct broker_publication *all,
                       usec_t deadline_mono,
                       struct progress *progress,
                       struct cel_error *err)
 {
-    size_t left = batch->count - progress->sent, begin = progress->sent;
-    size_t end = begin + (left < SLICE ? left : SLICE);
+    size_t left = all->count - progress->sent, begin = progress->sent;
+    size_t end = begin + (left < SLICE || all->chord_count ? left : SLICE);
     struct broker_pushed pushed;
     int status;
     do {
         struct client_wait wait = {0};
+        struct broker_publication slice = *all;
+        slice.messages += begin;
+        slice.count = end - begin;
         pushed = (struct broker_pushed){0};
-        status = client_wait(client, &wait,
-                             broker_push_promised(client->broker, batch->messages + begin,
-                                                  end - begin, &client->promises, deadline_mono,
-                                                  &pushed, on_client_done, &wait),
-                             err);
+        status = client_wait(
+            client, &wait,
+            broker_publish(client->broker, &slice, deadline_mono, &pushed, on_client_done, &wait),
+            err);
         progress->sent = larger(progress->sent, begin + pushed.sure);
         progress->possible = larger(progress->possible, begin + pushed.possible);
         /* What shall be confirmed is pushed again as a whole: the first part may be with a master that
@@ -148,27 +151,44 @@ static int push_slice(struct cel_client *client,
 }
 
 /* Puts in front of the reason what has become of the calls, and makes the code say so too. */
-static int tell_failure(const struct cel_client *client,
+static int tell_failure(const struct broker_publication *all,
                         const struct progress *progress,
-                        size_t count,
                         struct cel_error *err)
 {
-    size_t sent = progress->sent;
+    size_t sent = progress->sent, count = all->count;
+    bool is_one = count == 1 || all->chord_count > 0;
     if (progress->possible > sent) {
         err->code = CEL_E_UNCERTAIN;
-        return count == 1 ? error_wrap(err, "It may have arrived")
-                          : error_wrap(err,
-                                       "Of %zu calls the first %zu were sent, the next %zu may "
-                                       "have arrived, the others were not sent",
-                                       count, sent, progress->possible - sent);
+        return is_one ? error_wrap(err, "It may have arrived")
+                      : error_wrap(err,
+                                   "Of %zu calls the first %zu were sent, the next %zu may "
+                                   "have arrived, the others were not sent",
+                                   count, sent, progress->possible - sent);
     }
     if (sent == count)
-        return error_wrap(err, "%s sent%s, but", count == 1 ? "It was" : "All were",
-                          client->promises.once_within ? ""
-                                                       : " (sent again it would arrive twice)");
-    return count == 1 ? error_wrap(err, "Not sent")
-                      : error_wrap(err, "Of %zu calls the first %zu were sent, the others were not",
-                                   count, sent);
+        return error_wrap(err, "%s sent%s, but", is_one ? "It was" : "All were",
+                          all->promises.once_within ? "" : " (sent again it would arrive twice)");
+    return is_one ? error_wrap(err, "Not sent")
+                  : error_wrap(err, "Of %zu calls the first %zu were sent, the others were not",
+                               count, sent);
+}
+
+int client_push(struct cel_client *client,
+                const struct broker_message *messages,
+                size_t count,
+                const struct plan_chord *chords,
+                size_t chord_count,
+                size_t *ret_sent,
+                struct cel_error *err)
+{
+    const struct broker_publication all = {messages, count, chords, chord_count, client->promises};
+    usec_t deadline = client_deadline(client);
+    struct progress progress = {0};
+    int status = 0;
+    while (!status && progress.sent < count)
+        status = push_slice(client, &all, deadline, &progress, err);
+    *ret_sent = progress.sent;
+    return status ? tell_failure(&all, &progress, err) : 0;
 }
 
 static int send_calls(struct cel_client *client,
@@ -184,17 +204,15 @@ static int send_calls(struct cel_client *client,
     int status = client_begin(client, err);
     if (status)
         return status;
-    usec_t deadline = client_deadline(client);
     CLEANUP(batch_deinit) struct batch batch = {.bytes = BUF_INIT(SIZE_MAX)};
     status = batch_encode(&batch, client, calls, count, ret_ids, err);
     if (status)
         return status;
-    struct progress progress = {0};
-    while (!status && progress.sent < count)
-        status = push_slice(client, &batch, deadline, &progress, err);
+    size_t sent;
+    status = client_push(client, batch.messages, count, NULL, 0, &sent, err);
     if (ret_sent)
-        *ret_sent = progress.sent;
-    return status ? tell_failure(client, &progress, count, err) : 0;
+        *ret_sent = sent;
+    return status;
 }
 
 int cel_send(struct cel_client *client,
