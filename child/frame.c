@@ -13,6 +13,7 @@
  *   [4 PROGRESS, seq, state, meta_json]
  *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, conflict, detail, children_json,
  *             peak_rss, [[queue, bytes, step] ...]]
+ *   [6 DYING, seq]
  *
  * All text is "bin" (it may be no UTF-8), absent text is nil. The cursor's failure sticks: after
  * the first one every read gives zero, and the end is checked once.
@@ -28,8 +29,14 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 10, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 13 };
-enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 11, SEND_FIELDS = 3 };
+enum { SETUP_FIELDS = 10, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 17 };
+enum {
+    RUN_FIELDS = 5,
+    PROGRESS_FIELDS = 4,
+    OUTCOME_FIELDS = 11,
+    SEND_FIELDS = 3,
+    DYING_FIELDS = 2
+};
 
 static int append(void *data, const char *bytes, size_t len)
 {
@@ -144,6 +151,10 @@ static void put_task(struct writer *w, const struct frame_task *task)
     put_u64(w, task->soft_limit);
     put_u64(w, task->hard_limit);
     put_i64(w, task->max_crashes);
+    put_u64(w, task->rate_interval);
+    put_str(w, task->rate_limit);
+    put_u64(w, task->cpu_limit);
+    put_u64(w, task->memory_limit);
 }
 
 void frame_add_hello(struct buf *buf, const struct frame_hello *hello)
@@ -198,6 +209,14 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
         put_str(&w, outcome->sends[i].bytes);
         put_i64(&w, outcome->sends[i].step);
     }
+    finish(&w);
+}
+
+void frame_add_dying(struct buf *buf, const struct frame_dying *dying)
+{
+    struct writer w;
+    begin(&w, buf, FRAME_DYING, DYING_FIELDS);
+    put_u64(&w, dying->seq);
     finish(&w);
 }
 
@@ -393,6 +412,10 @@ static void get_task(struct cursor *c, struct frame_task *task)
     task->soft_limit = get_u64(c);
     task->hard_limit = get_u64(c);
     task->max_crashes = get_i64(c);
+    task->rate_interval = get_u64(c);
+    task->rate_limit = get_str(c);
+    task->cpu_limit = get_u64(c);
+    task->memory_limit = get_u64(c);
 }
 
 static void get_hello(struct cursor *c, struct frame_hello *hello)
@@ -450,11 +473,11 @@ static void get_frame(struct cursor *c, struct frame *frame)
     static const size_t fields[] = {
         [FRAME_SETUP] = SETUP_FIELDS,     [FRAME_HELLO] = HELLO_FIELDS,
         [FRAME_RUN] = RUN_FIELDS,         [FRAME_PROGRESS] = PROGRESS_FIELDS,
-        [FRAME_OUTCOME] = OUTCOME_FIELDS,
+        [FRAME_OUTCOME] = OUTCOME_FIELDS, [FRAME_DYING] = DYING_FIELDS,
     };
     size_t count = get_list(c);
     uint64_t type = get_u64(c);
-    if (type < FRAME_SETUP || type > FRAME_OUTCOME) {
+    if (type < FRAME_SETUP || type > FRAME_DYING) {
         fail(c, CEL_E_FORMAT, "an unknown type of frame");
         return;
     }
@@ -476,6 +499,9 @@ static void get_frame(struct cursor *c, struct frame *frame)
         break;
     case FRAME_OUTCOME:
         get_outcome(c, &frame->outcome);
+        break;
+    case FRAME_DYING:
+        frame->dying.seq = get_u64(c);
         break;
     }
 }

@@ -4,7 +4,8 @@
  * executable started at the same moment or reloaded, so there is no version but FRAME_VERSION.
  *
  *   supervisor -> child   SETUP once, then RUN
- *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one a RUN
+ *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one a RUN;
+ *                         DYING instead of it, before a signal ends the child
  *
  * The child writes OUTCOME only after its transaction is over. Decoded frames borrow from the
  * bytes.
@@ -17,12 +18,19 @@
 #include "core/clock.h"
 #include "core/error.h"
 
-enum { FRAME_VERSION = 3, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
+enum { FRAME_VERSION = 4, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
 #define FRAME_BYTES_MAX ((size_t)96 * 1024 * 1024)
 /* From the supervisor to a child whose task is over its soft time limit. */
 #define CHILD_SOFT_LIMIT_SIGNAL SIGUSR1
 
-enum frame_type { FRAME_SETUP = 1, FRAME_HELLO, FRAME_RUN, FRAME_PROGRESS, FRAME_OUTCOME };
+enum frame_type {
+    FRAME_SETUP = 1,
+    FRAME_HELLO,
+    FRAME_RUN,
+    FRAME_PROGRESS,
+    FRAME_OUTCOME,
+    FRAME_DYING
+};
 
 struct frame_pair { /* a setting or a database */
     struct str name, value;
@@ -47,6 +55,10 @@ struct frame_task { /* one registered task, defaults filled in */
     bool retry_backoff, ignore_result, acks_early, track_started, once;
     usec_t soft_limit, hard_limit; /* 0: the worker's */
     int64_t max_crashes;
+    usec_t rate_interval;  /* between two beginnings; 0: no limit */
+    struct str rate_limit; /* as its author wrote it; or absent */
+    usec_t cpu_limit;      /* 0: none */
+    uint64_t memory_limit; /* bytes; 0: none */
 };
 struct frame_hello {
     int64_t version;
@@ -59,6 +71,11 @@ struct frame_run {
     /* 0: none. The supervisor sends the signal and kills; the child tells the server of them */
     usec_t soft_limit, hard_limit;
     struct str envelope; /* bytes as claimed */
+};
+
+/* The process is about to die by a signal, since its task came to the limit of its memory. */
+struct frame_dying {
+    uint64_t seq;
 };
 
 struct frame_progress {
@@ -99,6 +116,7 @@ void frame_add_hello(struct buf *buf, const struct frame_hello *hello);
 void frame_add_run(struct buf *buf, const struct frame_run *run);
 void frame_add_progress(struct buf *buf, const struct frame_progress *progress);
 void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome);
+void frame_add_dying(struct buf *buf, const struct frame_dying *dying);
 
 struct frame {
     enum frame_type type;
@@ -108,6 +126,7 @@ struct frame {
         struct frame_run run;
         struct frame_progress progress;
         struct frame_outcome outcome;
+        struct frame_dying dying;
     };
     void *owned; /* arrays of the above; frame_deinit frees */
 };

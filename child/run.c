@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "child/limits.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/process.h"
@@ -498,11 +499,23 @@ static void draft(struct ending *ending, const struct cel_task *task)
 
 /* --- the run ------------------------------------------------------------------------------ */
 
+static int call_function(struct cel_task *task)
+{
+    const struct cel_task_def *def = task->registered->def;
+    int r = limits_set(task->child, def, task->seq);
+    if (r < 0)
+        return cel_failf(task, "OSError", "the limits of the run cannot be set: %s",
+                         cel_error_name(r));
+    int returned = def->run(task);
+    limits_lift(task->child);
+    return returned;
+}
+
 static void run_function(struct cel_task *task, struct ending *ending)
 {
     int returned = task_is_wrapped(task) ? databases_begin(task, &ending->done) : 0;
     if (!returned && !ending->done)
-        returned = task->registered->def->run(task);
+        returned = call_function(task);
     if (ending->done)
         conclude_done_before(ending);
     else

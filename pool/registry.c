@@ -32,6 +32,7 @@ int registry_set(struct registry *registry, const struct frame_hello *hello)
     for (size_t i = 0; i < hello->task_count; i++) {
         buf_add_str(&fresh.texts, hello->tasks[i].name);
         buf_add_str(&fresh.texts, hello->tasks[i].queue);
+        buf_add_str(&fresh.texts, hello->tasks[i].rate_limit);
     }
     if (!fresh.tasks || buf_status(&fresh.texts) < 0) {
         registry_deinit(&fresh);
@@ -43,7 +44,9 @@ int registry_set(struct registry *registry, const struct frame_hello *hello)
         *task = hello->tasks[i];
         task->name.ptr = at;
         task->queue.ptr = at + task->name.len;
-        at += task->name.len + task->queue.len;
+        if (task->rate_limit.ptr)
+            task->rate_limit.ptr = at + task->name.len + task->queue.len;
+        at += task->name.len + task->queue.len + task->rate_limit.len;
     }
     qsort(fresh.tasks, fresh.count, sizeof(*fresh.tasks), compare_tasks);
     registry_deinit(registry);

@@ -205,6 +205,8 @@ void request_set_rules(struct request *request,
 {
     request->task = *task;
     request->task.name = request->task.queue = STR_NONE; /* they go when new code comes */
+    request->task.rate_limit = STR_NONE;
+    request->job.cpu_limit = task->cpu_limit;
     request->job.soft_limit =
         first_given(request->envelope.soft_limit, task->soft_limit, worker_soft);
     request->job.hard_limit =

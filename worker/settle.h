@@ -14,6 +14,8 @@
  *   child died                   delivered again, counted; the last time that its task allows:
  *                                FAILURE WorkerLostError, message to quarantine
  *   hard time limit              FAILURE TimeLimitExceeded
+ *   child died of a limit that its task set (processor time, memory)
+ *                                FAILURE CPUTimeLimitExceeded, MemoryLimitExceeded, message to quarantine
  *   killed by a cold stop        given back, the attempt not counted (acknowledged early:
  *                                WorkerLostError)
  *   killed by a revocation       REVOKED "terminated"

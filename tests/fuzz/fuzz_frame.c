@@ -26,6 +26,9 @@ static void write_again(struct buf *buf, const struct frame *frame)
     case FRAME_OUTCOME:
         frame_add_outcome(buf, &frame->outcome);
         break;
+    case FRAME_DYING:
+        frame_add_dying(buf, &frame->dying);
+        break;
     }
 }
 

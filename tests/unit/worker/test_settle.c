@@ -484,6 +484,45 @@ static void the_hard_limit_names_its_seconds(void **state)
     assert_true(cel_value_float(seconds, 0) == 0.25);
 }
 
+static void a_limit_of_the_run_is_named_and_ends_it_for_good(void **state)
+{
+    (void)state;
+    static const struct {
+        enum death_cause cause;
+        int term_signal;
+        const char *type, *reason, *text;
+    } cases[] = {
+        {DEATH_CPU_LIMIT, SIGXCPU, "CPUTimeLimitExceeded", "cpu limit",
+         "The run took more than 2.5 s of processor time: signal 24 (SIGXCPU)."},
+        {DEATH_MEMORY_LIMIT, SIGSEGV, "MemoryLimitExceeded", "memory limit",
+         "The run needed more than 4096 bytes of address space: signal 11 (SIGSEGV)."},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct death death = {.cause = cases[i].cause, .term_signal = cases[i].term_signal};
+        struct frame_task rules = task_rules();
+        rules.cpu_limit = 2500 * USEC_PER_MSEC;
+        rules.memory_limit = 4096;
+        struct request *request = request_of("", rules);
+        assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+        assert_int_equal(request->settlement.end, END_BURIED);
+        const struct broker_dead *dead = &request->settlement.dead;
+        assert_true(str_equal(dead->reason, str_of(cases[i].reason)));
+        assert_true(str_equal(dead->detail, str_of(cases[i].text)));
+        assert_true(str_starts(dead->evidence, STR("{\"signal\": ")));
+        completion_of(request);
+        expect_exception("FAILURE", cases[i].type, "celery_c");
+        assert_string_equal(first_message(), cases[i].text);
+        /* acknowledged early: the broker has it no more */
+        request = request_of("", rules);
+        request->ack.is_done = true;
+        assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+        assert_int_equal(request->settlement.end, END_FAILED);
+        assert_null(request->settlement.completion.dead);
+        completion_of(request);
+        expect_exception("FAILURE", cases[i].type, "celery_c");
+    }
+}
+
 static void a_cold_stop_gives_back(void **state)
 {
     (void)state;
@@ -671,6 +710,7 @@ int main(void)
         test(a_revoked_task_ends_as_celery_s),
         test(a_crash_is_reported_as_celery_does),
         test(the_hard_limit_names_its_seconds),
+        test(a_limit_of_the_run_is_named_and_ends_it_for_good),
         test(a_cold_stop_gives_back),
         test(an_expired_call_is_revoked),
         test(an_unregistered_name_is_kept_in_quarantine),
