@@ -137,7 +137,7 @@ without_eta(struct delayed *delayed, struct str message, const struct envelope *
 {
     CLEANUP(buf_deinit) struct buf bytes = BUF_INIT(SIZE_MAX / 2);
     struct envelope now = *envelope;
-    now.eta_wall = 0;
+    now.eta_wall = now.turn_wall = 0;
     bool is_written = envelope->id.len && envelope_encode(&bytes, &now) == 0;
     return texts_add(&delayed->kept, is_written ? buf_str(&bytes) : message);
 }

@@ -10,6 +10,7 @@
 #include "worker/completions.h"
 #include "worker/early_ack.h"
 #include "worker/revocations.h"
+#include "worker/turns.h"
 
 /* What the dispatch tells its owner. */
 struct dispatch_events {
@@ -35,6 +36,7 @@ struct dispatch {
     struct requests requests;
     struct completions completions;
     struct early_acks early_acks;
+    struct turns turns;
     struct revocations *revocations;
     bool paused;   /* nothing is given to children any more */
     bool draining; /* what is ready is given back */
@@ -62,7 +64,13 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
 void dispatch_resume(struct dispatch *dispatch);
 /* Ends the running calls that `revocation` names, with its signal. */
 void dispatch_terminate(struct dispatch *dispatch, const struct revocation *revocation);
-/* Gives ready calls to idle children. */
+/* The rate limit of a registered task from now on. -ENOENT: there is no such task; others: turns_tell.
+ */
+int dispatch_set_rate_limit(struct dispatch *dispatch,
+                            struct str task,
+                            struct str rate,
+                            struct cel_error *err) MUST_CHECK;
+/* Gives ready calls to idle children, as often as their tasks may begin. */
 void dispatch_pump(struct dispatch *dispatch);
 /* Gives ready calls back, in their order. */
 void dispatch_give_back(struct dispatch *dispatch);

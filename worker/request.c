@@ -9,8 +9,8 @@ enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
 /* What a quarantine entry shows of a task's last progress. */
 enum { PROGRESS_KEPT_MAX = 64 * 1024 };
 
-static const char *const state_names[REQUEST_STATES] = {"CLAIMED", "READY",    "ACKING",    "PIPED",
-                                                        "RUNNING", "SETTLING", "ABANDONED", "DONE"};
+static const char *const state_names[REQUEST_STATES] = {
+    "CLAIMED", "READY", "LIMITED", "ACKING", "PIPED", "RUNNING", "SETTLING", "ABANDONED", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {
     "succeeded", "failed", "retried", "ignored",    "skipped",    "expired",
     "revoked",   "buried", "parked",  "given back", "redelivered"};
@@ -18,7 +18,8 @@ static const char *const end_names[REQUEST_ENDS] = {
 #define TO(state) (1U << REQUEST_##state)
 static const unsigned transitions[REQUEST_STATES] = {
     [REQUEST_CLAIMED] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
-    [REQUEST_READY] = TO(ACKING) | TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_READY] = TO(LIMITED) | TO(ACKING) | TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_LIMITED] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
     [REQUEST_ACKING] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
     [REQUEST_PIPED] = TO(RUNNING) | TO(READY) | TO(ABANDONED),
     [REQUEST_RUNNING] = TO(SETTLING) | TO(ABANDONED),
@@ -117,6 +118,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->death = (struct death){.pid = 0};
     request->claimed_len = bytes.len;
     request->ack = (struct request_ack){.acks = NULL};
+    request->turn = (struct request_turn){.bucket = NULL};
     request->is_looked_at = false;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;

@@ -253,6 +253,7 @@ static int add_next_attempt(const struct request *request,
     if (!outcome->conflict)
         next.conflicts = 0;
     next.redelivered = false;
+    next.turn_wall = 0;
     next.origin = context->node;
     next.delivery_tag = context->delivery_tag;
     return envelope_encode(buf, &next);
@@ -579,6 +580,18 @@ void settle_postpone(const struct request *request, usec_t due_wall, struct sett
     ret->due_wall = due_wall;
 }
 
+int settle_put_off(const struct request *request,
+                   usec_t turn_wall,
+                   usec_t due_wall,
+                   struct settlement *ret)
+{
+    struct envelope later = request->envelope;
+    later.turn_wall = turn_wall;
+    begin(request, END_PARKED, ret);
+    ret->completion.retry_due_wall = due_wall;
+    return finish(request, envelope_encode(&ret->retry, &later), ret);
+}
+
 void settle_give_back(const struct request *request, struct settlement *ret)
 {
     begin(request, END_GIVEN_BACK, ret);
@@ -596,7 +609,7 @@ int settle_refused(const struct request *request,
 {
     const struct broker_completion *completion = &ret->completion;
     bool can_do_less = ret->verb == SETTLE_COMPLETE && ret->end != END_GIVEN_BACK &&
-                       !completion->dead &&
+                       ret->end != END_PARKED && !completion->dead &&
                        (completion->follow_up_count > 0 || completion->retry.ptr);
     if (!can_do_less)
         return -EINVAL;

@@ -56,9 +56,14 @@ int settle_unrun(const struct request *request,
 void settle_undecodable(const struct request *request, struct str why, struct settlement *ret);
 /* Its result is there already: acknowledged. */
 void settle_skip(const struct request *request, struct settlement *ret);
-/* Back to the queue, as if it had never been claimed. */
 /* Parked for a moment: it cannot be decided now whether it has to run. */
 void settle_postpone(const struct request *request, usec_t due_wall, struct settlement *ret);
+/* Parked until shortly before its turn, which is written into the message. */
+int settle_put_off(const struct request *request,
+                   usec_t turn_wall,
+                   usec_t due_wall,
+                   struct settlement *ret);
+/* Back to the queue, as if it had never been claimed. */
 void settle_give_back(const struct request *request, struct settlement *ret);
 
 /*

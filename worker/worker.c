@@ -145,6 +145,7 @@ static void report(const struct worker *worker)
         "Report", F_C("node", worker->startup.name),
         F_USEC("uptime", clock_mono() - worker->started_mono),
         F_U64("received", dispatch->received), F_U64("held", dispatch_held(dispatch)),
+        F_U64("limited", dispatch->requests.lists[REQUEST_LIMITED].count),
         F_U64("running", pool_busy(&worker->pool)), F_U64("idle", pool_idle(&worker->pool)),
         F_U64("untold", dispatch->requests.lists[REQUEST_SETTLING].count),
         F_U64("succeeded", dispatch->ends[END_SUCCEEDED]),

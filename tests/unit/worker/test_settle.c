@@ -523,6 +523,37 @@ static void a_limit_of_the_run_is_named_and_ends_it_for_good(void **state)
     }
 }
 
+static void a_call_that_waits_for_its_turn_bears_it(void **state)
+{
+    (void)state;
+    struct request *request = request_of(", \"retries\": 2", task_rules());
+    assert_int_equal(settle_put_off(request, NOW + 5 * USEC_PER_SEC, NOW + 4, &request->settlement),
+                     0);
+    assert_int_equal(request->settlement.end, END_PARKED);
+    const struct broker_completion *completion = completion_of(request);
+    assert_int_equal(completion->retry_due_wall, NOW + 4);
+    assert_null(completion->result_id.ptr);
+    struct envelope later;
+    assert_int_equal(envelope_decode(completion->retry, &later, NULL), 0);
+    assert_int_equal(later.turn_wall / USEC_PER_MSEC, (NOW + 5 * USEC_PER_SEC) / USEC_PER_MSEC);
+    assert_int_equal(later.retries, 2);
+    assert_int_equal(later.eta_wall, 0);
+    envelope_deinit(&later);
+    /* what Redis refuses is kept, as for any parked call, and does not become a failure */
+    assert_int_equal(settle_refused(request, STR("WRONGTYPE"), NOW, &request->settlement), -EINVAL);
+}
+
+static void the_next_attempt_of_it_has_no_turn(void **state)
+{
+    (void)state;
+    struct request *request = request_of(", \"celeriac_turn\": 1500000000000", task_rules());
+    assert_int_equal(request->envelope.turn_wall, 1500000000000 * USEC_PER_MSEC);
+    const struct frame_outcome outcome = {.kind = OUTCOME_RETRY, .countdown_usec = 5};
+    assert_int_equal(settle_outcome(request, &outcome, &context, &request->settlement), 0);
+    assert_null(memmem(request->settlement.retry.ptr, request->settlement.retry.len,
+                       "celeriac_turn", strlen("celeriac_turn")));
+}
+
 static void a_cold_stop_gives_back(void **state)
 {
     (void)state;
@@ -711,6 +742,8 @@ int main(void)
         test(a_crash_is_reported_as_celery_does),
         test(the_hard_limit_names_its_seconds),
         test(a_limit_of_the_run_is_named_and_ends_it_for_good),
+        test(a_call_that_waits_for_its_turn_bears_it),
+        test(the_next_attempt_of_it_has_no_turn),
         test(a_cold_stop_gives_back),
         test(an_expired_call_is_revoked),
         test(an_unregistered_name_is_kept_in_quarantine),
