@@ -70,7 +70,7 @@ static int watch_signals(struct child *child, uint64_t seq, uint64_t limit)
 /* --- limits ----------------------------------------------------------------------------------- */
 
 /* Lowers the soft limit to `most`; what it was stands in `before`. */
-static int lower(int what, rlim_t most, struct rlimit *before)
+static int lower(__rlimit_resource_t what, rlim_t most, struct rlimit *before)
 {
     if (getrlimit(what, before) < 0)
         return -errno;

@@ -1,7 +1,7 @@
 /*
- * The way of a claimed call through the supervisor: headers read, fate decided, handed to a child,
- * its outcome settled and told. Here the policy (request.h, settle.h) meets the mechanism (pool.h,
- * completions.h); nothing here asks for more work, see credit.h.
+ * The way of a claimed call through the supervisor: headers read, fate decided, its turn awaited,
+ * handed to a child, its outcome settled and told. Here the policy (request.h, settle.h) meets the
+ * mechanism (pool.h, turns.h, completions.h); nothing here asks for more work, see credit.h.
  */
 #pragma once
 
