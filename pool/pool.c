@@ -324,7 +324,7 @@ void pool_resize(struct pool *pool, unsigned size)
 {
     static const enum slot_state order[] = {SLOT_DISABLED, SLOT_EXITED, SLOT_STOPPING,
                                             SLOT_STARTING, SLOT_IDLE,   SLOT_BUSY};
-    pool->options.concurrency = size > 0 ? size : 1;
+    pool->options.concurrency = size < 1 ? 1 : size < POOL_SIZE_MAX ? size : POOL_SIZE_MAX;
     if (pool->stopping || pool->generation == 0)
         return; /* the first hello brings the others */
     size_t have = pool_size(pool);

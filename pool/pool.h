@@ -13,6 +13,8 @@
 #include "pool/registry.h"
 #include "pool/slot.h"
 
+enum { POOL_SIZE_MAX = 1024 };
+
 /* What a pool tells its owner, from the loop. */
 struct pool_events {
     /* The first hello of a generation: `registry` is new. */
@@ -62,7 +64,7 @@ void pool_start(struct pool *pool);
  * way. */
 bool pool_reload(struct pool *pool);
 /*
- * From now on so many children (at least one). Those that are too many go: first those that are
+ * From now on so many children (at least one, at most POOL_SIZE_MAX). Those that are too many go: first those that are
  * being started or replaced, then idle ones, then busy ones after their task.
  */
 void pool_resize(struct pool *pool, unsigned size);

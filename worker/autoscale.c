@@ -4,14 +4,14 @@
 
 #include "core/log.h"
 
-enum { CHILDREN_MAX = 1024, STEP_MAX = 64 };
+enum { STEP_MAX = 64 };
 
 /* --- the arithmetic --------------------------------------------------------------------------- */
 
 static bool parse_count(struct str text, unsigned *ret)
 {
     uint64_t count;
-    if (str_parse_u64(str_trim(text), &count) < 0 || count > CHILDREN_MAX)
+    if (str_parse_u64(str_trim(text), &count) < 0 || count > POOL_SIZE_MAX)
         return false;
     *ret = (unsigned)count;
     return true;
@@ -141,7 +141,7 @@ void autoscale_deinit(struct autoscale *autoscale)
 
 int autoscale_set(struct autoscale *autoscale, const struct autoscale_bounds *bounds)
 {
-    if (autoscale->bounds.max == 0 || bounds->max == 0 || bounds->max > CHILDREN_MAX ||
+    if (autoscale->bounds.max == 0 || bounds->max == 0 || bounds->max > POOL_SIZE_MAX ||
         bounds->min > bounds->max)
         return -EINVAL;
     size_t now = pool_size(autoscale->pool);

@@ -17,7 +17,7 @@ struct autoscale_bounds {
     unsigned max, min; /* max 0: the size is not looked after; min 0 means 1 */
 };
 
-/* "10,3" in any order, or "10", which means "10,0"; each at most 1024. CEL_E_CONFIG for others. */
+/* "10,3" in any order, or "10", which means "10,0"; each at most POOL_SIZE_MAX. CEL_E_CONFIG for others. */
 int autoscale_parse(struct str text,
                     struct autoscale_bounds *ret,
                     struct cel_error *err) MUST_CHECK;
@@ -53,5 +53,5 @@ void autoscale_init(struct autoscale *autoscale,
 void autoscale_start(struct autoscale *autoscale);
 void autoscale_stop(struct autoscale *autoscale);
 void autoscale_deinit(struct autoscale *autoscale);
-/* Other bounds, which hold at once. -EINVAL: it is off, max is 0 or above 1024, or min above max. */
+/* Other bounds, which hold at once. -EINVAL: it is off, max is 0 or above POOL_SIZE_MAX, or min above max. */
 int autoscale_set(struct autoscale *autoscale, const struct autoscale_bounds *bounds) MUST_CHECK;
