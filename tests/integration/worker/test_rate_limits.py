@@ -31,7 +31,7 @@ class RateLimits(WorkerTest):
         return [id for id, _ in calls]
 
     def test_ten_a_second_in_order_while_others_pass(self):
-        worker = self.worker("-c", "2")
+        worker = self.worker("-c", "1")
         ids = self.push("tests.time_10_s", 31)
         begun, others = time.monotonic(), []
         while time.monotonic() < begun + 2.5:
@@ -62,7 +62,7 @@ class RateLimits(WorkerTest):
         worker.says("msg=Report.* received=3001 held=0 limited=0 ")
 
     def test_they_come_back_in_their_order(self):
-        self.worker("-c", "4")
+        self.worker("-c", "1")
         first = self.push("tests.time_10_s", 40)
         time.sleep(1)
         more = self.push("tests.time_10_s", 10)
@@ -118,6 +118,24 @@ class RateLimits(WorkerTest):
         self.times(ids, 10)
         self.assertEqual(self.result(busy)["status"], "PENDING")
         self.assertIn("Task received", second.text())
+
+    def test_each_worker_has_its_own_limit(self):
+        for name in ("first", "second"):
+            self.worker("-c", "1", name=name)
+        times = sorted(self.times(self.push("tests.time_10_s", 60)))
+        self.assertLess(times[-1] - times[0], 5.0)  # one alone takes 5.9
+        for i in range(len(times) - 30):  # in no second more than both may
+            self.assertGreater(times[i + 30] - times[i], 1.0)
+
+    def test_what_a_lost_worker_held_is_run_by_another(self):
+        first = self.worker("-c", "1", "--lease", "2s", name="first")
+        ids = self.push("tests.time_10_s", 40)
+        self.get(ids[0])
+        self.worker("-c", "1", "--lease", "2s", name="second")
+        first.stop(signal.SIGKILL)
+        self.assertEqual(len(set(self.times(ids, 60))), 40)
+        self.wait_idle()
+        self.assertEqual(self.delayed(), 0)
 
     def test_run_now_does_not_break_the_limit(self):
         self.worker("-c", "1")
