@@ -97,7 +97,7 @@ def ledger(database, rounds, count):
 
 
 def measure(contest, quick):
-    rounds, count = (1, 2000) if quick else (5, 10_000)
+    rounds, count = (1, 1000) if quick else (5, 4000)
     with PostgresServer(contest.folder, options=DURABLE) as postgres:
         database = Database(contest, postgres)
         once(database, rounds, count)
