@@ -440,6 +440,7 @@ static int exceed(const struct request *request,
         snprintf(text, sizeof(text), "The run needed more than %llu bytes of address space: %s.",
                  (unsigned long long)request->task.memory_limit, how);
     begin(request, is_ours ? END_BURIED : END_FAILED, ret);
+    ret->is_awaited = true;
     if (is_ours) {
         bury(request, is_time ? STR("cpu limit") : STR("memory limit"), str_of(text), ret);
         add_evidence(request, death, request->envelope.crashes + 1, context, &ret->evidence);
