@@ -10,7 +10,7 @@
 #include "worker/completions.h"
 #include "worker/early_ack.h"
 #include "worker/follow.h"
-#include "worker/revocations.h"
+#include "keeper/revocations.h"
 #include "worker/turns.h"
 
 /* What the dispatch tells its owner. */

@@ -27,7 +27,7 @@
 #include "worker/credit.h"
 #include "worker/dispatch.h"
 #include "worker/presence.h"
-#include "worker/revocations.h"
+#include "keeper/revocations.h"
 #include "worker/startup.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */

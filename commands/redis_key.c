@@ -1,4 +1,4 @@
-#include "broker/redis_key.h"
+#include "commands/redis_key.h"
 
 #include <errno.h>
 

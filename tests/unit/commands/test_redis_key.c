@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "broker/redis_key.h"
+#include "commands/redis_key.h"
 
 static void check(struct str actual, const char *expected)
 {
