@@ -8,7 +8,7 @@ import unittest
 
 from support.servers import BUILD, CELERIAC, ROOT, RedisServer, temporary_folder
 
-LIBRARY_HEADERS = ("call", "client", "error", "value")
+LIBRARY_HEADERS = ("call", "canvas", "client", "error", "value")
 EXAMPLE = os.path.join(ROOT, "client", "example.c")
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
