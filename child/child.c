@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "child/follow.h"
+#include "child/limits.h"
 #include "child/run.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -196,6 +197,7 @@ static void child_deinit(struct child *child)
     modules_deinit(&child->modules);
     free((char *)(uintptr_t)child->node.ptr);
     buf_deinit(&child->out);
+    limits_deinit(child);
 }
 
 /* --- the loop --------------------------------------------------------------------------------- */
@@ -276,6 +278,7 @@ int child_main(void)
     setvbuf(stdout, NULL, _IOLBF, 0);
     struct child child = {.fd = CHILD_FD, .cancel = &cancel_flag};
     buf_init(&child.out, FRAME_BYTES_MAX + FRAME_HEADER);
+    buf_init(&child.limits.words, 64);
     struct buf in = BUF_INIT(FRAME_BYTES_MAX + FRAME_HEADER + READ_BYTES);
     int status = set_up(&child, &in);
     if (status == CHILD_E_END) {

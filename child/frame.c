@@ -16,6 +16,7 @@
  *             [[group, index, text, prefix] ...], [[group, size, growth, saved] ...], [[group, failed] ...]]
  *   [6 FOLLOW, seq, hard_limit, envelope, state, result_json, traceback,
  *             [[group, [part ...], saved, [[id, document] ...]] ...]]
+ *   [7 DYING, seq]
  *
  * All text is "bin" (it may be no UTF-8), absent text is nil. The cursor's failure sticks: after
  * the first one every read gives zero, and the end is checked once.
@@ -31,10 +32,10 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 10, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 13 };
+enum { SETUP_FIELDS = 10, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 17 };
 enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 16, SEND_FIELDS = 3 };
 enum { DOCUMENT_FIELDS = 2, PART_FIELDS = 4, CHORD_FIELDS = 4, CLOSED_FIELDS = 2 };
-enum { FOLLOW_FIELDS = 8, JOINED_FIELDS = 4 };
+enum { FOLLOW_FIELDS = 8, JOINED_FIELDS = 4, DYING_FIELDS = 2 };
 
 static int append(void *data, const char *bytes, size_t len)
 {
@@ -149,6 +150,10 @@ static void put_task(struct writer *w, const struct frame_task *task)
     put_u64(w, task->soft_limit);
     put_u64(w, task->hard_limit);
     put_i64(w, task->max_crashes);
+    put_u64(w, task->rate_interval);
+    put_str(w, task->rate_limit);
+    put_u64(w, task->cpu_limit);
+    put_u64(w, task->memory_limit);
 }
 
 void frame_add_hello(struct buf *buf, const struct frame_hello *hello)
@@ -269,6 +274,14 @@ void frame_add_follow(struct buf *buf, const struct frame_follow *follow)
     put_list(&w, follow->joined_count);
     for (size_t i = 0; i < follow->joined_count; i++)
         put_joined(&w, &follow->joined[i]);
+    finish(&w);
+}
+
+void frame_add_dying(struct buf *buf, const struct frame_dying *dying)
+{
+    struct writer w;
+    begin(&w, buf, FRAME_DYING, DYING_FIELDS);
+    put_u64(&w, dying->seq);
     finish(&w);
 }
 
@@ -464,6 +477,10 @@ static void get_task(struct cursor *c, struct frame_task *task)
     task->soft_limit = get_u64(c);
     task->hard_limit = get_u64(c);
     task->max_crashes = get_i64(c);
+    task->rate_interval = get_u64(c);
+    task->rate_limit = get_str(c);
+    task->cpu_limit = get_u64(c);
+    task->memory_limit = get_u64(c);
 }
 
 static void get_hello(struct cursor *c, struct frame_hello *hello)
@@ -621,10 +638,11 @@ static void get_frame(struct cursor *c, struct frame *frame)
         [FRAME_SETUP] = SETUP_FIELDS,     [FRAME_HELLO] = HELLO_FIELDS,
         [FRAME_RUN] = RUN_FIELDS,         [FRAME_PROGRESS] = PROGRESS_FIELDS,
         [FRAME_OUTCOME] = OUTCOME_FIELDS, [FRAME_FOLLOW] = FOLLOW_FIELDS,
+        [FRAME_DYING] = DYING_FIELDS,
     };
     size_t count = get_list(c);
     uint64_t type = get_u64(c);
-    if (type < FRAME_SETUP || type > FRAME_FOLLOW) {
+    if (type < FRAME_SETUP || type > FRAME_DYING) {
         fail(c, CEL_E_FORMAT, "an unknown type of frame");
         return;
     }
@@ -649,6 +667,9 @@ static void get_frame(struct cursor *c, struct frame *frame)
         break;
     case FRAME_FOLLOW:
         get_follow(c, &frame->follow);
+        break;
+    case FRAME_DYING:
+        frame->dying.seq = get_u64(c);
         break;
     }
 }

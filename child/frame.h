@@ -4,7 +4,8 @@
  * executable started at the same moment or reloaded, so there is no version but FRAME_VERSION.
  *
  *   supervisor -> child   SETUP once, then RUN or FOLLOW
- *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one each
+ *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one each;
+ *                         DYING instead of it, before a signal ends the child
  *
  * The child writes OUTCOME only after its transaction is over. Decoded frames borrow from the
  * bytes.
@@ -29,7 +30,8 @@ enum frame_type {
     FRAME_RUN,
     FRAME_PROGRESS,
     FRAME_OUTCOME,
-    FRAME_FOLLOW
+    FRAME_FOLLOW,
+    FRAME_DYING
 };
 
 struct frame_pair { /* a setting or a database */
@@ -55,6 +57,10 @@ struct frame_task { /* one registered task, defaults filled in */
     bool retry_backoff, ignore_result, acks_early, track_started, once;
     usec_t soft_limit, hard_limit; /* 0: the worker's */
     int64_t max_crashes;
+    usec_t rate_interval;  /* between two beginnings; 0: no limit */
+    struct str rate_limit; /* as its author wrote it; or absent */
+    usec_t cpu_limit;      /* 0: none */
+    uint64_t memory_limit; /* bytes; 0: none */
 };
 struct frame_hello {
     int64_t version;
@@ -80,6 +86,11 @@ struct frame_follow {
     /* None: what follows from the end. Else what follows from these chords, over and above that. */
     const struct plan_joined *joined;
     size_t joined_count;
+};
+
+/* The process is about to die by a signal, since its task came to the limit of its memory. */
+struct frame_dying {
+    uint64_t seq;
 };
 
 struct frame_progress {
@@ -125,6 +136,7 @@ void frame_add_run(struct buf *buf, const struct frame_run *run);
 void frame_add_follow(struct buf *buf, const struct frame_follow *follow);
 void frame_add_progress(struct buf *buf, const struct frame_progress *progress);
 void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome);
+void frame_add_dying(struct buf *buf, const struct frame_dying *dying);
 
 struct frame {
     enum frame_type type;
@@ -135,6 +147,7 @@ struct frame {
         struct frame_progress progress;
         struct frame_outcome outcome;
         struct frame_follow follow;
+        struct frame_dying dying;
     };
     void *owned; /* arrays of the above; frame_deinit frees */
 };

@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "child/follow.h"
+#include "child/limits.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/process.h"
@@ -493,6 +494,18 @@ static void draft(struct ending *ending, struct cel_task *task)
 
 /* --- the run ------------------------------------------------------------------------------ */
 
+static int run_limited(struct cel_task *task)
+{
+    const struct cel_task_def *def = task->registered->def;
+    int r = limits_set(task->child, def, task->seq);
+    if (r < 0)
+        return cel_failf(task, "OSError", "the limits of the run cannot be set: %s",
+                         cel_error_name(r));
+    int returned = def->run(task);
+    limits_lift(task->child);
+    return returned;
+}
+
 /* Calls the function, unless its transaction cannot begin, or was committed by a run before. */
 static void call_function(struct cel_task *task, struct ending *ending)
 {
@@ -500,7 +513,7 @@ static void call_function(struct cel_task *task, struct ending *ending)
     if (ending->done)
         conclude_done_before(ending);
     else
-        conclude(ending, task, r ? r : task->registered->def->run(task));
+        conclude(ending, task, r ? r : run_limited(task));
 }
 
 static void run_function(struct cel_task *task, struct ending *ending)

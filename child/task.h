@@ -5,6 +5,8 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include "canvas/follow.h"
 #include "celeriac/task.h"
@@ -24,6 +26,14 @@ struct cel_db {
     uint64_t cursors;      /* opened so far; their names */
 };
 
+/* The limits of the run at hand (limits.h). */
+struct child_limits {
+    bool has_timer, has_cpu_time, has_memory, has_files;
+    timer_t timer;               /* of processor time; kept from run to run */
+    struct rlimit memory, files; /* as they were before */
+    struct buf words;            /* the DYING frame */
+};
+
 struct child { /* lives as long as the process */
     int fd;    /* to the supervisor */
     struct str node;
@@ -33,6 +43,7 @@ struct child { /* lives as long as the process */
     bool wants_peak_rss;
     volatile sig_atomic_t *cancel; /* PG_CANCEL_...; set by the signal of the soft limit */
     struct buf out;                /* the frame being written */
+    struct child_limits limits;
 };
 
 /* Sends what stands in child->out and empties it. 0 or -errno. */

@@ -50,24 +50,27 @@ struct settings {
     char *database_url; /* CELERIAC_DATABASE_URL, --database */
 
     /* [worker] */
-    char *modules;               /* -A --app, list */
-    char *queues;                /* -Q --queues, list; empty: default_queue */
-    int64_t concurrency;         /* -c --concurrency; 0: number of processors; 1 ... 1024 */
-    char *node_name;             /* -n --hostname: "celery@%h" */
-    int64_t max_tasks_per_child; /* --max-tasks-per-child; 0: no limit */
-    usec_t soft_time_limit;      /* --soft-time-limit; 0: none */
-    usec_t hard_time_limit;      /* --time-limit; 0: none */
-    usec_t warm_shutdown_limit;  /* after that a warm shutdown turns cold; 0: never */
-    usec_t database_max_age;     /* 600 s */
-    int64_t dead_max;            /* quarantine entries kept a queue: 10000 */
-    usec_t dead_max_age;         /* 0: whatever their age */
-    usec_t lease;                /* --lease; 15 s */
-    int64_t max_deliveries;      /* 10; 0: any number */
-    bool track_ids;              /* --track-ids: a ledger for `celeriac audit --ids` */
-    char *ledger;                /* --ledger: off, summary, full */
-    char *ledger_database;       /* [database] name: "default" */
-    int64_t ledger_days;         /* 30 */
-    int64_t ledger_backlog;      /* attempts that wait for PostgreSQL: 50000 */
+    char *modules;                /* -A --app, list */
+    char *queues;                 /* -Q --queues, list; empty: default_queue */
+    int64_t concurrency;          /* -c --concurrency; 0: number of processors; 1 ... 1024 */
+    char *node_name;              /* -n --hostname: "celery@%h" */
+    char *autoscale;              /* --autoscale MAX,MIN; empty: concurrency, and so it stays */
+    usec_t autoscale_keepalive;   /* AUTOSCALE_KEEPALIVE; 30 s */
+    int64_t max_tasks_per_child;  /* --max-tasks-per-child; 0: no limit */
+    int64_t max_memory_per_child; /* --max-memory-per-child; KiB; 0: no limit */
+    usec_t soft_time_limit;       /* --soft-time-limit; 0: none */
+    usec_t hard_time_limit;       /* --time-limit; 0: none */
+    usec_t warm_shutdown_limit;   /* after that a warm shutdown turns cold; 0: never */
+    usec_t database_max_age;      /* 600 s */
+    int64_t dead_max;             /* quarantine entries kept a queue: 10000 */
+    usec_t dead_max_age;          /* 0: whatever their age */
+    usec_t lease;                 /* --lease; 15 s */
+    int64_t max_deliveries;       /* 10; 0: any number */
+    bool track_ids;               /* --track-ids: a ledger for `celeriac audit --ids` */
+    char *ledger;                 /* --ledger: off, summary, full */
+    char *ledger_database;        /* [database] name: "default" */
+    int64_t ledger_days;          /* 30 */
+    int64_t ledger_backlog;       /* attempts that wait for PostgreSQL: 50000 */
 
     /* [beat] */
     usec_t beat_max_interval; /* --max-interval; 5 min */

@@ -69,6 +69,15 @@ static int take_outcome(struct slot *slot, const struct frame_outcome *outcome)
     return 0;
 }
 
+static int take_dying(struct slot *slot, const struct frame_dying *dying)
+{
+    if (!is_at_work_on(slot, dying->seq))
+        return -EPROTO;
+    if (slot->state != SLOT_STOPPING)
+        slot->cause = DEATH_MEMORY_LIMIT;
+    return 0;
+}
+
 static int take_frame(struct slot *slot, const struct frame *frame)
 {
     switch (frame->type) {
@@ -78,6 +87,8 @@ static int take_frame(struct slot *slot, const struct frame *frame)
         return take_progress(slot, &frame->progress);
     case FRAME_OUTCOME:
         return take_outcome(slot, &frame->outcome);
+    case FRAME_DYING:
+        return take_dying(slot, &frame->dying);
     case FRAME_SETUP:
     case FRAME_RUN:
     case FRAME_FOLLOW:

@@ -155,6 +155,8 @@ static void on_claimed(void *data,
     else
         on_claim_answered(credit);
     credit->claiming = NULL;
+    if (status == 0)
+        queue->full = !dry;
     if (dry)
         queue->staged = false; /* staged ones come first */
     if (count > 0)
@@ -366,6 +368,14 @@ bool credit_is_hungry(struct credit *credit)
 {
     struct credit_view view = look(credit);
     return is_hungry(credit, &view);
+}
+
+bool credit_is_short(struct credit *credit)
+{
+    bool is_short = look(credit).held > 0;
+    for (size_t i = 0; i < credit->count; i++)
+        is_short |= credit->queues[i].full;
+    return is_short;
 }
 
 void credit_probe(struct credit *credit, usec_t since_mono)

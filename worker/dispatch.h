@@ -1,7 +1,7 @@
 /*
- * The way of a claimed call through the supervisor: headers read, fate decided, handed to a child,
- * its outcome settled and told. Here the policy (request.h, settle.h) meets the mechanism (pool.h,
- * completions.h); nothing here asks for more work, see credit.h.
+ * The way of a claimed call through the supervisor: headers read, fate decided, its turn awaited,
+ * handed to a child, its outcome settled and told. Here the policy (request.h, settle.h) meets the
+ * mechanism (pool.h, turns.h, completions.h); nothing here asks for more work, see credit.h.
  */
 #pragma once
 
@@ -11,6 +11,7 @@
 #include "worker/early_ack.h"
 #include "worker/follow.h"
 #include "worker/revocations.h"
+#include "worker/turns.h"
 
 /* What the dispatch tells its owner. */
 struct dispatch_events {
@@ -39,6 +40,7 @@ struct dispatch {
     struct completions completions;
     struct early_acks early_acks;
     struct follow follow;
+    struct turns turns;
     struct revocations *revocations;
     bool paused;   /* nothing is given to children any more */
     bool draining; /* what is ready is given back */
@@ -66,7 +68,13 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
 void dispatch_resume(struct dispatch *dispatch);
 /* Ends the running calls that `revocation` names, with its signal. */
 void dispatch_terminate(struct dispatch *dispatch, const struct revocation *revocation);
-/* Gives ready calls to idle children. */
+/* The rate limit of a registered task from now on. -ENOENT: there is no such task; others: turns_tell.
+ */
+int dispatch_set_rate_limit(struct dispatch *dispatch,
+                            struct str task,
+                            struct str rate,
+                            struct cel_error *err) MUST_CHECK;
+/* Gives ready calls to idle children, as often as their tasks may begin. */
 void dispatch_pump(struct dispatch *dispatch);
 /* Gives ready calls back, in their order. */
 void dispatch_give_back(struct dispatch *dispatch);

@@ -10,7 +10,8 @@ enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
 enum { PROGRESS_KEPT_MAX = 64 * 1024 };
 
 static const char *const state_names[REQUEST_STATES] = {
-    "CLAIMED", "READY", "ACKING", "PIPED", "RUNNING", "FOLLOWING", "SETTLING", "ABANDONED", "DONE"};
+    "CLAIMED", "READY",     "LIMITED",  "ACKING",    "PIPED",
+    "RUNNING", "FOLLOWING", "SETTLING", "ABANDONED", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {
     "succeeded", "failed", "retried", "ignored",    "skipped",    "expired",
     "revoked",   "buried", "parked",  "given back", "redelivered"};
@@ -18,7 +19,8 @@ static const char *const end_names[REQUEST_ENDS] = {
 #define TO(state) (1U << REQUEST_##state)
 static const unsigned transitions[REQUEST_STATES] = {
     [REQUEST_CLAIMED] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
-    [REQUEST_READY] = TO(ACKING) | TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_READY] = TO(LIMITED) | TO(ACKING) | TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_LIMITED] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
     [REQUEST_ACKING] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
     [REQUEST_PIPED] = TO(RUNNING) | TO(READY) | TO(ABANDONED),
     [REQUEST_RUNNING] = TO(SETTLING) | TO(ABANDONED),
@@ -114,6 +116,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->death = (struct death){.pid = 0};
     request->claimed_len = bytes.len;
     request->ack = (struct request_ack){.acks = NULL};
+    request->turn = (struct request_turn){.bucket = NULL};
     request->is_looked_at = false;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;
@@ -202,6 +205,8 @@ void request_set_rules(struct request *request,
 {
     request->task = *task;
     request->task.name = request->task.queue = STR_NONE; /* they go when new code comes */
+    request->task.rate_limit = STR_NONE;
+    request->job.cpu_limit = task->cpu_limit;
     request->job.soft_limit =
         first_given(request->envelope.soft_limit, task->soft_limit, worker_soft);
     request->job.hard_limit =

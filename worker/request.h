@@ -3,9 +3,9 @@
  * rules of its task, its state, and at the end what the broker shall be told about it. Owned by the
  * supervisor's table of requests; never seen by a child.
  *
- *                       ACKING (early_ack.h) --gone--> SETTLING
- *                        ^   |
- *                        |   v
+ *             LIMITED   ACKING (early_ack.h) --gone--> SETTLING
+ *   (turns.h)    ^  |    ^   |
+ *                |  v    |   v
  *   CLAIMED --run now--> READY --frame begun--> PIPED --frame written--> RUNNING
  *      |                 |   ^                      |                        |
  *      |                 |   +------recalled--------+                        | outcome, or
@@ -33,6 +33,7 @@
 enum request_state {
     REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */
     REQUEST_READY,     /* waits for a free child */
+    REQUEST_LIMITED,   /* waits for its turn: its task may not begin so often */
     REQUEST_ACKING,    /* a child waits for its acknowledgement */
     REQUEST_PIPED,     /* given to a child, its frame not yet wholly written */
     REQUEST_RUNNING,   /* a child has it */
@@ -90,6 +91,15 @@ struct request_ack {
     bool is_done; /* the broker has the call no more */
 };
 
+/* When it may begin, if its task has a rate limit (turns.h). */
+struct rate_bucket;
+struct request_turn {
+    struct rate_bucket *bucket; /* of its task */
+    usec_t mono, wall;          /* 0: it has none */
+    usec_t back_wall;           /* when it is parked: until then */
+    bool is_taken;              /* it may begin */
+};
+
 struct request {
     struct requests *table;
     struct completions *completions; /* who tells the broker */
@@ -108,6 +118,7 @@ struct request {
     struct death death;               /* of that process; pid 0: it lives */
     uint64_t peak_rss;                /* of that process; 0: not known */
     struct request_ack ack;
+    struct request_turn turn;
     bool is_looked_at;   /* CLAIMED: its result is being looked at */
     struct buf progress; /* what the task told last of itself, JSON */
     struct settlement settlement;

@@ -229,6 +229,7 @@ static int add_next_attempt(const struct request *request,
     if (!outcome->conflict)
         next.conflicts = 0;
     next.redelivered = false;
+    next.turn_wall = 0;
     next.origin = context->node;
     next.delivery_tag = context->delivery_tag;
     return envelope_encode(buf, &next);
@@ -423,6 +424,33 @@ static int lose(const struct request *request,
     return finish(request, r, ret);
 }
 
+/* The process died of a limit of its task; with another run it would be the same. */
+static int exceed(const struct request *request,
+                  const struct death *death,
+                  const struct settle_context *context,
+                  struct settlement *ret)
+{
+    bool is_time = death->cause == DEATH_CPU_LIMIT, is_ours = !request->ack.is_done;
+    char how[64], text[160];
+    death_describe(death, how, sizeof(how));
+    if (is_time)
+        snprintf(text, sizeof(text), "The run took more than %g s of processor time: %s.",
+                 (double)request->task.cpu_limit / (double)USEC_PER_SEC, how);
+    else
+        snprintf(text, sizeof(text), "The run needed more than %llu bytes of address space: %s.",
+                 (unsigned long long)request->task.memory_limit, how);
+    begin(request, is_ours ? END_BURIED : END_FAILED, ret);
+    if (is_ours) {
+        bury(request, is_time ? STR("cpu limit") : STR("memory limit"), str_of(text), ret);
+        add_evidence(request, death, request->envelope.crashes + 1, context, &ret->evidence);
+        ret->dead.evidence = buf_str(&ret->evidence);
+    }
+    struct str type = is_time ? STR("CPUTimeLimitExceeded") : STR("MemoryLimitExceeded");
+    int r =
+        store_failure_text(request, type, str_of(text), STR("celery_c"), context->now_wall, ret);
+    return finish(request, r, ret);
+}
+
 static int run_out_of_time(const struct request *request,
                            const struct settle_context *context,
                            struct settlement *ret)
@@ -470,6 +498,8 @@ int settle_death(const struct request *request,
 {
     if (death->cause == DEATH_HARD_LIMIT)
         return run_out_of_time(request, context, ret);
+    if (death->cause == DEATH_CPU_LIMIT || death->cause == DEATH_MEMORY_LIMIT)
+        return exceed(request, death, context, ret);
     if (death->cause == DEATH_SHUTDOWN && !request->ack.is_done) {
         settle_give_back(request, ret);
         return 0;
@@ -558,6 +588,18 @@ void settle_postpone(const struct request *request, usec_t due_wall, struct sett
     ret->due_wall = due_wall;
 }
 
+int settle_put_off(const struct request *request,
+                   usec_t turn_wall,
+                   usec_t due_wall,
+                   struct settlement *ret)
+{
+    struct envelope later = request->envelope;
+    later.turn_wall = turn_wall;
+    begin(request, END_PARKED, ret);
+    ret->completion.retry_due_wall = due_wall;
+    return finish(request, envelope_encode(&ret->retry, &later), ret);
+}
+
 void settle_give_back(const struct request *request, struct settlement *ret)
 {
     begin(request, END_GIVEN_BACK, ret);
@@ -575,7 +617,7 @@ int settle_refused(const struct request *request,
 {
     const struct broker_completion *completion = &ret->completion;
     bool can_do_less = ret->verb == SETTLE_COMPLETE && ret->end != END_GIVEN_BACK &&
-                       !completion->dead &&
+                       ret->end != END_PARKED && !completion->dead &&
                        (follow_ups_has_some(&ret->follow_ups) || completion->retry.ptr);
     if (!can_do_less)
         return -EINVAL;

@@ -14,6 +14,8 @@
  *   child died                   delivered again, counted; the last time that its task allows:
  *                                FAILURE WorkerLostError, message to quarantine
  *   hard time limit              FAILURE TimeLimitExceeded
+ *   child died of a limit that its task set (processor time, memory)
+ *                                FAILURE CPUTimeLimitExceeded, MemoryLimitExceeded, message to quarantine
  *   killed by a cold stop        given back, the attempt not counted (acknowledged early:
  *                                WorkerLostError)
  *   killed by a revocation       REVOKED "terminated"
@@ -59,6 +61,11 @@ void settle_undecodable(const struct request *request, struct str why, struct se
 void settle_skip(const struct request *request, struct settlement *ret);
 /* Parked for a moment: it cannot be decided now whether it has to run. */
 void settle_postpone(const struct request *request, usec_t due_wall, struct settlement *ret);
+/* Parked until shortly before its turn, which is written into the message. */
+int settle_put_off(const struct request *request,
+                   usec_t turn_wall,
+                   usec_t due_wall,
+                   struct settlement *ret);
 /* Back to the queue, as if it had never been claimed. */
 void settle_give_back(const struct request *request, struct settlement *ret);
 

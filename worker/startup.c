@@ -181,6 +181,19 @@ static int find_ledger(struct startup *startup, struct cel_error *err)
     return 0;
 }
 
+static int count_children(struct startup *startup, struct cel_error *err)
+{
+    const struct settings *settings = &startup->settings;
+    startup->concurrency =
+        settings->concurrency > 0 ? (unsigned)settings->concurrency : uv_available_parallelism();
+    if (!*settings->autoscale)
+        return 0;
+    int r = autoscale_parse(str_of(settings->autoscale), &startup->autoscale, err);
+    if (r == 0)
+        startup->concurrency = startup->autoscale.min > 0 ? startup->autoscale.min : 1;
+    return r;
+}
+
 static int complete(struct startup *startup, struct cel_error *err)
 {
     const struct settings *settings = &startup->settings;
@@ -190,14 +203,15 @@ static int complete(struct startup *startup, struct cel_error *err)
         split(*settings->queues ? settings->queues : settings->default_queue, &startup->queues);
     if (startup->queue_count == 0)
         return error_set(err, CEL_E_CONFIG, "worker: \"%s\" names no queue", settings->queues);
-    startup->concurrency =
-        settings->concurrency > 0 ? (unsigned)settings->concurrency : uv_available_parallelism();
+    int r = count_children(startup, err);
+    if (r < 0)
+        return r;
     const struct url_sentinel sentinel = {
         .master_name = settings->master_name,
         .user = settings->sentinel_username,
         .password = settings->sentinel_password,
     };
-    int r = url_parse(str_of(settings->broker_url), &sentinel, &url, err);
+    r = url_parse(str_of(settings->broker_url), &sentinel, &url, err);
     if (r < 0)
         return r;
     startup->display = xstrdup(url.display);

@@ -8,6 +8,7 @@
 #include "core/process.h"
 #include "core/settings.h"
 #include "store/ledger.h"
+#include "worker/autoscale.h"
 
 struct startup {
     struct settings settings;
@@ -17,7 +18,8 @@ struct startup {
     char *display; /* the broker's URL without its password */
     struct str *queues, *modules;
     size_t queue_count, module_count;
-    unsigned concurrency;
+    unsigned concurrency; /* at the start */
+    struct autoscale_bounds autoscale;
     struct frame_setup setup; /* of the children */
     struct frame_pair *settings_pairs, *databases;
     enum ledger_detail ledger;

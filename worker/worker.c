@@ -23,6 +23,7 @@
 #include "core/mem.h"
 #include "keeper/promoter.h"
 #include "keeper/releaser.h"
+#include "worker/autoscale.h"
 #include "worker/credit.h"
 #include "worker/dispatch.h"
 #include "worker/presence.h"
@@ -45,6 +46,7 @@ struct worker {
     struct dispatch dispatch;
     struct recorder recorder;
     struct credit credit;
+    struct autoscale autoscale;
     struct promoter promoter;
     struct releaser releaser;
     struct rescuer rescuer;
@@ -144,6 +146,7 @@ static void report(const struct worker *worker)
         "Report", F_C("node", worker->startup.name),
         F_USEC("uptime", clock_mono() - worker->started_mono),
         F_U64("received", dispatch->received), F_U64("held", dispatch_held(dispatch)),
+        F_U64("limited", dispatch->requests.lists[REQUEST_LIMITED].count),
         F_U64("running", pool_busy(&worker->pool)), F_U64("idle", pool_idle(&worker->pool)),
         F_U64("untold", dispatch->requests.lists[REQUEST_SETTLING].count),
         F_U64("succeeded", dispatch->ends[END_SUCCEEDED]),
@@ -181,6 +184,7 @@ static void on_recorded(void *data)
     recorder_deinit(&worker->recorder);
     dispatch_deinit(&worker->dispatch);
     credit_deinit(&worker->credit);
+    autoscale_deinit(&worker->autoscale);
     promoter_deinit(&worker->promoter);
     releaser_deinit(&worker->releaser);
     rescuer_deinit(&worker->rescuer);
@@ -266,6 +270,7 @@ static void abandon(struct worker *worker)
     promoter_stop(&worker->promoter);
     releaser_stop(&worker->releaser);
     revocations_stop(&worker->revocations);
+    autoscale_stop(&worker->autoscale);
     credit_abandon(&worker->credit);
     dispatch_abandon(&worker->dispatch);
     pool_kill(&worker->pool);
@@ -309,6 +314,7 @@ static void stop_warm(struct worker *worker)
     promoter_stop(&worker->promoter);
     releaser_stop(&worker->releaser);
     rescuer_stop(&worker->rescuer);
+    autoscale_stop(&worker->autoscale);
     if (limit > 0)
         uv_timer_start(&worker->stop_limit, on_stop_limit, limit / USEC_PER_MSEC, 0);
     dispatch_pause(&worker->dispatch);
@@ -352,6 +358,7 @@ static void on_code(void *data, bool reloaded)
     releaser_start(&worker->releaser);
     rescuer_start(&worker->rescuer);
     credit_start(&worker->credit);
+    autoscale_start(&worker->autoscale);
 }
 
 static void on_room(void *data)
@@ -686,6 +693,7 @@ static int open_parts(struct worker *worker)
     const struct pool_options pool_options = {
         .concurrency = startup->concurrency,
         .max_tasks_per_child = startup->settings.max_tasks_per_child,
+        .max_memory_per_child = (uint64_t)startup->settings.max_memory_per_child * 1024,
         .setup = startup->setup,
     };
     const struct dispatch_options dispatch_options = {
@@ -714,6 +722,8 @@ static int open_parts(struct worker *worker)
                   &worker->revocations, &dispatch_options, &dispatch_events, worker);
     credit_init(&worker->credit, &worker->loop, worker->broker, startup->queues,
                 startup->queue_count, &credit_events, worker);
+    autoscale_init(&worker->autoscale, &worker->loop, &worker->pool, &worker->credit,
+                   &startup->autoscale, startup->settings.autoscale_keepalive);
     open_keepers(worker);
     return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);
 }

@@ -93,6 +93,19 @@ struct cel_task_def {
                         with the last one it goes to quarantine, and ends as FAILURE
                         WorkerLostError. 1: the first death is the last */
     bool once;       /* not run again when its result is already SUCCESS (a redelivery) */
+    const char
+        *rate_limit; /* at most so many begin in a time, in each worker: "10/s", "5/m", "1/h",
+                               a number alone is per second. The others wait for their turn */
+    /*
+     * What one run may use, each beyond what its process uses before it begins. A run that takes more
+     * processor time ends with its process: FAILURE CPUTimeLimitExceeded. One for which no more
+     * address space can be had sees that where it asks for memory; if it dies of that (a signal, and an
+     * allocation had failed before) it is a FAILURE MemoryLimitExceeded. Neither is delivered again;
+     * both go to quarantine. With too many files open() and its like fail with EMFILE.
+     */
+    int64_t cpu_limit_ms; /* of all its threads; the processes that it starts do not count */
+    int64_t memory_limit; /* bytes of address space */
+    int open_files_limit; /* a database connection that it opens is one */
 };
 
 struct cel_setting_def {

@@ -90,8 +90,9 @@ class Instead(RowsTest):
         ids = [self.send("tests.add", n, 1) for n in range(300)]
         for _ in range(3):
             self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'celeriac'")
-        for n, id in enumerate(ids):
-            self.wait_row(id, "SUCCESS", n + 1)
+        wait_until(lambda: self.rows() == len(ids), 60, "all rows", 0.1)
+        results = self.sql("SELECT json_object_agg(task_id, result::json) FROM django_celery_results_taskresult")
+        self.assertEqual(json.loads(results), {id: n + 1 for n, id in enumerate(ids)})
         self.wait_idle()
 
     def test_success_stands_and_a_late_state_covers_nothing_final(self):

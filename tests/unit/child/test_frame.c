@@ -81,7 +81,11 @@ static void hello_comes_back(void **state)
                                        .acks_early = i % 3 == 0,
                                        .once = true,
                                        .soft_limit = i,
-                                       .hard_limit = i + 1};
+                                       .hard_limit = i + 1,
+                                       .rate_interval = i + 2,
+                                       .rate_limit = i % 2 ? STR("1/h") : STR_NONE,
+                                       .cpu_limit = i + 3,
+                                       .memory_limit = i + 4};
     }
     struct frame_hello hello = {FRAME_VERSION, tasks, 300};
     CLEANUP(buf_deinit) struct buf buf = BUF_INIT(1 << 20);
@@ -103,6 +107,10 @@ static void hello_comes_back(void **state)
         assert_true(task->once);
         assert_int_equal(task->soft_limit, i);
         assert_int_equal(task->hard_limit, i + 1);
+        assert_int_equal(task->rate_interval, i + 2);
+        assert_true(str_equal(task->rate_limit, i % 2 ? STR("1/h") : STR_NONE));
+        assert_int_equal(task->cpu_limit, i + 3);
+        assert_int_equal(task->memory_limit, i + 4);
     }
 }
 
@@ -129,6 +137,16 @@ static void run_keeps_the_envelope_byte_for_byte(void **state)
         assert_null(frame.owned);
         mem_free(bytes);
     }
+}
+
+static void dying_comes_back(void **state)
+{
+    (void)state;
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(100);
+    frame_add_dying(&buf, &(struct frame_dying){.seq = UINT64_MAX});
+    CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
+    assert_int_equal(frame.type, FRAME_DYING);
+    assert_true(frame.dying.seq == UINT64_MAX);
 }
 
 static const struct frame_send two_sends[] = {{STR("q"), STR("{}"), 0}, {STR("r"), STR("[1]"), 9}};
@@ -385,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(setup_comes_back),
         cmocka_unit_test(hello_comes_back),
+        cmocka_unit_test(dying_comes_back),
         cmocka_unit_test(run_keeps_the_envelope_byte_for_byte),
         cmocka_unit_test(progress_and_outcome_come_back),
         cmocka_unit_test(results_of_an_outcome_come_back),
