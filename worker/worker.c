@@ -23,11 +23,11 @@
 #include "core/mem.h"
 #include "keeper/promoter.h"
 #include "keeper/releaser.h"
+#include "keeper/revocations.h"
 #include "worker/autoscale.h"
 #include "worker/credit.h"
 #include "worker/dispatch.h"
 #include "worker/presence.h"
-#include "keeper/revocations.h"
 #include "worker/startup.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
