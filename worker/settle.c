@@ -186,7 +186,7 @@ static int fail(const struct request *request,
                 struct settlement *ret)
 {
     begin(request, END_FAILED, ret);
-    ret->is_awaited = outcome->is_awaited;
+    ret->is_awaited = request->job.is_awaited;
     return finish(request, store_failure(request, outcome, context, ret), ret);
 }
 
@@ -249,7 +249,7 @@ static int give_up(const struct request *request,
     if (has_exception(outcome))
         return fail(request, outcome, context, ret);
     begin(request, END_FAILED, ret);
-    ret->is_awaited = outcome->is_awaited;
+    ret->is_awaited = request->job.is_awaited;
     const struct envelope *envelope = &request->envelope;
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(VALUE_BYTES_MAX);
     buf_add_c(&text, "Can't retry ");
@@ -413,7 +413,7 @@ static int lose(const struct request *request,
     snprintf(text, sizeof(text), "Worker exited prematurely: %s Job: %llu.", how,
              (unsigned long long)request->job.seq);
     begin(request, is_ours ? END_BURIED : END_FAILED, ret);
-    ret->is_awaited = true;
+    ret->is_awaited = request->job.is_awaited;
     if (is_ours) {
         bury(request, STR("crash"), str_of(text), ret);
         add_evidence(request, death, crashes, context, &ret->evidence);
@@ -440,7 +440,7 @@ static int exceed(const struct request *request,
         snprintf(text, sizeof(text), "The run needed more than %llu bytes of address space: %s.",
                  (unsigned long long)request->task.memory_limit, how);
     begin(request, is_ours ? END_BURIED : END_FAILED, ret);
-    ret->is_awaited = true;
+    ret->is_awaited = request->job.is_awaited;
     if (is_ours) {
         bury(request, is_time ? STR("cpu limit") : STR("memory limit"), str_of(text), ret);
         add_evidence(request, death, request->envelope.crashes + 1, context, &ret->evidence);
@@ -465,7 +465,7 @@ static int run_out_of_time(const struct request *request,
         json_add_double(&message, (double)request->job.hard_limit / (double)USEC_PER_SEC);
     buf_add_char(&message, ']');
     begin(request, END_FAILED, ret);
-    ret->is_awaited = true;
+    ret->is_awaited = request->job.is_awaited;
     int r = buf_status(&message);
     if (r == 0) {
         result_add_exception(&exception, STR("TimeLimitExceeded"), buf_str(&message),
