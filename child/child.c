@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "child/builtin.h"
 #include "child/run.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -150,9 +151,12 @@ static int
 load_modules(struct modules *modules, const struct frame_setup *setup, struct cel_error *err)
 {
     modules_init(modules, setup->default_queue);
+    int r = builtin_register(modules, err);
+    if (r)
+        return r;
     for (size_t i = 0; i < setup->module_count; i++) {
         char *path = str_dup(setup->modules[i]);
-        int r = path ? modules_load(modules, path, err) : error_no_memory(err);
+        r = path ? modules_load(modules, path, err) : error_no_memory(err);
         mem_free(path);
         if (r)
             return r;

@@ -331,15 +331,6 @@ static void conclude(struct ending *ending, struct cel_task *task, int returned)
     fail(ending, task, STR_NONE, STR("RuntimeError"), text);
 }
 
-/* The function said CEL_OK, so what its author and other helpers recorded is past. A failed
- * statement is not: it fails the commit too, and says why. */
-static void forget_caught(struct cel_task *task)
-{
-    const struct recorded *recorded = &task->recorded;
-    if (recorded->by != BY_DATABASE || recorded->kind == RECORDED_CANCELLED)
-        task_recorded_deinit(task);
-}
-
 /* The call was done before, and was delivered again: it comes to the same. */
 static void conclude_done_before(struct ending *ending)
 {
@@ -366,7 +357,7 @@ static void add_sends(struct buf *json, const struct ending *ending)
 
 static int commit(struct ending *ending, struct cel_task *task)
 {
-    if (task->registered->def->transaction != CEL_ONCE)
+    if (task_target(task)->def->transaction != CEL_ONCE)
         return databases_commit(task, NULL);
     CLEANUP(buf_deinit) struct buf sends = BUF_INIT(SIZE_MAX / 2);
     add_sends(&sends, ending);
@@ -384,7 +375,7 @@ static int commit(struct ending *ending, struct cel_task *task)
 static void conclude_databases(struct ending *ending, struct cel_task *task)
 {
     if (task_is_wrapped(task) && ending->kind == OUTCOME_SUCCESS && !ending->done) {
-        forget_caught(task);
+        task_forget_caught(task);
         int r = commit(ending, task);
         if (r)
             conclude(ending, task, r);

@@ -91,6 +91,13 @@ int task_recordf(struct cel_task *task,
     return r;
 }
 
+void task_forget_caught(struct cel_task *task)
+{
+    const struct recorded *recorded = &task->recorded;
+    if (recorded->by != BY_DATABASE || recorded->kind == RECORDED_CANCELLED)
+        task_recorded_deinit(task);
+}
+
 void task_forget_database_error(struct cel_task *task)
 {
     const struct recorded *recorded = &task->recorded;

@@ -77,6 +77,10 @@ struct cel_task {
     size_t text_count;
 };
 
+/* Whose rules hold for what is around the run, its transaction and its database: the registered
+ * task's, or those of the task that celery.map and celery.starmap call in place (builtin.c). */
+const struct child_task *task_target(const struct cel_task *task);
+
 /* Each returns what the task shall return for that kind: CEL_FAIL, CEL_RETRY, CEL_CANCELLED. */
 int task_record(struct cel_task *task,
                 enum recorded_by by,
@@ -89,6 +93,9 @@ int task_recordf(struct cel_task *task,
                  const char *type,
                  const char *format,
                  ...) PRINTF_LIKE(5, 6);
+/* The function said CEL_OK, so what its author and other helpers recorded is past. A failed
+ * statement is not: it fails the commit too, and says why. */
+void task_forget_caught(struct cel_task *task);
 void task_forget_database_error(struct cel_task *task);
 void task_recorded_deinit(struct cel_task *task);
 

@@ -13,6 +13,7 @@
 #include "celeriac/client.h"
 #include "cli/result.h"
 #include "cli/verbs.h"
+#include "message/compression.h"
 
 struct request {
     usec_t countdown, eta_wall, expires_in, expires_wall, wait_limit, dedupe; /* 0: not given */
@@ -194,9 +195,11 @@ static int take_serializer(void *data, const char *value, struct cel_error *err)
 
 static int take_compression(void *data, const char *value, struct cel_error *err)
 {
-    if (strcmp(value, "zlib") != 0)
-        return error_set(err, CEL_E_CONFIG, "--compression: \"%s\" is not zlib", value);
-    ((struct request *)data)->compression = CEL_ZLIB;
+    enum cel_compression compression = compression_find(str_of(value));
+    if (compression == CEL_UNCOMPRESSED)
+        return error_set(err, CEL_E_CONFIG,
+                         "--compression: \"%s\" is none of zlib, bzip2, lzma, zstd", value);
+    ((struct request *)data)->compression = compression;
     return 0;
 }
 
@@ -247,7 +250,7 @@ static const struct verb_flag flags[] = {
     {"ignore-result", NULL, take_ignore_result, "No result shall be stored"},
     {"header", "NAME=VALUE", take_header, "Header of the message; may be given again"},
     {"serializer", "NAME", take_serializer, "json (default), json-typed or msgpack"},
-    {"compression", "NAME", take_compression, "zlib"},
+    {"compression", "NAME", take_compression, "zlib, bzip2, lzma or zstd"},
     {"wait", "[=TIME]", take_wait, "Wait for the result, at most so long (or --timeout); print it"},
 };
 

@@ -11,6 +11,7 @@
 #include "core/mem.h"
 #include "core/value.h"
 #include "message/body.h"
+#include "message/compression.h"
 #include "message/envelope.h"
 #include "message/repr.h"
 
@@ -278,7 +279,7 @@ void cel_call_serializer(struct cel_call *call, enum cel_serializer serializer)
 
 void cel_call_compression(struct cel_call *call, enum cel_compression compression)
 {
-    if (compression != CEL_UNCOMPRESSED && compression != CEL_ZLIB)
+    if (compression != CEL_UNCOMPRESSED && !compression_name(compression).ptr)
         keep_error(call, -EINVAL, "There is no compression %d", (int)compression);
     else if (call)
         call->compression = compression;

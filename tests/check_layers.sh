@@ -60,7 +60,7 @@ door 'rapidjson' core/json_reader.cpp
 door 'msgpack' core/msgpack.c child/frame.c
 door 'ini\.h' core/config.c
 door 'systemd' core/process.c
-door 'zlib' message/body.c
+door 'zlib|bzlib|lzma|zstd' message/compression.c
 
 # the supervisor shares the frames with its pool processes, and nothing else
 if git ls-files 'pool/*.[ch]' 'worker/*.[ch]' | xargs grep -nE '^#include "child/' | grep -v '"child/frame.h"'; then

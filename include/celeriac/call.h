@@ -29,7 +29,13 @@ enum cel_serializer {
     CEL_MSGPACK,    /* needs accept_content = ['json', 'msgpack'] on a Python worker */
 };
 
-enum cel_compression { CEL_UNCOMPRESSED, CEL_ZLIB };
+enum cel_compression {
+    CEL_UNCOMPRESSED,
+    CEL_ZLIB,  /* what Celery calls gzip and zlib */
+    CEL_BZIP2, /* bzip2 */
+    CEL_LZMA,  /* lzma: .xz */
+    CEL_ZSTD,  /* zstd; Python needs the package zstandard */
+};
 
 /* A new call of the task `name` (1 ... 255 bytes of UTF-8). NULL when memory is short. */
 CEL_API struct cel_call *cel_call_new(const char *name);
