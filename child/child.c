@@ -177,6 +177,7 @@ static int prepare(struct child *child, const struct frame_setup *setup, struct 
     ASSERT(node);
     child->node = str_of(node);
     child->wants_peak_rss = setup->wants_peak_rss;
+    child->wants_arguments = setup->wants_arguments;
     databases_open(child, setup->databases, setup->database_count, setup->database_max_age);
     return 0;
 }

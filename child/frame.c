@@ -7,7 +7,7 @@
  * The rows, in the order of the structs:
  *
  *   [1 SETUP, node, default_queue, log_level, log_format, database_max_age,
- *             wants_peak_rss, [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
+ *             wants_peak_rss, wants_arguments, [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
  *   [2 HELLO, version, [[name, queue, max_retries, ...] ...]]
  *   [3 RUN, seq, soft_limit, hard_limit, envelope]
  *   [4 PROGRESS, seq, state, meta_json]
@@ -28,7 +28,7 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 10, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 13 };
+enum { SETUP_FIELDS = 11, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 15 };
 enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 11, SEND_FIELDS = 3 };
 
 static int append(void *data, const char *bytes, size_t len)
@@ -120,6 +120,7 @@ void frame_add_setup(struct buf *buf, const struct frame_setup *setup)
     put_i64(&w, setup->log_format);
     put_u64(&w, setup->database_max_age);
     put_bool(&w, setup->wants_peak_rss);
+    put_bool(&w, setup->wants_arguments);
     put_list(&w, setup->module_count);
     for (size_t i = 0; i < setup->module_count; i++)
         put_str(&w, setup->modules[i]);
@@ -137,10 +138,12 @@ static void put_task(struct writer *w, const struct frame_task *task)
     put_u64(w, task->retry_delay);
     put_u64(w, task->retry_delay_max);
     put_bool(w, task->retry_backoff);
+    put_bool(w, task->retry_without_jitter);
     put_bool(w, task->ignore_result);
     put_bool(w, task->acks_early);
     put_bool(w, task->track_started);
     put_bool(w, task->once);
+    put_bool(w, task->reject_on_failure);
     put_u64(w, task->soft_limit);
     put_u64(w, task->hard_limit);
     put_i64(w, task->max_crashes);
@@ -369,6 +372,7 @@ static void get_setup(struct cursor *c, struct frame_setup *setup)
     setup->log_format = get_i64(c);
     setup->database_max_age = get_u64(c);
     setup->wants_peak_rss = get_bool(c);
+    setup->wants_arguments = get_bool(c);
     struct str *modules = get_array(c, sizeof(*modules), &setup->module_count);
     for (size_t i = 0; i < setup->module_count; i++)
         modules[i] = get_str(c);
@@ -386,10 +390,12 @@ static void get_task(struct cursor *c, struct frame_task *task)
     task->retry_delay = get_u64(c);
     task->retry_delay_max = get_u64(c);
     task->retry_backoff = get_bool(c);
+    task->retry_without_jitter = get_bool(c);
     task->ignore_result = get_bool(c);
     task->acks_early = get_bool(c);
     task->track_started = get_bool(c);
     task->once = get_bool(c);
+    task->reject_on_failure = get_bool(c);
     task->soft_limit = get_u64(c);
     task->hard_limit = get_u64(c);
     task->max_crashes = get_i64(c);
@@ -423,7 +429,7 @@ static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
 {
     outcome->seq = get_u64(c);
     uint64_t kind = get_u64(c);
-    if (kind < OUTCOME_SUCCESS || kind > OUTCOME_REFUSED)
+    if (kind < OUTCOME_SUCCESS || kind > OUTCOME_REQUEUED)
         fail(c, CEL_E_FORMAT, "an unknown kind of outcome");
     outcome->kind = (enum frame_outcome_kind)kind;
     outcome->result_json = get_str(c);

@@ -33,7 +33,8 @@ struct frame_setup {
     struct str default_queue; /* of tasks that name none; absent: "celery" */
     int64_t log_level, log_format;
     usec_t database_max_age;
-    bool wants_peak_rss; /* in outcomes */
+    bool wants_peak_rss;  /* in outcomes */
+    bool wants_arguments; /* in a PROGRESS of each run */
     const struct str *modules;
     size_t module_count;
     const struct frame_pair *settings, *databases;
@@ -44,7 +45,8 @@ struct frame_task { /* one registered task, defaults filled in */
     struct str name, queue;
     int64_t max_retries; /* -1: endless */
     usec_t retry_delay, retry_delay_max;
-    bool retry_backoff, ignore_result, acks_early, track_started, once;
+    bool retry_backoff, retry_without_jitter;
+    bool ignore_result, acks_early, track_started, once, reject_on_failure;
     usec_t soft_limit, hard_limit; /* 0: the worker's */
     int64_t max_crashes;
 };
@@ -63,7 +65,7 @@ struct frame_run {
 
 struct frame_progress {
     uint64_t seq;
-    struct str state; /* "PROGRESS" */
+    struct str state; /* "PROGRESS"; absent: meta_json is "args": ..., "kwargs": ... */
     struct str meta_json;
 };
 
@@ -72,7 +74,9 @@ enum frame_outcome_kind {
     OUTCOME_FAILURE,
     OUTCOME_RETRY,
     OUTCOME_IGNORE,
-    OUTCOME_REFUSED
+    OUTCOME_REFUSED,
+    OUTCOME_REJECTED, /* by its task */
+    OUTCOME_REQUEUED, /* the same, back to its queue */
 };
 struct frame_send {          /* a cel_task_send */
     struct str queue, bytes; /* neither is empty */
@@ -85,7 +89,8 @@ struct frame_outcome {
     struct str traceback;   /* or absent */
     int64_t countdown_usec; /* RETRY: -1 = the task's own delay */
     bool conflict;          /* RETRY: another transaction was in the way */
-    struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine */
+    struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine;
+                               REJECTED, REQUEUED: the author's reason; or absent */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */
     uint64_t peak_rss; /* of the process so far, in bytes; 0: not wanted */

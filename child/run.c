@@ -33,7 +33,8 @@ struct ending {
     bool conflict;
     struct frame_send *sends;
     size_t send_count;
-    struct cel_rows *done; /* CEL_ONCE: what the call came to before; or NULL */
+    struct cel_rows *done;   /* CEL_ONCE: what the call came to before; or NULL */
+    struct str type, module; /* of the exception; they live as long as what was recorded */
 };
 
 static void ending_init(struct ending *ending)
@@ -107,6 +108,8 @@ static void end_with(struct ending *ending,
                      const struct exception *e)
 {
     ending->kind = kind;
+    ending->type = e->type;
+    ending->module = e->module;
     buf_clear(&ending->result);
     buf_clear(&ending->traceback);
     if (e->text.ptr)
@@ -190,12 +193,43 @@ static int refuse_follow_ups(const struct body *body, struct cel_error *err)
     return 0;
 }
 
+/* Readers of Celery 5.3 and later say so by their headers; older ones know plain values alone. */
+static bool reader_knows_types(const struct envelope *envelope)
+{
+    struct str headers = envelope->other_headers;
+    return str_equal(envelope->lang, STR("py")) && headers.len > 0 &&
+           memmem(headers.ptr, headers.len, "\"stamps\":", strlen("\"stamps\":"));
+}
+
+/* For documents with the arguments in them, which the supervisor writes. What has no form in JSON is
+ * left out. */
+static void tell_arguments(struct cel_task *task)
+{
+    CLEANUP(buf_deinit) struct buf json = BUF_INIT(2 * VALUE_BYTES_MAX);
+    enum json_style style = reader_knows_types(&task->envelope) ? JSON_TYPED : JSON_PLAIN;
+    if (!task->child->wants_arguments)
+        return;
+    buf_add_c(&json, "\"args\": ");
+    int r = json_encode(&json, task->body.args, style);
+    buf_add_c(&json, ", \"kwargs\": ");
+    if (!r)
+        r = json_encode(&json, task->body.kwargs, style);
+    if (r || buf_status(&json))
+        return;
+    struct frame_progress arguments = {task->seq, STR_NONE, buf_str(&json)};
+    frame_add_progress(&task->child->out, &arguments);
+    if (child_flush(task->child))
+        return; /* so it will be with the outcome */
+}
+
 static bool read_body(struct cel_task *task, struct ending *ending)
 {
     struct cel_error err = {0};
     int r = body_decode(&task->envelope, &task->body, &err);
     if (!r)
         r = refuse_follow_ups(&task->body, &err);
+    if (!r)
+        tell_arguments(task);
     if (r == -ENOMEM)
         fail_memory(ending, task);
     else if (r == CEL_E_UNSUPPORTED)
@@ -245,6 +279,35 @@ static void end_failed(struct ending *ending, const struct cel_task *task)
              "the task returned CEL_FAIL without cel_fail()");
 }
 
+/* "Busy" is that type of any module, "shop.errors.Busy" that one, "Exception" is all. */
+static bool is_named(const struct ending *ending, struct str name)
+{
+    struct exception wanted = exception_named(name, STR_NONE);
+    if (str_equal(name, STR("Exception")))
+        return true;
+    return str_equal(wanted.type, ending->type) &&
+           (!wanted.module.ptr || str_equal(wanted.module, ending->module));
+}
+
+/* .autoretry_for: the failure is the reason of a retry, after the task's own delay. */
+static void autoretry(struct ending *ending, const struct cel_task *task)
+{
+    struct str rest = str_of(task->registered->def->autoretry_for), name;
+    while (ending->kind == OUTCOME_FAILURE && str_split(&rest, ',', &name)) {
+        if (is_named(ending, str_trim(name)))
+            ending->kind = OUTCOME_RETRY;
+    }
+}
+
+static void end_rejected(struct ending *ending, const struct cel_task *task)
+{
+    const struct recorded *recorded = &task->recorded;
+    bool is_said = recorded->kind == RECORDED_REJECT;
+    ending->kind = is_said && recorded->requeue ? OUTCOME_REQUEUED : OUTCOME_REJECTED;
+    if (is_said && recorded->text)
+        snprintf(ending->detail, sizeof(ending->detail), "%s", recorded->text);
+}
+
 /* A reason without a type is Celery's own exception; without a reason there is none. The last retry
  * that is asked for in vain becomes the failure, so it has the name that Celery gives to that. */
 static void end_retry(struct ending *ending, const struct cel_task *task)
@@ -267,14 +330,6 @@ static void end_retry(struct ending *ending, const struct cel_task *task)
     ending->countdown_usec =
         recorded->kind == RECORDED_RETRY ? recorded->countdown_usec : (int64_t)-1;
     ending->conflict = recorded->conflict;
-}
-
-/* Readers of Celery 5.3 and later say so by their headers; older ones know plain values alone. */
-static bool reader_knows_types(const struct envelope *envelope)
-{
-    struct str headers = envelope->other_headers;
-    return str_equal(envelope->lang, STR("py")) && headers.len > 0 &&
-           memmem(headers.ptr, headers.len, "\"stamps\":", strlen("\"stamps\":"));
 }
 
 static int encode_result(struct ending *ending, const struct cel_task *task)
@@ -307,6 +362,7 @@ static void conclude(struct ending *ending, struct cel_task *task, int returned)
     if (returned == CEL_CANCELLED ||
         ((returned == CEL_FAIL || returned == CEL_RETRY) && cancelled)) {
         end_cancelled(ending, task);
+        autoretry(ending, task);
         return;
     }
     switch (returned) {
@@ -315,6 +371,10 @@ static void conclude(struct ending *ending, struct cel_task *task, int returned)
         return;
     case CEL_FAIL:
         end_failed(ending, task);
+        autoretry(ending, task);
+        return;
+    case CEL_REJECT:
+        end_rejected(ending, task);
         return;
     case CEL_RETRY:
         end_retry(ending, task);

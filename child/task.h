@@ -29,7 +29,7 @@ struct child { /* lives as long as the process */
     struct modules modules;
     struct cel_db *databases;
     size_t database_count;
-    bool wants_peak_rss;
+    bool wants_peak_rss, wants_arguments;
     volatile sig_atomic_t *cancel; /* PG_CANCEL_...; set by the signal of the soft limit */
     struct buf out;                /* the frame being written */
 };
@@ -42,7 +42,13 @@ int child_flush(struct child *child) MUST_CHECK;
  * (cel_fail, cel_retry) or by a helper that failed. What the author said, no helper changes; that
  * the soft limit struck, no later failure of a helper changes.
  */
-enum recorded_kind { RECORDED_NOTHING, RECORDED_FAIL, RECORDED_RETRY, RECORDED_CANCELLED };
+enum recorded_kind {
+    RECORDED_NOTHING,
+    RECORDED_FAIL,
+    RECORDED_RETRY,
+    RECORDED_CANCELLED,
+    RECORDED_REJECT,
+};
 enum recorded_by { BY_NOBODY, BY_HELPER, BY_DATABASE, BY_AUTHOR };
 struct recorded {
     enum recorded_kind kind;
@@ -50,6 +56,7 @@ struct recorded {
     char *type, *text;      /* of the exception; or NULL */
     int64_t countdown_usec; /* of RETRY; -1: the task's own */
     bool conflict;          /* of RETRY: another transaction was in the way */
+    bool requeue;           /* of REJECT */
 };
 
 struct task_send {
@@ -81,7 +88,7 @@ struct cel_task {
  * task's, or those of the task that celery.map and celery.starmap call in place (builtin.c). */
 const struct child_task *task_target(const struct cel_task *task);
 
-/* Each returns what the task shall return for that kind: CEL_FAIL, CEL_RETRY, CEL_CANCELLED. */
+/* Each returns what the task shall return for that kind: CEL_FAIL, CEL_RETRY, CEL_CANCELLED ... */
 int task_record(struct cel_task *task,
                 enum recorded_by by,
                 enum recorded_kind kind,

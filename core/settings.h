@@ -64,6 +64,8 @@ struct settings {
     usec_t lease;                /* --lease; 15 s */
     int64_t max_deliveries;      /* 10; 0: any number */
     bool track_ids;              /* --track-ids: a ledger for `celeriac audit --ids` */
+    bool track_started;          /* STARTED is stored, whatever the task says */
+    bool result_extended;        /* documents have name, arguments, worker, retries, queue */
     char *ledger;                /* --ledger: off, summary, full */
     char *ledger_database;       /* [database] name: "default" */
     int64_t ledger_days;         /* 30 */

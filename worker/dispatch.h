@@ -23,6 +23,8 @@ struct dispatch_options {
     usec_t soft_limit, hard_limit; /* of tasks that have none */
     usec_t lease;
     bool track_ids;            /* note ids in Redis */
+    bool track_started;        /* STARTED is stored, whatever the task says */
+    bool result_extended;      /* documents have name, arguments, worker, retries, queue */
     struct recorder *recorder; /* of the ledger; NULL: there is none */
 };
 

@@ -12,8 +12,8 @@ enum { PROGRESS_KEPT_MAX = 64 * 1024 };
 static const char *const state_names[REQUEST_STATES] = {"CLAIMED", "READY",    "ACKING",    "PIPED",
                                                         "RUNNING", "SETTLING", "ABANDONED", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {
-    "succeeded", "failed", "retried", "ignored",    "skipped",    "expired",
-    "revoked",   "buried", "parked",  "given back", "redelivered"};
+    "succeeded", "failed", "retried",    "ignored",     "skipped",  "expired", "revoked",
+    "buried",    "parked", "given back", "redelivered", "rejected", "requeued"};
 
 #define TO(state) (1U << REQUEST_##state)
 static const unsigned transitions[REQUEST_STATES] = {
@@ -46,6 +46,7 @@ static void request_free(struct request *request)
     buf_deinit(&request->settlement.sends);
     buf_deinit(&request->settlement.evidence);
     buf_deinit(&request->progress);
+    buf_deinit(&request->arguments);
     mem_free(request->settlement.follow_ups);
     mem_free(request);
 }
@@ -87,6 +88,7 @@ static void forget(struct request *request)
     clear_buf(&settlement->sends);
     clear_buf(&settlement->evidence);
     clear_buf(&request->progress);
+    clear_buf(&request->arguments);
     mem_free(settlement->follow_ups);
     settlement->follow_ups = NULL;
 }
@@ -106,6 +108,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
         buf_init(&request->settlement.sends, 2 * FRAME_BYTES_MAX);
         buf_init(&request->settlement.evidence, 2 * PROGRESS_KEPT_MAX);
         buf_init(&request->progress, PROGRESS_KEPT_MAX);
+        buf_init(&request->arguments, FRAME_BYTES_MAX);
     }
     request->table = requests;
     request->claim = *claim;

@@ -11,6 +11,9 @@
  *                                (another transaction in the way: not counted, a hundred times in a row)
  *           FAILURE              FAILURE
  *           REFUSED              FAILURE, message to quarantine
+ *           REJECTED             message to quarantine, nothing stored
+ *           REQUEUED             to the end of its queue, nothing stored; a hundred times, then FAILURE,
+ *                                message to quarantine
  *   child died                   delivered again, counted; the last time that its task allows:
  *                                FAILURE WorkerLostError, message to quarantine
  *   hard time limit              FAILURE TimeLimitExceeded
@@ -19,6 +22,7 @@
  *   killed by a revocation       REVOKED "terminated"
  *   refused by Redis for good    FAILURE OperationalError, without what follows
  *
+ * With .reject_on_failure the message of a FAILURE goes to quarantine, too.
  * Nothing is stored for a call that ignores its result. What Celery does: docs/protocol.md.
  */
 #pragma once

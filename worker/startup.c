@@ -144,6 +144,7 @@ static void set_up_children(struct startup *startup, enum log_level level, enum 
                                   .log_format = format,
                                   .database_max_age = startup->settings.database_max_age,
                                   .wants_peak_rss = startup->ledger == LEDGER_FULL,
+                                  .wants_arguments = startup->settings.result_extended,
                                   .modules = startup->modules,
                                   .module_count = startup->module_count};
     setup->setting_count = pairs_of(&startup->config, "settings", NULL, &startup->settings_pairs);

@@ -150,6 +150,8 @@ static void report(const struct worker *worker)
         F_U64("expired", dispatch->ends[END_EXPIRED]),
         F_U64("revoked", dispatch->ends[END_REVOKED]),
         F_U64("redelivered", dispatch->ends[END_REDELIVERED]),
+        F_U64("rejected", dispatch->ends[END_REJECTED]),
+        F_U64("requeued", dispatch->ends[END_REQUEUED]),
         F_U64("buried", dispatch->ends[END_BURIED]), F_U64("parked", dispatch->ends[END_PARKED]),
         F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
         F_U64("promoted", worker->promoter.promoted), F_U64("released", worker->releaser.released),
@@ -677,6 +679,8 @@ static int open_parts(struct worker *worker)
         .hard_limit = startup->settings.hard_time_limit,
         .lease = startup->settings.lease,
         .track_ids = startup->settings.track_ids,
+        .track_started = startup->settings.track_started,
+        .result_extended = startup->settings.result_extended,
         .recorder = startup->ledger == LEDGER_OFF ? NULL : &worker->recorder,
     };
     const struct recorder_options recorder_options = {

@@ -1,8 +1,10 @@
 """What Celery's own client asks of a task, run by a worker of ours."""
+import os
+import time
 import unittest
 
 from interop.test_messages import forget_results
-from support.servers import RedisServer, celeriac_worker, temporary_folder
+from support.servers import RedisServer, celeriac_worker, temporary_folder, wait_until
 
 
 class TaskLife(unittest.TestCase):
@@ -10,7 +12,11 @@ class TaskLife(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = cls.enterClassContext(temporary_folder("celeriac-life-"))
         cls.redis = cls.enterClassContext(RedisServer(cls.folder))
-        cls.worker = cls.enterClassContext(celeriac_worker(cls.redis, cls.folder, ["probe"], "-c", "2"))
+        config = os.path.join(cls.folder, "celeriac.ini")
+        with open(config, "w") as file:
+            file.write("[worker]\nresult_extended = yes\ntrack_started = yes\n")
+        cls.worker = cls.enterClassContext(
+            celeriac_worker(cls.redis, cls.folder, ["probe"], "-c", "2", "--config", config))
         from celery import Celery
 
         cls.app = Celery("life", broker=cls.redis.url, backend=cls.redis.url, set_as_current=False)
@@ -38,6 +44,59 @@ class TaskLife(unittest.TestCase):
             with self.subTest(method=method):
                 result = self.app.send_task("tests.echo", ("é" * 1000,), compression=method)
                 self.assertEqual(result.get(10), [["é" * 1000], {}])
+
+    def test_a_rejected_call_has_no_result_and_a_requeued_one_runs_again(self):
+        path = os.path.join(self.folder, "runs")
+        result = self.app.send_task("tests.reject", kwargs={"requeue": True, "until": 3, "path": path})
+        self.assertEqual(result.get(10), 4)
+        rejected = self.app.send_task("tests.reject", ("not mine",))
+        client = self.redis.client()
+        entries = wait_until(lambda: client.xrange("celeriac:dead:{celery}"), 10, "quarantine")
+        self.assertEqual([fields[b"reason"] for _, fields in entries], [b"rejected"])
+        self.assertEqual(entries[0][1][b"detail"], b"not mine")
+        self.assertFalse(rejected.ready())
+        client.close()
+
+    def test_states_of_its_own(self):
+        result = self.app.send_task("tests.state", ("UPLOADING",), {"ms": 700})
+        wait_until(lambda: result.state == "UPLOADING", 10, "the state")
+        self.assertEqual(result.info, {"bytes": 5})
+        result.get(10)
+
+    def test_what_is_retried_by_itself(self):
+        result = self.app.send_task("tests.autoretry", ("OSError", "away"))
+        with self.assertRaisesRegex(OSError, "away"):
+            result.get(10)
+        self.assertEqual(result.retries, 2)
+        result = self.app.send_task("tests.autoretry", ("ValueError",))
+        with self.assertRaises(ValueError):
+            result.get(10)
+        self.assertEqual(result.retries, 0)
+
+    def test_results_say_more_if_wanted(self):
+        started = self.app.send_task("tests.sleep", (600,))
+        wait_until(lambda: started.state == "STARTED", 10, "STARTED")
+        self.assertEqual(started.info["hostname"], started.worker)
+        started.get(10)
+        result = self.app.send_task("tests.echo", (1, [2.5]), {"k": None})
+        result.get(10)
+        self.assertEqual((result.name, result.args, result.kwargs, result.retries, result.queue),
+                         ("tests.echo", [1, [2.5]], {"k": None}, 0, "celery"))
+        self.assertRegex(result.worker, "^celery@")
+        late = self.app.send_task("tests.hard_limited")
+        with self.assertRaises(Exception):
+            late.get(20)
+        self.assertEqual((late.name, late.args, late.kwargs), ("tests.hard_limited", [], {}))
+
+    def test_time_limits_of_the_call_come_before_those_of_the_task(self):
+        begin = time.monotonic()
+        with self.assertRaisesRegex(Exception, "TimeLimitExceeded|0.3"):
+            self.app.send_task("tests.hard_limited", time_limit=0.3).get(20)
+        soft = self.app.send_task("tests.soft_limited", soft_time_limit=0.05, time_limit=20)
+        with self.assertRaisesRegex(Exception, "SoftTimeLimitExceeded|^$"):
+            soft.get(20)
+        self.assertEqual(soft.result.__class__.__name__, "SoftTimeLimitExceeded")
+        self.assertLess(time.monotonic() - begin, 10)
 
 
 if __name__ == "__main__":
