@@ -66,7 +66,12 @@ const struct option settings_options[] = {
     {FIELD(queues), .section = "worker", .key = "queues", .type = OPTION_LIST, .otherwise = "",
      .flag = "queues", .short_flag = 'Q', .argument = "NAME,...",
      .verbs = VERB_WORKER | VERB_QUEUES | VERB_PURGE | VERB_AUDIT,
-     .help = "Queues that are served; empty: the default queue"},
+     .help = "Queues that are served; empty: the default queue. A worker takes NAME:WEIGHT, too"},
+    {FIELD(queue_order), .section = "worker", .key = "queue_order", .type = OPTION_STRING,
+     .otherwise = "round_robin", .choices = "round_robin|sorted|priority|strict",
+     .flag = "queue-order", .argument = "ORDER", .verbs = VERB_WORKER,
+     .help =
+         "Whose turn it is: by weight, by name, or as they stand in --queues (priority, strict)"},
     {FIELD(concurrency), .section = "worker", .key = "concurrency", .type = OPTION_INT,
      .otherwise = "0", .min = 0, .max = 1024, .flag = "concurrency", .short_flag = 'c',
      .argument = "N", .verbs = VERB_WORKER,
@@ -155,6 +160,27 @@ int settings_load(struct settings *settings,
     r = config_load(config, path, argc, argv, err);
     mem_free(path);
     return r;
+}
+
+int settings_queue(struct str item,
+                   struct str *ret_name,
+                   unsigned *ret_weight,
+                   struct cel_error *err)
+{
+    enum { WEIGHT_MAX = 1000 };
+    int64_t weight = 0;
+    size_t len = item.len;
+    while (len > 0 && item.ptr[len - 1] >= '0' && item.ptr[len - 1] <= '9')
+        len--;
+    bool has_weight = len > 0 && len < item.len && item.ptr[len - 1] == ':';
+    if (has_weight && (str_parse_i64(str_n(item.ptr + len, item.len - len), &weight) < 0 ||
+                       weight < 1 || weight > WEIGHT_MAX))
+        return error_set(err, CEL_E_CONFIG,
+                         "queue \"" STR_FORMAT "\": a weight is 1 to %d, after a colon",
+                         STR_ARGS(item), (int)WEIGHT_MAX);
+    *ret_name = has_weight ? str_n(item.ptr, len - 1) : item;
+    *ret_weight = (unsigned)weight;
+    return 0;
 }
 
 const char *settings_database_named(const struct settings *settings,

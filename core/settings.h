@@ -52,6 +52,7 @@ struct settings {
     /* [worker] */
     char *modules;               /* -A --app, list */
     char *queues;                /* -Q --queues, list; empty: default_queue */
+    char *queue_order;           /* --queue-order: round_robin, sorted, priority (strict) */
     int64_t concurrency;         /* -c --concurrency; 0: number of processors; 1 ... 1024 */
     char *node_name;             /* -n --hostname: "celery@%h" */
     int64_t max_tasks_per_child; /* --max-tasks-per-child; 0: no limit */
@@ -88,6 +89,13 @@ const char *settings_database_named(const struct settings *settings,
                                     const struct config *config,
                                     const char *name);
 extern const char *const settings_free_sections[]; /* "settings", "database", "beat *" */
+
+/* One of `queues`: "mail", or "mail:5" with a weight (1 ... 1000, else CEL_E_CONFIG). `*ret_weight`
+ * 0: it has none. A name that ends in a colon and digits needs its weight. */
+int settings_queue(struct str item,
+                   struct str *ret_name,
+                   unsigned *ret_weight,
+                   struct cel_error *err) MUST_CHECK;
 
 /*
  * Loads everything for one verb: the file is --config FILE, else $CELERIAC_CONFIG, else none. What

@@ -9,6 +9,7 @@
 #include "core/id.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "message/call.h"
 #include "redis/url.h"
 
 enum { NODE_NAME_MAX = 512, HOSTNAME_SIZE = 256, INCARNATION_LEN = 8 };
@@ -96,6 +97,56 @@ static size_t split(const char *text, struct str **ret_parts)
     }
     *ret_parts = parts;
     return count;
+}
+
+/* --- queues ----------------------------------------------------------------------------------- */
+
+static int
+plan_queue(struct startup *startup, struct str item, bool *ret_weighted, struct cel_error *err)
+{
+    struct str name;
+    unsigned weight;
+    int r = settings_queue(item, &name, &weight, err);
+    if (r == 0)
+        r = call_check_queue(name, err);
+    if (r < 0)
+        return error_wrap(err, "worker");
+    for (size_t i = 0; i < startup->queue_count; i++) {
+        if (str_equal(str_of(startup->queues[i].name), name))
+            return 0;
+    }
+    *ret_weighted |= weight > 0;
+    startup->queues = xgrow(startup->queues, startup->queue_count + 1, sizeof(*startup->queues));
+    char *copy = str_dup(name);
+    ASSERT(copy);
+    startup->queues[startup->queue_count++] = (struct queue_plan){copy, weight ? weight : 1};
+    return 0;
+}
+
+static int plan_queues(struct startup *startup, struct cel_error *err)
+{
+    const struct settings *settings = &startup->settings;
+    const char *order = settings->queue_order;
+    const char *text = *settings->queues ? settings->queues : settings->default_queue;
+    struct str *parts = NULL;
+    size_t count = split(text, &parts);
+    bool is_weighted = false;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = plan_queue(startup, parts[i], &is_weighted, err);
+    mem_free(parts);
+    if (r < 0)
+        return r;
+    if (count == 0)
+        return error_set(err, CEL_E_CONFIG, "worker: \"%s\" names no queue", text);
+    startup->order = strcmp(order, "round_robin") == 0 ? CREDIT_ROUND_ROBIN
+                     : strcmp(order, "sorted") == 0    ? CREDIT_SORTED
+                                                       : CREDIT_PRIORITY;
+    if (is_weighted && startup->order != CREDIT_ROUND_ROBIN)
+        return error_set(err, CEL_E_CONFIG,
+                         "worker: weights of queues are for --queue-order round_robin, not %s",
+                         order);
+    return 0;
 }
 
 /* --- SETUP ------------------------------------------------------------------------------------ */
@@ -187,10 +238,9 @@ static int complete(struct startup *startup, struct cel_error *err)
     const struct settings *settings = &startup->settings;
     struct url url;
     startup->module_count = split(settings->modules, &startup->modules);
-    startup->queue_count =
-        split(*settings->queues ? settings->queues : settings->default_queue, &startup->queues);
-    if (startup->queue_count == 0)
-        return error_set(err, CEL_E_CONFIG, "worker: \"%s\" names no queue", settings->queues);
+    int r = plan_queues(startup, err);
+    if (r < 0)
+        return r;
     startup->concurrency =
         settings->concurrency > 0 ? (unsigned)settings->concurrency : uv_available_parallelism();
     const struct url_sentinel sentinel = {
@@ -198,7 +248,7 @@ static int complete(struct startup *startup, struct cel_error *err)
         .user = settings->sentinel_username,
         .password = settings->sentinel_password,
     };
-    int r = url_parse(str_of(settings->broker_url), &sentinel, &url, err);
+    r = url_parse(str_of(settings->broker_url), &sentinel, &url, err);
     if (r < 0)
         return r;
     startup->display = xstrdup(url.display);
@@ -237,7 +287,7 @@ void startup_deinit(struct startup *startup)
     mem_free(startup->name);
     mem_free(startup->node);
     mem_free(startup->display);
-    mem_free(startup->queues);
+    queue_plans_free(startup->queues, startup->queue_count);
     mem_free(startup->modules);
     mem_free(startup->settings_pairs);
     mem_free(startup->databases);

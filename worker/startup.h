@@ -8,6 +8,7 @@
 #include "core/process.h"
 #include "core/settings.h"
 #include "store/ledger.h"
+#include "worker/queues.h"
 
 struct startup {
     struct settings settings;
@@ -15,8 +16,10 @@ struct startup {
     char *name;    /* name@host, as Celery shows it */
     char *node;    /* <name>:<incarnation>, for the broker */
     char *display; /* the broker's URL without its password */
-    struct str *queues, *modules;
+    struct queue_plan *queues;
+    struct str *modules;
     size_t queue_count, module_count;
+    enum credit_order order; /* of the queues */
     unsigned concurrency;
     struct frame_setup setup; /* of the children */
     struct frame_pair *settings_pairs, *databases;

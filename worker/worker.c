@@ -26,6 +26,7 @@
 #include "worker/credit.h"
 #include "worker/dispatch.h"
 #include "worker/presence.h"
+#include "worker/queues.h"
 #include "worker/revocations.h"
 #include "worker/startup.h"
 
@@ -45,6 +46,7 @@ struct worker {
     struct dispatch dispatch;
     struct recorder recorder;
     struct credit credit;
+    struct queues queues;
     struct promoter promoter;
     struct releaser releaser;
     struct rescuer rescuer;
@@ -122,7 +124,7 @@ static struct str queue_list(const struct worker *worker, struct buf *buf)
     for (size_t i = 0; i < worker->startup.queue_count; i++) {
         if (i > 0)
             buf_add_char(buf, ',');
-        buf_add_str(buf, worker->startup.queues[i]);
+        buf_add_c(buf, worker->startup.queues[i].name);
     }
     return buf_str(buf);
 }
@@ -186,6 +188,11 @@ static void on_recorded(void *data)
     releaser_deinit(&worker->releaser);
     rescuer_deinit(&worker->rescuer);
     presence_deinit(&worker->presence);
+    if (worker->again) {
+        queue_plans_free(worker->startup.queues, worker->startup.queue_count);
+        worker->startup.queue_count = queues_plans_dup(&worker->queues, &worker->startup.queues);
+    }
+    queues_deinit(&worker->queues);
     revocations_deinit(&worker->revocations);
     result_rows_deinit(&worker->rows);
     pool_deinit(&worker->pool);
@@ -460,12 +467,25 @@ static void on_lost(void *data)
     abandon(data);
 }
 
+static void on_removed(void *data, struct str queue)
+{
+    struct worker *worker = data;
+    queues_removed(&worker->queues, queue);
+}
+
+static void on_joined(void *data, struct str queue)
+{
+    struct worker *worker = data;
+    queues_joined(&worker->queues, queue);
+}
+
 static const struct credit_events credit_events = {
     .look = look,
     .on_claimed = on_claimed,
     .give_back = give_back,
     .on_first_claim = on_first_claim,
     .on_stopped = on_credit_stopped,
+    .on_removed = on_removed,
     .on_lost = on_lost,
 };
 
@@ -553,23 +573,6 @@ static void watch_signals(struct worker *worker)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-static void on_declared(void *data, int status, const struct cel_error *err)
-{
-    (void)data;
-    if (status < 0 && status != -ECANCELED)
-        log_warning("A queue could not be announced", F_C("err", err->text));
-}
-
-static void declare_queues(struct worker *worker)
-{
-    for (size_t i = 0; i < worker->startup.queue_count; i++) {
-        usec_t deadline = clock_mono() + FIRST_ANSWER_USEC;
-        if (broker_declare(worker->broker, worker->startup.queues[i], deadline, on_declared,
-                           worker) < 0)
-            log_warning("A queue could not be announced");
-    }
-}
-
 static void on_first_answer(void *data, int status, const struct cel_error *err)
 {
     struct worker *worker = data;
@@ -582,7 +585,7 @@ static void on_first_answer(void *data, int status, const struct cel_error *err)
         return;
     }
     worker->phase = JOINING;
-    declare_queues(worker);
+    queues_start(&worker->queues);
     presence_start(&worker->presence);
 }
 
@@ -616,6 +619,7 @@ static const struct presence_events presence_events = {
     .on_refused = on_refused,
     .is_known = is_known,
     .on_left = on_left,
+    .on_joined = on_joined,
 };
 
 static int open_broker(struct worker *worker, struct cel_error *err)
@@ -656,11 +660,22 @@ static void open_keepers(struct worker *worker)
     rescuer_init(&worker->rescuer, &worker->loop, worker->broker, &options);
     presence_init(&worker->presence, &worker->loop, worker->broker, &worker->rescuer,
                   str_of(startup->node), startup->settings.lease, &presence_events, worker);
-    presence_set_queues(&worker->presence, startup->queues, startup->queue_count);
+}
+
+static void open_queues(struct worker *worker)
+{
+    const struct startup *startup = &worker->startup;
+    const struct queues_parts parts = {.broker = worker->broker,
+                                       .credit = &worker->credit,
+                                       .presence = &worker->presence,
+                                       .promoter = &worker->promoter,
+                                       .releaser = &worker->releaser,
+                                       .rescuer = &worker->rescuer};
+    queues_init(&worker->queues, &parts);
     for (size_t i = 0; i < startup->queue_count; i++) {
-        promoter_add(&worker->promoter, startup->queues[i]);
-        releaser_add(&worker->releaser, startup->queues[i]);
-        rescuer_add(&worker->rescuer, startup->queues[i]);
+        const struct queue_plan *plan = &startup->queues[i];
+        int r = queues_add(&worker->queues, str_of(plan->name), plan->weight, NULL);
+        ASSERT(r == 0); /* startup.c has looked at the names */
     }
 }
 
@@ -697,9 +712,10 @@ static int open_parts(struct worker *worker)
                      worker);
     dispatch_init(&worker->dispatch, &worker->loop, worker->broker, &worker->pool,
                   &worker->revocations, &dispatch_options, &dispatch_events, worker);
-    credit_init(&worker->credit, &worker->loop, worker->broker, startup->queues,
-                startup->queue_count, &credit_events, worker);
+    credit_init(&worker->credit, &worker->loop, worker->broker, startup->order, &credit_events,
+                worker);
     open_keepers(worker);
+    open_queues(worker);
     return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);
 }
 
