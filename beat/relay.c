@@ -59,6 +59,7 @@ static int write_message(const struct relay *relay, struct relay_row *item, stru
     const struct call_context context = {.id = item->row.id,
                                          .delivery_tag = uuid_new(tag),
                                          .default_queue = str_of(relay->default_queue),
+                                         .routes = relay->routes,
                                          .origin = str_of(relay->origin),
                                          .now_wall = item->row.created_wall};
     status = call_message(call, &context, &item->message, err);

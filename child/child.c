@@ -170,6 +170,8 @@ static int prepare(struct child *child, const struct frame_setup *setup, struct 
     log_open((enum log_level)setup->log_level, (enum log_format)setup->log_format, STDERR_FILENO);
     int r = check_databases(setup, err);
     if (!r)
+        r = routes_add(&child->routes, setup->routes, err);
+    if (!r)
         r = load_modules(&child->modules, setup, err);
     if (r)
         return r;
@@ -198,6 +200,7 @@ static void child_deinit(struct child *child)
 {
     databases_close(child);
     modules_deinit(&child->modules);
+    routes_deinit(&child->routes);
     free((char *)(uintptr_t)child->node.ptr);
     buf_deinit(&child->out);
 }

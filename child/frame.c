@@ -6,7 +6,7 @@
  *
  * The rows, in the order of the structs:
  *
- *   [1 SETUP, node, default_queue, log_level, log_format, database_max_age,
+ *   [1 SETUP, node, default_queue, routes, log_level, log_format, database_max_age,
  *             wants_peak_rss, wants_arguments, [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
  *   [2 HELLO, version, [[name, queue, max_retries, ...] ...]]
  *   [3 RUN, seq, soft_limit, hard_limit, envelope]
@@ -28,7 +28,7 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 11, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 15 };
+enum { SETUP_FIELDS = 12, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 15 };
 enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 11, SEND_FIELDS = 3 };
 
 static int append(void *data, const char *bytes, size_t len)
@@ -116,6 +116,7 @@ void frame_add_setup(struct buf *buf, const struct frame_setup *setup)
     begin(&w, buf, FRAME_SETUP, SETUP_FIELDS);
     put_str(&w, setup->node);
     put_str(&w, setup->default_queue);
+    put_str(&w, setup->routes);
     put_i64(&w, setup->log_level);
     put_i64(&w, setup->log_format);
     put_u64(&w, setup->database_max_age);
@@ -368,6 +369,7 @@ static void get_setup(struct cursor *c, struct frame_setup *setup)
 {
     setup->node = get_str(c);
     setup->default_queue = get_str(c);
+    setup->routes = get_str(c);
     setup->log_level = get_i64(c);
     setup->log_format = get_i64(c);
     setup->database_max_age = get_u64(c);

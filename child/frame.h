@@ -31,6 +31,7 @@ struct frame_pair { /* a setting or a database */
 struct frame_setup {
     struct str node;          /* name@host */
     struct str default_queue; /* of tasks that name none; absent: "celery" */
+    struct str routes;        /* message/routes.h */
     int64_t log_level, log_format;
     usec_t database_max_age;
     bool wants_peak_rss;  /* in outcomes */

@@ -34,11 +34,11 @@ void task_sends_deinit(struct cel_task *task)
     task->send_count = task->send_bytes = 0;
 }
 
-static struct str queue_for(const struct cel_task *task, const struct cel_call *call)
+/* The queue that the task's author gave it; or NULL. */
+static const char *queue_of(const struct cel_task *task, const struct cel_call *call)
 {
-    const struct modules *modules = &task->child->modules;
-    const struct child_task *known = modules_find(modules, str_of(call->name));
-    return known ? known->rules.queue : str_of(modules->default_queue);
+    const struct child_task *known = modules_find(&task->child->modules, str_of(call->name));
+    return known ? known->def->queue : NULL;
 }
 
 /* The message of a call that this task makes. */
@@ -51,10 +51,12 @@ static int call_message_of(struct cel_task *task,
         return error_set(err, -ENOMEM, "there is no call");
     char id[UUID_SIZE], tag[UUID_SIZE];
     const struct envelope *parent = &task->envelope;
+    const char *own = queue_of(task, call);
     struct call_context context = {
         .id = uuid_new(id),
         .delivery_tag = uuid_new(tag),
-        .default_queue = queue_for(task, call),
+        .default_queue = str_of(own ? own : task->child->modules.default_queue),
+        .routes = own ? NULL : &task->child->routes,
         .root_id = parent->root_id.ptr ? parent->root_id : parent->id,
         .parent_id = parent->id,
         .origin = task->child->node,

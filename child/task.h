@@ -12,6 +12,7 @@
 #include "core/buf.h"
 #include "message/body.h"
 #include "message/envelope.h"
+#include "message/routes.h"
 #include "store/effect.h"
 #include "store/pg.h"
 
@@ -27,6 +28,7 @@ struct child { /* lives as long as the process */
     int fd;    /* to the supervisor */
     struct str node;
     struct modules modules;
+    struct routes routes; /* of calls of tasks that name no queue */
     struct cel_db *databases;
     size_t database_count;
     bool wants_peak_rss, wants_arguments;

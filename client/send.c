@@ -52,6 +52,7 @@ static int encode_one(const struct cel_client *client,
         .id = uuid_new(batch->ids ? batch->ids[batch->count] : id),
         .delivery_tag = uuid_new(tag),
         .default_queue = str_of(client->queue),
+        .routes = &client->routes,
         .origin = str_of(client->origin),
         .now_wall = clock_wall(),
     };

@@ -1,5 +1,6 @@
 #include "core/settings.h"
 
+#include "core/buf.h"
 #include "core/mem.h"
 
 #define FIELD(name) .offset = offsetof(struct settings, name)
@@ -138,7 +139,7 @@ const struct option settings_options[] = {
 };
 
 const size_t settings_option_count = ARRAY_SIZE(settings_options);
-const char *const settings_free_sections[] = {"settings", "database", "beat *", NULL};
+const char *const settings_free_sections[] = {"settings", "database", "routes", "beat *", NULL};
 
 int settings_load(struct settings *settings,
                   struct config *config,
@@ -181,6 +182,20 @@ int settings_queue(struct str item,
     *ret_name = has_weight ? str_n(item.ptr, len - 1) : item;
     *ret_weight = (unsigned)weight;
     return 0;
+}
+
+char *settings_routes(const struct config *config)
+{
+    struct buf text = BUF_INIT(SIZE_MAX / 2);
+    buf_add_c(&text, "");
+    for (size_t i = 0; i < config->line_count; i++) {
+        const struct config_line *line = &config->lines[i];
+        if (strcmp(line->section, "routes") == 0)
+            buf_addf(&text, "%s%s = %s", text.len > 0 ? ", " : "", line->key, line->value);
+    }
+    char *routes = buf_take(&text, NULL);
+    buf_deinit(&text);
+    return routes ? routes : xstrdup("");
 }
 
 const char *settings_database_named(const struct settings *settings,

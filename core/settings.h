@@ -88,7 +88,9 @@ const char *settings_database(const struct settings *settings, const struct conf
 const char *settings_database_named(const struct settings *settings,
                                     const struct config *config,
                                     const char *name);
-extern const char *const settings_free_sections[]; /* "settings", "database", "beat *" */
+/* The section [routes] as text, "shop.* = shop, mail.send = mail"; freed by the caller. */
+char *settings_routes(const struct config *config);
+extern const char *const settings_free_sections[]; /* "settings", "database", "routes", "beat *" */
 
 /* One of `queues`: "mail", or "mail:5" with a weight (1 ... 1000, else CEL_E_CONFIG). `*ret_weight`
  * 0: it has none. A name that ends in a colon and digits needs its weight. */

@@ -346,7 +346,10 @@ static struct str expiration(usec_t expires_wall, usec_t now_wall, char text[64]
 static void
 fill(struct envelope *envelope, const struct cel_call *call, const struct call_context *context)
 {
-    struct str queue = call->queue ? str_of(call->queue) : context->default_queue;
+    struct str queue = call->queue ? str_of(call->queue)
+                       : context->routes
+                           ? routes_queue(context->routes, call->name, context->default_queue)
+                           : context->default_queue;
     envelope->task = str_of(call->name);
     envelope->id = call->id ? str_of(call->id) : context->id;
     envelope->lang = STR("c");

@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "message/repr.h"
+#include "message/routes.h"
 
 struct cel_call {
     char *name;
@@ -29,6 +30,7 @@ struct call_context {
     struct str id;           /* of this sending; used unless the call fixed one */
     struct str delivery_tag; /* unique */
     struct str default_queue;
+    const struct routes *routes;   /* come before it; or NULL */
     struct str root_id, parent_id; /* absent: the task is its own root */
     struct str origin;             /* "gen123@host" or the node's name */
     struct str periodic_task_name; /* beat only, else absent */

@@ -149,6 +149,18 @@ static int plan_queues(struct startup *startup, struct cel_error *err)
     return 0;
 }
 
+/* The children use them; here it is said what is wrong. */
+static int check_routes(struct startup *startup, struct cel_error *err)
+{
+    CLEANUP(routes_deinit) struct routes routes = {0};
+    startup->routes = settings_routes(&startup->config);
+    if (routes_add(&routes, str_of(startup->routes), err) == 0)
+        return 0;
+    error_wrap(err, "worker: [routes]");
+    err->code = CEL_E_CONFIG;
+    return CEL_E_CONFIG;
+}
+
 /* --- SETUP ------------------------------------------------------------------------------------ */
 
 static size_t pairs_of(const struct config *config,
@@ -191,6 +203,7 @@ static void set_up_children(struct startup *startup, enum log_level level, enum 
     struct frame_setup *setup = &startup->setup;
     *setup = (struct frame_setup){.node = str_of(startup->name),
                                   .default_queue = str_of(startup->settings.default_queue),
+                                  .routes = str_of(startup->routes),
                                   .log_level = level,
                                   .log_format = format,
                                   .database_max_age = startup->settings.database_max_age,
@@ -239,6 +252,8 @@ static int complete(struct startup *startup, struct cel_error *err)
     struct url url;
     startup->module_count = split(settings->modules, &startup->modules);
     int r = plan_queues(startup, err);
+    if (r == 0)
+        r = check_routes(startup, err);
     if (r < 0)
         return r;
     startup->concurrency =
@@ -291,5 +306,6 @@ void startup_deinit(struct startup *startup)
     mem_free(startup->modules);
     mem_free(startup->settings_pairs);
     mem_free(startup->databases);
+    mem_free(startup->routes);
     *startup = (struct startup){0};
 }

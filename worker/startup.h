@@ -23,6 +23,7 @@ struct startup {
     unsigned concurrency;
     struct frame_setup setup; /* of the children */
     struct frame_pair *settings_pairs, *databases;
+    char *routes;
     enum ledger_detail ledger;
     const char *ledger_uri; /* or NULL */
 };

@@ -227,6 +227,29 @@ static void threads_have_handles_of_their_own(void **state)
     assert_length("celery", THREADS * SENDS);
 }
 
+static void routes_say_the_queue_of_a_task(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client((struct cel_client_options){
+        .queue = "otherwise", .routes = "shop.* = shop, shop.tasks.pay = bank"});
+    static const char *const names[] = {"shop.tasks.pay", "shop.tasks.ship", "other", "shop.own"};
+    for (size_t i = 0; i < 4; i++) {
+        struct cel_call *call = cel_call_new(names[i]);
+        if (i == 3)
+            cel_call_queue(call, "own");
+        assert_int_equal(cel_send(client, call, NULL, NULL), 0);
+        cel_call_free(call);
+    }
+    static const char *const queues[] = {"bank", "shop", "otherwise", "own"};
+    for (size_t i = 0; i < 4; i++)
+        assert_length(queues[i], 1);
+    cel_client_close(client);
+    const struct cel_client_options wrong = {.routes = "shop.*"};
+    struct cel_error err;
+    assert_int_equal(cel_client_open(&wrong, &client, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "route \"shop.*\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +259,7 @@ int main(void)
         cmocka_unit_test_setup(a_key_prefix_stands_before_the_queue, empty),
         cmocka_unit_test_setup(ten_thousand_calls_go_in_bulk_and_in_order, empty),
         cmocka_unit_test_setup(one_bad_call_keeps_all_of_a_bulk_back, empty),
+        cmocka_unit_test_setup(routes_say_the_queue_of_a_task, empty),
         cmocka_unit_test_setup(threads_have_handles_of_their_own, empty),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -1,8 +1,10 @@
 """Several queues of one worker: weights, orders, priorities."""
+import json
+import os
 import unittest
 
 from integration.worker.calls import WorkerTest, message
-from support.servers import celeriac, wait_until
+from support.servers import CELERIAC, Daemon, celeriac, wait_until
 
 
 class Routing(WorkerTest):
@@ -47,6 +49,44 @@ class Routing(WorkerTest):
         order = self.order(worker, 15)
         self.assertEqual([id.split("-")[1] for id in order],
                          ["p0"] * 3 + ["p3"] * 3 + ["p4"] * 3 + ["p6"] * 3 + ["p9"] * 3)
+
+    def configuration(self, text):
+        path = os.path.join(self.folder, "celeriac.ini")
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def test_routes_of_the_configuration(self):
+        config = self.configuration("[routes]\ntests.noop = whole\ntests.* = pattern\n"
+                                    "[beat tick]\ntask = tests.add\nevery = 100ms\n")
+        for arguments, queue in ((["tests.noop"], "whole"), (["tests.add", "1", "2"], "pattern"),
+                                 (["other.task"], "celery"), (["tests.noop", "--queue", "named"], "named")):
+            with self.subTest(arguments=arguments):
+                done = celeriac("call", *arguments, "--config", config, redis=self.server)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                message = json.loads(self.redis.rpop(queue))
+                self.assertEqual(message["properties"]["delivery_info"], {"exchange": "", "routing_key": queue})
+        worker = self.worker("-c", "1", "--config", config)
+        for name, queue in (("tests.noop", "whole"), ("tests.add", "pattern"), ("other.task", "celery"),
+                            ("tests.on_other_queue", "other")):
+            with self.subTest(name=name):
+                self.get(self.send("tests.send", name, [1, 2]))
+                if queue != "celery":
+                    self.assertEqual(self.waiting(queue), 1)
+        worker.stop()
+        self.assertEqual(self.redis.delete("pattern"), 1)
+        beat = Daemon([CELERIAC, "beat", "-b", self.server.url, "--config", config], self.folder, "beat")
+        self.addCleanup(beat.stop)
+        beat.start()
+        wait_until(lambda: self.waiting("pattern"), 10, "a call of beat")
+
+    def test_a_route_that_is_none_is_refused(self):
+        config = self.configuration("[routes]\nshop.* =\n")
+        for arguments in (["worker", "-A", "none.so"], ["beat"], ["call", "a.b"]):
+            with self.subTest(verb=arguments[0]):
+                done = celeriac(*arguments, "--config", config, redis=self.server)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn('route "shop.* ="', done.stderr)
 
     def test_what_makes_no_sense_is_refused(self):
         for queues, order, words in (("a:0", "round_robin", "a weight is 1 to 1000"),

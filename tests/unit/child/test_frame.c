@@ -39,6 +39,7 @@ static void setup_comes_back(void **state)
                                 .log_level = -1,
                                 .log_format = 2,
                                 .database_max_age = UINT64_MAX,
+                                .routes = STR("a.* = b"),
                                 .wants_peak_rss = true,
                                 .wants_arguments = true,
                                 .modules = modules,
@@ -56,6 +57,7 @@ static void setup_comes_back(void **state)
     assert_int_equal(frame.setup.log_level, -1);
     assert_int_equal(frame.setup.log_format, 2);
     assert_true(frame.setup.database_max_age == UINT64_MAX);
+    assert_text(frame.setup.routes, "a.* = b");
     assert_true(frame.setup.wants_peak_rss);
     assert_true(frame.setup.wants_arguments);
     assert_int_equal(frame.setup.module_count, 2);
