@@ -623,6 +623,17 @@ int broker_purge(struct broker *broker,
                  uint64_t *ret_purged,
                  broker_done_fn *cb,
                  void *data) MUST_CHECK;
+/* A queue that is bound to an exchange, as kombu writes it down; views into the member. */
+struct broker_binding {
+    struct str routing_key, pattern, queue; /* pattern: of a topic exchange, else empty */
+};
+struct broker_binding broker_binding_read(struct str member);
+/* The members of the set of bindings of `exchange`. */
+int broker_bindings(struct broker *broker,
+                    struct str exchange,
+                    usec_t deadline_mono,
+                    broker_names_fn *cb,
+                    void *data) MUST_CHECK;
 /* Announces that a queue exists: SADD of kombu's binding, as a Celery worker does. */
 int broker_declare(struct broker *broker,
                    struct str queue,

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "broker/broker.h"
 #include "core/mem.h"
 
 #define SEPARATOR "\x06\x16" /* kombu's, in names of step lists and in members of bindings */
@@ -18,7 +19,8 @@
 #define SENT      "celeriac:sent:{"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
-#define RESULT    "celery-task-meta-"
+enum { SEPARATOR_LEN = sizeof(SEPARATOR) - 1 };
+#define RESULT "celery-task-meta-"
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
@@ -202,6 +204,22 @@ void queue_keys_deinit(struct queue_keys *keys)
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
+
+struct broker_binding broker_binding_read(struct str member)
+{
+    struct broker_binding binding = {.queue = key_binding_queue(member)};
+    size_t len = binding.queue.ptr ? member.len - binding.queue.len : 0;
+    if (len < 2 * SEPARATOR_LEN)
+        return binding;
+    struct str head = str_n(member.ptr, len - SEPARATOR_LEN); /* routing key, separator, pattern */
+    const char *at = memmem(head.ptr, head.len, SEPARATOR, SEPARATOR_LEN);
+    if (!at)
+        return (struct broker_binding){.routing_key = STR_NONE};
+    binding.routing_key = str_n(head.ptr, (size_t)(at - head.ptr));
+    at += SEPARATOR_LEN;
+    binding.pattern = str_n(at, (size_t)(head.ptr + head.len - at));
+    return binding;
+}
 
 struct str key_binding_queue(struct str member)
 {

@@ -17,7 +17,7 @@
 
 struct request {
     usec_t countdown, eta_wall, expires_in, expires_wall, wait_limit, dedupe; /* 0: not given */
-    const char *queue, *id;
+    const char *queue, *id, *exchange, *routing_key;
     int64_t priority; /* -1: not given */
     int64_t confirm_replicas;
     bool ignore_result, wait, confirm_disk;
@@ -107,6 +107,20 @@ static int take_expires(void *data, const char *value, struct cel_error *err)
     if (str_parse_duration(str_of(value), &request->expires_in) == 0)
         return 0;
     return take_moment("expires", value, &request->expires_wall, err);
+}
+
+static int take_exchange(void *data, const char *value, struct cel_error *err)
+{
+    (void)err;
+    ((struct request *)data)->exchange = value;
+    return 0;
+}
+
+static int take_routing_key(void *data, const char *value, struct cel_error *err)
+{
+    (void)err;
+    ((struct request *)data)->routing_key = value;
+    return 0;
 }
 
 static int take_queue(void *data, const char *value, struct cel_error *err)
@@ -241,6 +255,8 @@ static const struct verb_flag flags[] = {
     {"eta", "MOMENT", take_eta, "Start not before (ISO 8601; without a zone it is UTC)"},
     {"expires", "WHEN", take_expires, "Revoked when not started by then: a duration or a moment"},
     {"queue", "NAME", take_queue, "Queue to send to"},
+    {"exchange", "NAME", take_exchange, "Exchange to send to, by its bindings, instead of a queue"},
+    {"routing-key", "KEY", take_routing_key, "Routing key for --exchange; else empty"},
     {"priority", "N", take_priority, "0 (first) ... 9 (last)"},
     {"id", "ID", take_id, "Id of the task instead of a new one"},
     {"dedupe", "TIME", take_dedupe,
@@ -289,6 +305,9 @@ static void set_options(struct cel_call *call, const struct request *request)
         cel_call_id(call, request->id);
     if (request->queue)
         cel_call_queue(call, request->queue);
+    if (request->exchange)
+        cel_call_exchange(call, request->exchange,
+                          request->routing_key ? request->routing_key : "");
     if (request->priority >= 0)
         cel_call_priority(call, (int)request->priority);
     if (request->countdown)

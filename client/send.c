@@ -10,7 +10,7 @@
  */
 #include <errno.h>
 
-#include "client/handle.h"
+#include "client/exchange.h"
 #include "core/id.h"
 #include "core/mem.h"
 #include "message/call.h"
@@ -23,6 +23,8 @@ struct batch {
     struct broker_message *messages;
     size_t count;
     char (*ids)[UUID_SIZE]; /* new ones, when the messages name them; or NULL */
+    bool takes_exchange;    /* one call alone: its message goes to each of these queues */
+    struct queue_list queues;
 };
 
 static void batch_deinit(struct batch *batch)
@@ -30,6 +32,7 @@ static void batch_deinit(struct batch *batch)
     buf_deinit(&batch->bytes);
     mem_free(batch->messages);
     mem_free(batch->ids);
+    queue_list_deinit(&batch->queues);
 }
 
 static void hand_out_id(struct str id, char *ret_id)
@@ -55,6 +58,7 @@ static int encode_one(const struct cel_client *client,
         .routes = &client->routes,
         .origin = str_of(client->origin),
         .now_wall = clock_wall(),
+        .knows_exchanges = batch->takes_exchange,
     };
     size_t start = batch->bytes.len;
     struct str used_id, queue;
@@ -101,6 +105,31 @@ static int batch_encode(struct batch *batch,
     for (size_t i = 0; i < count; i++) {
         batch->messages[i].bytes.ptr = at;
         at += batch->messages[i].bytes.len;
+    }
+    return 0;
+}
+
+/* The one message of the batch becomes as many as its exchange has queues for it. */
+static int spread(struct batch *batch,
+                  struct cel_client *client,
+                  const struct cel_call *call,
+                  usec_t deadline_mono,
+                  struct cel_error *err)
+{
+    struct queue_list *queues = &batch->queues;
+    int status = exchange_find(client, str_of(call->exchange), str_of(call->routing_key),
+                               deadline_mono, queues, err);
+    if (status)
+        return status;
+    struct broker_message *messages =
+        mem_grow(batch->messages, queues->count, sizeof(*batch->messages));
+    if (!messages)
+        return error_no_memory(err);
+    batch->messages = messages;
+    batch->count = queues->count;
+    for (size_t i = 0; i < queues->count; i++) {
+        messages[i] = messages[0];
+        messages[i].queue = str_of(queues->items[i]);
     }
     return 0;
 }
@@ -179,6 +208,14 @@ static int tell_failure(const struct cel_client *client,
                                    count, sent);
 }
 
+/* Some of the queues of its exchange have it. */
+static int tell_spread(const struct progress *progress, size_t count, struct cel_error *err)
+{
+    err->code = CEL_E_UNCERTAIN;
+    return error_wrap(err, "It is in %zu of the %zu queues of its exchange, and may be in more",
+                      progress->sent, count);
+}
+
 static int send_calls(struct cel_client *client,
                       const struct cel_call *const *calls,
                       size_t count,
@@ -193,15 +230,24 @@ static int send_calls(struct cel_client *client,
     if (status)
         return status;
     usec_t deadline = client_deadline(client);
-    CLEANUP(batch_deinit) struct batch batch = {.bytes = BUF_INIT(SIZE_MAX)};
+    CLEANUP(batch_deinit)
+    struct batch batch = {.bytes = BUF_INIT(SIZE_MAX), .takes_exchange = !ret_sent};
     status = batch_encode(&batch, client, calls, count, ret_ids, err);
+    if (!status && batch.takes_exchange && calls[0]->exchange)
+        status = spread(&batch, client, calls[0], deadline, err);
     if (status)
         return status;
     struct progress progress = {0};
-    while (!status && progress.sent < count)
+    while (!status && progress.sent < batch.count)
         status = push_slice(client, &batch, deadline, &progress, err);
     if (ret_sent)
         *ret_sent = progress.sent;
+    if (status && batch.count > count && progress.possible > 0 && progress.sent < batch.count)
+        return tell_spread(&progress, batch.count, err);
+    if (batch.count > count) { /* all or none of them */
+        progress.sent /= batch.count;
+        progress.possible /= batch.count;
+    }
     return status ? tell_failure(client, &progress, count, err) : 0;
 }
 
@@ -220,8 +266,10 @@ int cel_send_bulk(struct cel_client *client,
                   size_t *ret_sent,
                   struct cel_error *err)
 {
-    if (ret_sent)
-        *ret_sent = 0;
+    size_t unheard;
+    if (!ret_sent)
+        ret_sent = &unheard;
+    *ret_sent = 0;
     if (count && !calls)
         return error_set(err, -EINVAL, "cel_send_bulk: calls is NULL");
     if (!count)

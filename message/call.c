@@ -80,6 +80,8 @@ struct cel_call *cel_call_free(struct cel_call *call)
     mem_free(call->name);
     mem_free(call->id);
     mem_free(call->queue);
+    mem_free(call->exchange);
+    mem_free(call->routing_key);
     mem_free(call->shadow);
     mem_free(call);
     return NULL;
@@ -131,6 +133,19 @@ void cel_call_queue(struct cel_call *call, const char *queue)
         return;
     if (call_check_queue(str_of(queue), call->error.code == 0 ? &call->error : NULL) == 0)
         set_text(call, &call->queue, queue);
+}
+
+void cel_call_exchange(struct cel_call *call, const char *exchange, const char *routing_key)
+{
+    struct cel_error *err = call && call->error.code == 0 ? &call->error : NULL;
+    if (!is_name(exchange, QUEUE_NAME_MAX) || !routing_key ||
+        (*routing_key && call_check_queue(str_of(routing_key), NULL))) {
+        error_set(err, -EINVAL, "An exchange and a routing key are at most %d bytes of UTF-8",
+                  QUEUE_NAME_MAX);
+    } else if (call) {
+        set_text(call, &call->exchange, exchange);
+        set_text(call, &call->routing_key, routing_key);
+    }
 }
 
 void cel_call_priority(struct cel_call *call, int priority)
@@ -364,8 +379,8 @@ fill(struct envelope *envelope, const struct cel_call *call, const struct call_c
     envelope->hard_limit = call->hard_limit;
     envelope->ignore_result = call->ignore_result;
     envelope->correlation_id = envelope->id;
-    envelope->exchange = STR("");
-    envelope->routing_key = queue;
+    envelope->exchange = call->exchange ? str_of(call->exchange) : STR("");
+    envelope->routing_key = call->exchange ? str_of(call->routing_key) : queue;
     envelope->delivery_tag = context->delivery_tag;
     envelope->priority = call->priority;
 }
@@ -386,8 +401,10 @@ int call_encode(const struct cel_call *call,
     char expiration_text[64];
     if (call->error.code != 0)
         return error_set(err, call->error.code, "%s", call->error.text);
+    if (call->exchange && !context->knows_exchanges)
+        return error_set(err, -EINVAL, "A call for an exchange is sent by cel_send() alone");
     fill(&envelope, call, context);
-    int r = call_check_queue(envelope.routing_key, err);
+    int r = call->exchange ? 0 : call_check_queue(envelope.routing_key, err);
     if (r == 0)
         r = body_encode(call->args, call->kwargs, NULL, encoding, &body, &envelope, err);
     if (r == 0)

@@ -15,6 +15,7 @@ struct cel_call {
     char *name;
     struct cel_value *args, *kwargs, *headers; /* list, map, map or NULL */
     char *id, *queue, *shadow;                 /* or NULL */
+    char *exchange, *routing_key;              /* both, or both NULL */
     int priority;
     usec_t countdown, eta_wall, expires_in, expires_wall; /* 0: not given */
     int64_t retries;
@@ -35,6 +36,7 @@ struct call_context {
     struct str origin;             /* "gen123@host" or the node's name */
     struct str periodic_task_name; /* beat only, else absent */
     usec_t now_wall;
+    bool knows_exchanges; /* who sends finds the queues of one */
 };
 
 /*

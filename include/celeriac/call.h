@@ -50,6 +50,13 @@ CEL_API void cel_call_kwarg(struct cel_call *call, const char *name, struct cel_
 CEL_API void cel_call_id(struct cel_call *call, const char *id);
 CEL_API void cel_call_queue(struct cel_call *call,
                             const char *queue); /* default: the client's, "celery" */
+/*
+ * To every queue that is bound to the exchange by this routing key, direct or topic, instead of a
+ * queue; as kombu's consumers have written it down (Celery documentation: "Exchanges, queues, and
+ * routing keys"). By cel_send() alone: -EINVAL elsewhere.
+ */
+CEL_API void
+cel_call_exchange(struct cel_call *call, const char *exchange, const char *routing_key);
 CEL_API void cel_call_priority(struct cel_call *call, int priority); /* 0 (first) ... 9 (last) */
 CEL_API void cel_call_countdown_ms(struct cel_call *call,
                                    int64_t ms); /* start so much after sending */

@@ -4,7 +4,7 @@ import time
 import unittest
 
 from interop.test_messages import forget_results
-from support.servers import RedisServer, celeriac_worker, temporary_folder, wait_until
+from support.servers import RedisServer, celeriac, celeriac_worker, temporary_folder, wait_until
 
 
 class TaskLife(unittest.TestCase):
@@ -97,6 +97,68 @@ class TaskLife(unittest.TestCase):
             soft.get(20)
         self.assertEqual(soft.result.__class__.__name__, "SoftTimeLimitExceeded")
         self.assertLess(time.monotonic() - begin, 10)
+
+
+
+class Exchanges(unittest.TestCase):
+    """Queues that kombu binds, and calls of ours for their exchanges."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = cls.enterClassContext(temporary_folder("celeriac-exchanges-"))
+        cls.redis = cls.enterClassContext(RedisServer(cls.folder))
+        from kombu import Connection, Exchange, Queue
+
+        cls.connection = cls.enterClassContext(Connection(cls.redis.url))
+        direct, topic = Exchange("orders", "direct"), Exchange("events", "topic")
+        for name, exchange, key in (("paid", direct, "order.paid"), ("books", direct, "order.paid"),
+                                    ("sent", direct, "order.sent"), ("all", topic, "#"), ("eu", topic, "eu.*.new"),
+                                    ("us", topic, "us.#")):
+            Queue(name, exchange, routing_key=key)(cls.connection.default_channel).declare()
+
+    def call(self, *arguments):
+        return celeriac("call", "shop.audit", "7", *arguments, redis=self.redis)
+
+    def received(self):
+        """The queues that got the message, each by kombu's own reading."""
+        found = {}
+        for name in "paid", "books", "sent", "all", "eu", "us":
+            while message := self.connection.default_channel.basic_get(name, no_ack=True):
+                found[name] = message
+        return found
+
+    def test_a_routing_key_leads_to_the_queues_that_kombu_bound(self):
+        for exchange, key, queues in (("orders", "order.paid", {"paid", "books"}), ("orders", "order.sent", {"sent"}),
+                                      ("events", "eu.order.new", {"all", "eu"}), ("events", "us.a.b", {"all", "us"}),
+                                      ("events", "", {"all"})):
+            with self.subTest(exchange=exchange, key=key):
+                done = self.call("--exchange", exchange, "--routing-key", key)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                received = self.received()
+                self.assertEqual(set(received), queues)
+                for message in received.values():
+                    self.assertEqual(message.delivery_info["exchange"], exchange)
+                    self.assertEqual(message.delivery_info["routing_key"], key)
+                    self.assertEqual(message.headers["id"], done.stdout.strip())
+
+    def test_kombu_itself_would_choose_the_same(self):
+        from kombu import Exchange
+
+        with self.connection.Producer() as producer:
+            for kind, exchange, key in (("topic", "events", "eu.a.b.new"), ("topic", "events", "eu..new"),
+                                        ("topic", "events", "us."), ("topic", "events", "eu"), ("direct", "orders", "order.paid")):
+                with self.subTest(key=key):
+                    producer.publish({}, exchange=Exchange(exchange, kind), routing_key=key)
+                    theirs = set(self.received())
+                    self.call("--exchange", exchange, "--routing-key", key)
+                    self.assertEqual(set(self.received()), theirs)
+
+    def test_a_key_that_leads_nowhere_is_an_error(self):
+        for exchange, key in (("orders", "order.lost"), ("unheard", "of")):
+            with self.subTest(exchange=exchange):
+                done = self.call("--exchange", exchange, "--routing-key", key)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f'no queue is bound to exchange "{exchange}" for routing key "{key}"', done.stderr)
 
 
 if __name__ == "__main__":
