@@ -11,14 +11,15 @@
  * The next time is looked for on the wall clock of the zone, where a day has 24 hours of 60 minutes
  * and nothing else, and then carried to the time line with the zone's spans (zone.h):
  *
- *   wall clock   ... 1:59:59 | 3:00 ...         a slot at 2:30 has no instant: first one after the
- * gap wall clock   ... 2:59:59 | 2:00 ... 3:00    a slot at 2:30 has two: the first, or both if the
- *                                               expression names every hour
+ *   ... 1:59:59 | 3:00 ...         a slot at 2:30 has no instant: the first one after the gap
+ *   ... 2:59:59 | 2:00 ... 3:00    it has two: the first, or both if every hour is named
  */
 #include "beat/crontab.h"
 
 #include <inttypes.h>
 #include <strings.h>
+
+#include "core/calendar.h"
 
 #define DAY ((int64_t)86400)
 
@@ -258,44 +259,13 @@ int crontab_parse(struct str text, struct crontab *ret, struct cel_error *err)
 
 /* --- the next time ---------------------------------------------------------------------------- */
 
-struct date {
-    int64_t year;
-    unsigned month, day; /* 1 ... 12, 1 ... 31 */
-    unsigned weekday;    /* 0 = Sunday */
-};
-
-static int64_t floor_div(int64_t value, int64_t by)
-{
-    return value / by - (value % by < 0);
-}
-
-/* The proleptic Gregorian date of a day counted from 1970-01-01; years are taken from March on, so
- * that the leap day is the last of its year. */
-static struct date date_of_day(int64_t day_number)
-{
-    int64_t days = day_number + 719468; /* since 0000-03-01 */
-    int64_t era = floor_div(days, 146097);
-    int64_t day_of_era = days - era * 146097;
-    int64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t month_from_march = (5 * day_of_year + 2) / 153;
-    struct date date = {
-        .day = (unsigned)(day_of_year - (153 * month_from_march + 2) / 5 + 1),
-        .month = (unsigned)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9),
-        .weekday = (unsigned)((day_number % 7 + 11) % 7), /* day 0 was a Thursday */
-    };
-
-    date.year = year_of_era + era * 400 + (date.month <= 2);
-    return date;
-}
-
 static bool day_matches(const struct crontab *crontab, int64_t day_number)
 {
-    struct date date = date_of_day(day_number);
+    struct date date = calendar_date(day_number);
+    unsigned weekday = (unsigned)((day_number % 7 + 11) % 7); /* 0 = Sunday; day 0 was a Thursday */
 
     return crontab->months >> date.month & 1 && crontab->days >> date.day & 1 &&
-           crontab->weekdays >> date.weekday & 1;
+           crontab->weekdays >> weekday & 1;
 }
 
 /* The first matching minute of a day at or after `minute` (0 ... 1439), or -1. */

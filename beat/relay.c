@@ -8,7 +8,9 @@
 #include "core/id.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/process.h"
 #include "message/call_json.h"
+#include "message/envelope.h"
 
 enum { BATCH_MAX = 500 };
 #define PATIENCE_USEC (10 * USEC_PER_SEC)
@@ -25,8 +27,7 @@ static void take(struct relay *relay);
 static void forget_batch(struct relay *relay)
 {
     for (size_t i = 0; i < relay->count; i++) {
-        cel_message_free(&relay->items[i].message);
-        mem_free(relay->items[i].mark);
+        cel_message_free(&relay->items[i].written);
         mem_free(relay->items[i].refused);
     }
     mem_free(relay->items);
@@ -49,7 +50,10 @@ static void refuse(struct relay *relay, struct relay_row *item, const char *reas
 }
 
 /* The message of a row that holds a call. */
-static int write_message(const struct relay *relay, struct relay_row *item, struct cel_error *err)
+static int write_message(const struct relay *relay,
+                         struct relay_row *item,
+                         struct broker_message *ret,
+                         struct cel_error *err)
 {
     struct cel_call *call;
     char tag[UUID_SIZE];
@@ -62,33 +66,40 @@ static int write_message(const struct relay *relay, struct relay_row *item, stru
                                          .routes = relay->routes,
                                          .origin = str_of(relay->origin),
                                          .now_wall = item->row.created_wall};
-    status = call_message(call, &context, &item->message, err);
+    status = call_message(call, &context, &item->written, err);
     cel_call_free(call);
-    return status;
-}
-
-static int copy_message(struct relay_row *item, struct cel_error *err)
-{
-    int status = call_check_queue(item->row.queue, err);
     if (status)
         return status;
-    item->message = (struct cel_message){.queue = str_dup(item->row.queue),
-                                         .text = str_dup(item->row.message),
-                                         .step = (int)item->row.step};
-    return item->message.queue && item->message.text ? 0 : error_no_memory(err);
+    *ret = (struct broker_message){.queue = str_of(item->written.queue),
+                                   .step = (unsigned)item->written.step,
+                                   .bytes = str_of(item->written.text)};
+    return 0;
 }
 
-static void add_message(struct relay *relay, struct relay_row *item)
+/* The message of a row that holds it as it is. */
+static int
+read_message(const struct relay_row *item, struct broker_message *ret, struct cel_error *err)
 {
-    char mark[128];
-    snprintf(mark, sizeof(mark), "outbox.%s.%lld", relay->identity, (long long)item->row.number);
-    item->mark = xstrdup(mark);
+    const struct outbox_row *row = &item->row;
+    int status = call_check_queue(row->queue, err);
+    if (status)
+        return status;
+    if ((int64_t)priority_step(row->step) != row->step)
+        return error_set(err, -EINVAL, "a message's step is 0, 3, 6 or 9, not %lld",
+                         (long long)row->step);
+    *ret = (struct broker_message){
+        .queue = row->queue, .step = (unsigned)row->step, .bytes = row->message};
+    return 0;
+}
+
+static void
+add_message(struct relay *relay, struct relay_row *item, const struct broker_message *message)
+{
+    snprintf(item->mark, sizeof(item->mark), "outbox.%s.%lld", relay->identity,
+             (long long)item->row.number);
     relay->places[relay->message_count] = (size_t)(item - relay->items);
-    relay->messages[relay->message_count++] =
-        (struct broker_message){.queue = str_of(item->message.queue),
-                                .step = (unsigned)item->message.step,
-                                .bytes = str_of(item->message.text),
-                                .id = str_of(item->mark)};
+    relay->messages[relay->message_count] = *message;
+    relay->messages[relay->message_count++].id = str_of(item->mark);
 }
 
 static void write_batch(struct relay *relay)
@@ -101,10 +112,11 @@ static void write_batch(struct relay *relay)
         struct relay_row *item = &relay->items[relay->count];
         struct cel_error err = {0};
         *item = (struct relay_row){.row = outbox_row(relay->rows, relay->count)};
-        int status =
-            item->row.call.ptr ? write_message(relay, item, &err) : copy_message(item, &err);
+        struct broker_message message;
+        int status = item->row.call.ptr ? write_message(relay, item, &message, &err)
+                                        : read_message(item, &message, &err);
         if (!status)
-            add_message(relay, item);
+            add_message(relay, item, &message);
         else if (status != -ENOMEM) /* else it stays for the next batch */
             refuse(relay, item, err.text);
     }
@@ -167,6 +179,7 @@ static void end_batch(uv_work_t *work)
     struct relay *relay = container_of(work, struct relay, work);
     struct outbox_end *ends = mem_array(relay->count, sizeof(*ends));
     size_t count = 0;
+    process_block_signals();
     for (size_t i = 0; ends && i < relay->count; i++) {
         if (relay->items[i].refused)
             ends[count++] =
@@ -200,10 +213,12 @@ static void after_end(uv_work_t *work, int cancelled)
     forget_batch(relay);
     if (end_if_stopping(relay))
         return;
-    if (failed)
+    if (failed) {
         pause_for_a_while(relay);
-    else
-        take(relay);
+        return;
+    }
+    note_up(relay);
+    take(relay);
 }
 
 static void end(struct relay *relay)
@@ -231,8 +246,6 @@ static void on_pushed(void *data, int status, const struct cel_error *err)
         relay->push_status = 0;
     } else if (status) {
         note_down(relay, "The outbox cannot be published; its rows stay", err);
-    } else {
-        note_up(relay);
     }
     end(relay);
 }
@@ -247,22 +260,26 @@ static void push(struct relay *relay)
         end(relay);
         return;
     }
-    relay->push_status =
+    int status =
         broker_push_promised(relay->broker, relay->messages, relay->message_count, &promises,
                              clock_mono() + PUSH_USEC, &relay->pushed, on_pushed, relay);
-    if (relay->push_status)
-        end(relay);
+    if (status) {
+        struct cel_error err;
+        error_set(&err, status, "%s", cel_error_name(status));
+        on_pushed(relay, status, &err);
+    }
 }
 
 /* --- TAKING ----------------------------------------------------------------------------------- */
 
-static int expire_effects(struct relay *relay, struct cel_error *err)
+/* In the thread. What fails here holds no row up, unless the connection went with it. */
+static void expire_effects(struct relay *relay)
 {
     usec_t now = clock_mono();
     if (now < relay->expire_mono)
-        return 0;
+        return;
     relay->expire_mono = now + EXPIRE_USEC;
-    return effect_expire(relay->pg, err);
+    relay->expire_status = effect_expire(relay->pg, &relay->expire_err);
 }
 
 /* In the thread. */
@@ -270,6 +287,7 @@ static void take_batch(uv_work_t *work)
 {
     struct relay *relay = container_of(work, struct relay, work);
     struct cel_error *err = &relay->err;
+    process_block_signals();
     int r = relay->is_open ? 0 : outbox_open(relay->pg, relay->identity, err);
     relay->is_open = !r;
     if (!r)
@@ -277,7 +295,7 @@ static void take_batch(uv_work_t *work)
     if (!r && cel_rows_count(relay->rows) == 0) {
         r = pg_rollback(relay->pg, err);
         if (!r)
-            r = expire_effects(relay, err);
+            expire_effects(relay);
         if (!r)
             r = pg_wait_notified(relay->pg, relay->wake_fd, LOOK_USEC, err);
     }
@@ -292,6 +310,9 @@ static void after_take(uv_work_t *work, int cancelled)
 {
     struct relay *relay = container_of(work, struct relay, work);
     (void)cancelled;
+    if (relay->expire_status)
+        log_warning("Old markers of exactly-once effects stay for another hour",
+                    F_C("err", relay->expire_err.text));
     if (relay->status) {
         note_down(relay, "The outbox cannot be read (celeriac migrate makes it)", &relay->err);
         forget_batch(relay);
@@ -312,6 +333,7 @@ static void take(struct relay *relay)
 {
     relay->state = RELAY_TAKING;
     relay->err = (struct cel_error){0};
+    relay->expire_status = 0;
     int r = uv_queue_work(relay->loop, &relay->work, take_batch, after_take);
     ASSERT(r == 0);
 }

@@ -25,8 +25,9 @@
 
 struct relay_row {
     struct outbox_row row;
-    struct cel_message message; /* empty when it was refused */
-    char *mark, *refused;
+    struct cel_message written; /* of a call; else empty */
+    char mark[OUTBOX_IDENTITY_SIZE + 32];
+    char *refused;
 };
 
 struct relay {
@@ -44,6 +45,8 @@ struct relay {
     int status;        /* of the work */
     struct cel_error err;
     usec_t expire_mono; /* when old markers go next */
+    int expire_status;  /* of the work */
+    struct cel_error expire_err;
     char identity[OUTBOX_IDENTITY_SIZE];
     struct cel_rows *rows;
     struct relay_row *items; /* of `rows` */

@@ -17,11 +17,15 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "message/plan.h"
 
 struct broker;
 
 enum {
     BROKER_E_LOST = 1, /* the claim, or the node's lease, is no longer ours; nothing was written */
+    BROKER_E_SPARED = 3, /* nothing was written, since what stands is not to be covered */
+    BROKER_E_JOINED = 4, /* with it a chord is complete; nothing was written */
+    BROKER_E_CLOSED = 5, /* a chord that was to be closed is closed; nothing was written */
 };
 
 typedef void broker_done_fn(void *data, int status, const struct cel_error *err);
@@ -130,6 +134,27 @@ int broker_push_promised(struct broker *broker,
                          broker_done_fn *cb,
                          void *data) MUST_CHECK;
 
+/* A canvas: the messages that it begins with, and the chords that they are members of. */
+struct broker_publication {
+    const struct broker_message *messages; /* pushed in order; at least one */
+    size_t count;
+    const struct plan_chord *chords;
+    size_t chord_count;
+    struct broker_promises promises;
+};
+/*
+ * broker_push_promised for a canvas: with chords all of it is one step, so that either nothing was
+ * pushed, or all (with once: but those whose id was pushed before; where that is so of all, the chords
+ * are left alone, too). With results on another server the chords are opened there first.
+ * Further failures: CEL_E_CONFIG (returned), chords without results in Redis. Source: publish.lua.
+ */
+int broker_publish(struct broker *broker,
+                   const struct broker_publication *publication,
+                   usec_t deadline_mono,
+                   struct broker_pushed *ret_pushed,
+                   broker_done_fn *cb,
+                   void *data) MUST_CHECK;
+
 /* Forgets that such messages were pushed "once", when nobody can push them again. */
 int broker_forget_pushed(struct broker *broker,
                          const struct broker_message *messages,
@@ -202,10 +227,15 @@ enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
  * With results on another server or in a result store the result is stored first, then the step is
  * made. A claim with tag 0 was acknowledged before: everything is done unless it was to be buried
  * (-EINVAL). Told again after CEL_E_UNCERTAIN such a one would be done twice, so it can be told as
- * `is_uncertain`.
+ * `is_uncertain`; then a condition is BROKER_E_SPARED (but from a result store, which does not say it).
  */
 struct broker_completion {
     struct broker_claim claim;
+    /* What follows among the results; without these nothing of it happens. Condition BROKER_E_JOINED, when a part
+     * is the last one of its chord: `on_joined` is told what stands there, before `cb`; the same completion, with
+     * what follows from that and the chord to be closed, makes the step. BROKER_E_CLOSED: somebody else has. */
+    struct plan_results results;
+    void (*on_joined)(void *data, const struct plan_joined *joined, size_t count);
     enum broker_ending ending;               /* does not matter with a retry or a burial */
     struct str result_id;                    /* absent: no document to store */
     struct str result_document;              /* stored unless a SUCCESS is there, and published */
@@ -220,11 +250,11 @@ struct broker_completion {
     const struct broker_dead
         *dead; /* not NULL: the claimed message itself is moved to quarantine */
 };
-/* Whether its document may cover a final one, where it is not stored in the step itself. A next
+/* Whether its document covers no final one, where it is not stored in the step itself. A next
  * attempt is no end: others may have made one, whom this node does not know yet. */
-static inline bool broker_is_end(const struct broker_completion *completion)
+static inline bool broker_spares_final(const struct broker_completion *completion)
 {
-    return !completion->is_uncertain && !(completion->retry.ptr && completion->claim.tag);
+    return completion->is_uncertain || (completion->retry.ptr && completion->claim.tag);
 }
 int broker_complete(struct broker *broker,
                     const struct broker_completion *completion,
@@ -263,8 +293,9 @@ int broker_park(struct broker *broker,
                 void *data) MUST_CHECK;
 
 /* Moves what is due at `now_wall` (at most a few hundred a call) to the serving end of its list.
- * `next_due_wall`: 0 = the set is empty; <= now = more is due, call again. With `status` 0 `err` is NULL
- * or says what keeps some of them where they are; it holds up no other. */
+ * `next_due_wall`: 0 = the set is empty, or it was not looked for behind the many that are kept; <= now =
+ * more is due, call again. With `status` 0 `err` is NULL or says what keeps some of them where they are;
+ * it holds up no other. */
 typedef void broker_promote_fn(
     void *data, int status, size_t moved, usec_t next_due_wall, const struct cel_error *err);
 int broker_promote(struct broker *broker,
@@ -282,7 +313,8 @@ int broker_promote(struct broker *broker,
  */
 
 /* Makes (`is_new`) or renews this node's lease. `held` are the claims in flight under its name, but
- * those that a claim without an answer may have made. Condition BROKER_E_LOST: it was given up. */
+ * those that a claim without an answer may have made; none when there are more than 10,000. Condition
+ * BROKER_E_LOST: it was given up, or has left. */
 typedef void broker_renew_fn(void *data,
                              int status,
                              const struct broker_claim *held,
@@ -338,8 +370,8 @@ struct broker_rescued {
     struct str result_id, result_document; /* of a buried one; absent: none is stored */
 };
 /* Moves them, those still there, to the serving end of their lists, the last one served first; the
- * results are stored in the same step, or behind it when they live elsewhere. `ret_moved[i]` becomes
- * true, before cb, when rescued[i] was still there. */
+ * results are stored in the same step, or behind it when they live on another server (a result store is
+ * the caller's business). `ret_moved[i]` becomes true, before cb, when rescued[i] was still there. */
 int broker_rescue(struct broker *broker,
                   struct str queue,
                   struct str node,
@@ -431,8 +463,8 @@ struct broker_delayed_end {
     usec_t result_ttl; /* of the results; 0: for ever */
 };
 /* Moves members, those still there, to the serving end of their lists, the first one served first; or
- * cancels them and stores their results: in the same step, or behind it when results live elsewhere.
- * `*ret_count` (how many) is written before cb. */
+ * cancels them and stores their results: in the same step, or behind it when results live on another
+ * server; none in a result store. `*ret_count` (how many) is written before cb. */
 int broker_end_delayed(struct broker *broker,
                        struct str queue,
                        const struct broker_delayed_end *end,
@@ -508,6 +540,13 @@ int broker_store_result(struct broker *broker,
                         usec_t deadline_mono,
                         broker_done_fn *cb,
                         void *data) MUST_CHECK;
+/* Stores and publishes the document of a saved group. */
+int broker_store_group(struct broker *broker,
+                       struct str group,
+                       struct str document,
+                       usec_t deadline_mono,
+                       broker_done_fn *cb,
+                       void *data) MUST_CHECK;
 /*
  * The same of a call on its way (STARTED, PROGRESS), only while `claim` is ours: others may have
  * ended it meanwhile. Where results live on another server that cannot be seen in the same step, so

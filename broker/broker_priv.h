@@ -65,6 +65,11 @@ int broker_connect(struct broker *broker,
                    const struct url *url,
                    struct redis_connection_options options,
                    struct redis_connection **ret_connection) MUST_CHECK;
+/* Whether results live on another server or in another database, so that no script of main stores them. */
+static inline bool broker_results_are_elsewhere(const struct broker *broker)
+{
+    return broker->has_results && broker->results != broker->main;
+}
 /* The queue `name`, made when it is new. -EINVAL, -ENOMEM. */
 int broker_queue(struct broker *broker,
                  struct str name,

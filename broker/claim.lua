@@ -4,6 +4,7 @@
 -- ARGV[1] node  ARGV[2] room  ARGV[3] n of the first tag
 -- ARGV[4..] first n and room of claims whose answer never came: what they took is handed out again
 -- Returns 0 when the node has no lease, or has left; else the newest revocation's id or '', then tag, message, tag ...
+-- include refuse
 local lease = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if not lease or tonumber(lease) <= 0 then return 0 end
 local steps = {'0', '3', '6', '9'}
@@ -36,13 +37,14 @@ local function recover(first, count)
 end
 
 -- In slices, so that a few huge messages do not become one endless reply.
-local function take(key, step)
+local function take(at, step)
+  local key = KEYS[at]
   while room > 0 and bytes < 8388608 do
     local want = math.min(room, 16)
     local messages = redis.pcall('RPOP', key, want)
     if not messages then return end
     if messages.err then
-      refused = messages
+      refused = refuse('list', at) or messages
       return
     end
     local fields = {}
@@ -64,8 +66,8 @@ local function take(key, step)
 end
 
 for i = 4, #ARGV, 2 do recover(tonumber(ARGV[i]), tonumber(ARGV[i + 1])) end
-for i = 9, #KEYS do take(KEYS[i], steps[i - 8]) end
-for i = 5, 8 do take(KEYS[i], steps[i - 4]) end
+for i = 9, #KEYS do take(i, steps[i - 8]) end
+for i = 5, 8 do take(i, steps[i - 4]) end
 if refused and #out == 1 then return refused end
 if taken > 0 then redis.pcall('HINCRBY', KEYS[3], 'claimed', taken) end
 return out

@@ -4,12 +4,9 @@
 -- are dropped
 -- ARGV[1..] ENTRY MESSAGE ('': as it is)
 -- Returns how many.
-for i = 4, #KEYS do
-  local is = redis.call('TYPE', KEYS[i]).ok
-  if is ~= 'none' and is ~= 'list' then
-    return {err = 'WRONGTYPE ' .. KEYS[i] .. ' is a ' .. is .. ' and no list'}
-  end
-end
+-- include refuse
+local refused = refuse('stream', 1) or refuse('list', 4, #KEYS)
+if refused then return refused end
 local lists, count = {['0'] = KEYS[4], ['3'] = KEYS[5], ['6'] = KEYS[6], ['9'] = KEYS[7]}, 0
 for a = 1, #ARGV, 2 do
   local entry = redis.call('XRANGE', KEYS[1], ARGV[a], ARGV[a])[1]

@@ -3,6 +3,9 @@
 -- ARGV[2] at most so many  ARGV[3] '1': with the messages
 -- Returns a cursor, '' after the last part, then one list for each: its id, reason, detail, task id,
 -- task, time, evidence, message. A cursor is the newest entry at the time of the first part, and the last shown.
+-- include refuse
+local refused = refuse('stream', 1)
+if refused then return refused end
 local newest, last = ARGV[1]:match('^(%S+) (%S+)$')
 if not newest then
   newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]

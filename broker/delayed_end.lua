@@ -6,12 +6,9 @@
 -- ARGV[3..] run: MEMBER MESSAGE | cancel: MEMBER DOCUMENT ID  DOCUMENT: '' for none
 -- Returns the numbers of those that were there, 1 for the first, in any order.
 -- include store
-for i = 3, 6 do
-  local is = redis.call('TYPE', KEYS[i]).ok
-  if is ~= 'none' and is ~= 'list' then
-    return {err = 'WRONGTYPE ' .. KEYS[i] .. ' is a ' .. is .. ' and no list'}
-  end
-end
+-- include refuse
+local refused = refuse('zset', 1) or refuse('list', 3, 6)
+if refused then return refused end
 local size = ARGV[1] == 'run' and 2 or 3
 local lists, ended = {['0'] = KEYS[3], ['3'] = KEYS[4], ['6'] = KEYS[5], ['9'] = KEYS[6]}, {}
 for a = #ARGV - size + 1, 3, -size do -- the first is to be served first

@@ -3,6 +3,10 @@
 -- ARGV[4] at most so many are looked at  ARGV[5] a text that stands in each that is shown, or ''
 -- Returns a cursor, '' after the last part, then due, member, due, member ...
 -- A cursor is the latest due time when the first part was asked for, and due time and member looked at last.
+-- include refuse
+local refused = refuse('zset', 1)
+if refused then return refused end
+
 local function is_behind(a, b) -- as Redis orders members, byte by byte; "<" would ask the locale
   for i = 1, math.min(#a, #b) do
     local x, y = a:byte(i), b:byte(i)

@@ -66,15 +66,10 @@ static void on_ended(struct redis_request *request,
     finish(op);
 }
 
-static bool are_results_here(const struct broker *broker)
-{
-    return broker->has_results && broker->results == broker->main;
-}
-
 int end_op_new(
     struct broker *broker, size_t stores, broker_done_fn *cb, void *data, struct end_op **ret_op)
 {
-    size_t count = broker->has_results && !are_results_here(broker) ? stores : 0;
+    size_t count = broker_results_are_elsewhere(broker) ? stores : 0;
     struct end_op *op = mem_alloc(sizeof(*op) + count * sizeof(op->stores[0]));
     if (!op)
         return -ENOMEM;
@@ -89,7 +84,8 @@ int end_op_new(
 
 const struct key_space *end_op_space(const struct end_op *op)
 {
-    return are_results_here(op->broker) ? &op->broker->space : NULL;
+    const struct broker *broker = op->broker;
+    return broker->has_results && !broker_results_are_elsewhere(broker) ? &broker->space : NULL;
 }
 
 int end_op_store(struct end_op *op, size_t index, struct str id, struct str document, usec_t ttl)

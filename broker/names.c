@@ -10,14 +10,10 @@ int names_add(struct names *names, struct str name)
         if (str_equal(names->items[i], name)) /* SCAN may show a key twice */
             return 0;
     }
-    if (names->count == names->cap) {
-        size_t cap = names->cap ? 2 * names->cap : 8;
-        struct str *items = mem_grow(names->items, cap, sizeof(*items));
-        if (!items)
-            return -ENOMEM;
-        names->items = items;
-        names->cap = cap;
-    }
+    struct str *items = mem_room(names->items, names->count, &names->cap, sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    names->items = items;
     char *copy = mem_dup(name.ptr, name.len);
     if (!copy)
         return -ENOMEM;

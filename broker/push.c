@@ -22,8 +22,9 @@ struct push_chunk {
     size_t first, count;
 };
 
-/* One call of broker_push or broker_push_promised. */
+/* One call of broker_push, broker_push_promised or broker_publish. */
 struct push {
+    struct redis_request opening; /* of chords that are kept elsewhere; no bytes: there are none */
     struct broker *broker;
     size_t open; /* chunks that have not ended, and the confirmation */
     struct broker_pushed pushed;
@@ -43,6 +44,7 @@ static void push_free(struct push *push)
 {
     for (size_t i = 0; i < push->chunk_count; i++)
         redis_request_deinit(&push->chunks[i].request);
+    redis_request_deinit(&push->opening);
     confirm_free(push->confirm);
     mem_free(push);
 }
@@ -145,6 +147,34 @@ static usec_t part_of_time(usec_t deadline_mono)
     return deadline_mono > now ? (deadline_mono - now) / 3 : 1;
 }
 
+static int push_alloc(struct broker *broker, size_t chunk_count, struct push **ret_push)
+{
+    struct push *push = mem_alloc(sizeof(*push) + chunk_count * sizeof(push->chunks[0]));
+    if (!push)
+        return -ENOMEM;
+    push->broker = broker;
+    push->chunk_count = chunk_count;
+    *ret_push = push;
+    return 0;
+}
+
+static struct push_chunk *set_chunk(struct push *push,
+                                    size_t i,
+                                    size_t first,
+                                    size_t count,
+                                    usec_t once_within,
+                                    usec_t deadline_mono)
+{
+    struct push_chunk *chunk = &push->chunks[i];
+    chunk->request.on_reply = on_pushed;
+    chunk->request.deadline_mono = deadline_mono;
+    chunk->request.answer_within = once_within ? part_of_time(deadline_mono) : 0;
+    chunk->push = push;
+    chunk->first = first;
+    chunk->count = count;
+    return chunk;
+}
+
 static int push_new(struct broker *broker,
                     const struct broker_message *messages,
                     size_t count,
@@ -153,26 +183,19 @@ static int push_new(struct broker *broker,
                     struct push **ret_push)
 {
     size_t chunk_count = count_chunks(messages, count), at = 0;
-    struct push *push = mem_alloc(sizeof(*push) + chunk_count * sizeof(push->chunks[0]));
-    if (!push)
-        return -ENOMEM;
-    push->broker = broker;
-    push->chunk_count = chunk_count;
-    usec_t answer_within = once_within ? part_of_time(deadline_mono) : 0;
+    struct push *push;
+    int status = push_alloc(broker, chunk_count, &push);
+    if (status)
+        return status;
     for (size_t i = 0; i < chunk_count; i++) {
-        struct push_chunk *chunk = &push->chunks[i];
-        chunk->request.on_reply = on_pushed;
-        chunk->request.deadline_mono = deadline_mono;
-        chunk->request.answer_within = answer_within;
-        chunk->push = push;
-        chunk->first = at;
-        chunk->count = chunk_length(messages + at, count - at);
-        int status = format_chunk(chunk, &broker->space, messages + at, once_within);
+        size_t length = chunk_length(messages + at, count - at);
+        struct push_chunk *chunk = set_chunk(push, i, at, length, once_within, deadline_mono);
+        status = format_chunk(chunk, &broker->space, messages + at, once_within);
         if (status) {
             push_free(push);
             return status;
         }
-        at += chunk->count;
+        at += length;
     }
     *ret_push = push;
     return 0;
@@ -243,6 +266,23 @@ int broker_push(struct broker *broker,
     return push_send(push);
 }
 
+/* Once what stands before it is done: with a confirmation or without. */
+static int push_begin(struct push *push)
+{
+    return push->confirm && !confirm_is_able(push->confirm) ? confirm_probe(push->confirm)
+                                                            : push_send(push);
+}
+
+static int
+push_promise(struct push *push, const struct broker_promises *promises, usec_t deadline_mono)
+{
+    static const struct confirm_events events = {.on_able = on_able, .on_end = on_confirmed};
+    if (!promises->replicas && !promises->disk)
+        return 0;
+    push->confirm = confirm_new(push->broker, promises, deadline_mono, &events, push);
+    return push->confirm ? 0 : -ENOMEM;
+}
+
 int broker_push_promised(struct broker *broker,
                          const struct broker_message *messages,
                          size_t count,
@@ -252,7 +292,6 @@ int broker_push_promised(struct broker *broker,
                          broker_done_fn *cb,
                          void *data)
 {
-    static const struct confirm_events events = {.on_able = on_able, .on_end = on_confirmed};
     struct push *push;
     int status = broker->is_closing ? -ECANCELED : check_messages(messages, count);
     if (!status)
@@ -264,13 +303,108 @@ int broker_push_promised(struct broker *broker,
     push->ret_pushed = ret_pushed;
     push->cb = cb;
     push->data = data;
-    if (promises->replicas || promises->disk) {
-        push->confirm = confirm_new(broker, promises, deadline_mono, &events, push);
-        status = push->confirm ? 0 : -ENOMEM;
-    }
+    status = push_promise(push, promises, deadline_mono);
     if (!status)
-        status = push->confirm && !confirm_is_able(push->confirm) ? confirm_probe(push->confirm)
-                                                                  : push_send(push);
+        status = push_begin(push);
+    if (status)
+        push_free(push);
+    return status;
+}
+
+/* --- canvases --------------------------------------------------------------------------------- */
+
+static void push_refused(struct push *push, int status, const struct cel_error *err)
+{
+    if (err)
+        push->err = *err;
+    else
+        error_set(&push->err, status, "%s", cel_error_name(status));
+    push->open = 1;
+    part_ended(push);
+}
+
+/* Nobody is a member of those chords before something is pushed: what came of an end that is not known
+ * does not matter, they run out. */
+static void on_opened(struct redis_request *request,
+                      int status,
+                      const struct redis_reply *reply,
+                      const struct cel_error *err)
+{
+    struct push *push = container_of(request, struct push, opening);
+    struct cel_error told;
+    (void)reply;
+    if (status == CEL_E_UNCERTAIN) {
+        status = -ECONNRESET;
+        error_set(&told, status, "The chord could not be opened: %s", err->text);
+        err = &told;
+    } else if (!status) {
+        err = NULL;
+        status = push_begin(push);
+    }
+    if (status)
+        push_refused(push, status, err);
+}
+
+static int publication_new(struct broker *broker,
+                           const struct broker_publication *p,
+                           usec_t deadline_mono,
+                           struct push **ret_push)
+{
+    usec_t once_within = p->promises.once_within;
+    struct push *push;
+    if (broker->results != broker->main) {
+        const struct broker_completion opening = {
+            .results = {.chords = p->chords, .chord_count = p->chord_count}};
+        int status = push_new(broker, p->messages, p->count, once_within, deadline_mono, ret_push);
+        if (status)
+            return status;
+        push = *ret_push;
+        push->opening.on_reply = on_opened;
+        push->opening.deadline_mono = deadline_mono;
+        push->opening.repeatable = true;
+        return redis_command_results(&push->opening, &broker->space, &opening, broker->result_ttl);
+    }
+    int status = push_alloc(broker, 1, ret_push);
+    if (status)
+        return status;
+    push = *ret_push;
+    struct push_chunk *chunk = set_chunk(push, 0, 0, p->count, once_within, deadline_mono);
+    return redis_command_publish(&chunk->request, &broker->space, p, broker->result_ttl);
+}
+
+int broker_publish(struct broker *broker,
+                   const struct broker_publication *p,
+                   usec_t deadline_mono,
+                   struct broker_pushed *ret_pushed,
+                   broker_done_fn *cb,
+                   void *data)
+{
+    struct push *push = NULL;
+    if (p->chord_count == 0)
+        return broker_push_promised(broker, p->messages, p->count, &p->promises, deadline_mono,
+                                    ret_pushed, cb, data);
+    int status = broker->is_closing ? -ECANCELED : check_messages(p->messages, p->count);
+    if (!status)
+        status = check_ids(p->messages, p->count, p->promises.once_within);
+    if (!status && !broker->has_results)
+        status = CEL_E_CONFIG;
+    if (!status)
+        status = publication_new(broker, p, deadline_mono, &push);
+    if (!status)
+        status = push_promise(push, &p->promises, deadline_mono);
+    if (status) {
+        if (push)
+            push_free(push);
+        return status;
+    }
+    push->ret_pushed = ret_pushed;
+    push->cb = cb;
+    push->data = data;
+    if (push->opening.len) {
+        redis_connection_send(broker->results, &push->opening);
+        return 0;
+    }
+    status = push_begin(push);
     if (status)
         push_free(push);
     return status;

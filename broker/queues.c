@@ -49,14 +49,10 @@ static int add_look(struct look_op *op, struct str name)
 {
     if (find_look(op, name))
         return 0;
-    if (op->look_count == op->look_cap) {
-        size_t cap = op->look_cap ? 2 * op->look_cap : 8;
-        struct look *looks = mem_grow(op->looks, cap, sizeof(*looks));
-        if (!looks)
-            return -ENOMEM;
-        op->looks = looks;
-        op->look_cap = cap;
-    }
+    struct look *looks = mem_room(op->looks, op->look_count, &op->look_cap, sizeof(*looks));
+    if (!looks)
+        return -ENOMEM;
+    op->looks = looks;
     char *copy = mem_dup(name.ptr, name.len);
     if (!copy)
         return -ENOMEM;

@@ -25,8 +25,9 @@ struct buf script_begin(struct redis_request *request,
     return buf;
 }
 
-static void
-add_list(struct buf *buf, const struct key_space *space, const struct broker_message *message)
+void command_add_list(struct buf *buf,
+                      const struct key_space *space,
+                      const struct broker_message *message)
 {
     size_t start = write_open(buf);
     key_add_list(buf, space, message->queue, message->step);
@@ -40,7 +41,7 @@ void command_add_result(struct buf *buf, const struct key_space *space, struct s
     write_close(buf, start);
 }
 
-static void add_counts(struct buf *buf, const struct key_space *space, struct str queue)
+void command_add_counts(struct buf *buf, const struct key_space *space, struct str queue)
 {
     size_t start = write_open(buf);
     key_add_counts(buf, space, queue);
@@ -68,7 +69,7 @@ static void add_queues(struct buf *buf, const struct key_space *space)
     write_close(buf, start);
 }
 
-static void add_tag(struct buf *buf, const struct broker_claim *claim)
+void command_add_tag(struct buf *buf, const struct broker_claim *claim)
 {
     char tag[TAG_SIZE];
     write_arg(buf, key_tag(tag, claim->tag, claim->step));
@@ -91,8 +92,8 @@ int redis_command_push(struct redis_request *request,
     for (size_t i = 0; i < count; i++)
         payload += messages[i].bytes.len;
     struct buf buf = script_begin(request, SCRIPT_push, 2, count, payload);
-    add_list(&buf, space, messages);
-    add_counts(&buf, space, messages->queue);
+    command_add_list(&buf, space, messages);
+    command_add_counts(&buf, space, messages->queue);
     for (size_t i = 0; i < count; i++)
         write_arg(&buf, messages[i].bytes);
     return redis_request_finish(request, &buf);
@@ -120,8 +121,8 @@ int redis_command_push_once(struct redis_request *request,
     for (size_t i = 0; i < count; i++)
         payload += each + messages[i].id.len + messages[i].bytes.len;
     struct buf buf = script_begin(request, SCRIPT_push_once, 2 + count, 1 + count, payload);
-    add_list(&buf, space, messages);
-    add_counts(&buf, space, messages->queue);
+    command_add_list(&buf, space, messages);
+    command_add_counts(&buf, space, messages->queue);
     add_marks(&buf, space, messages, count);
     write_u64(&buf, ms_up(window));
     for (size_t i = 0; i < count; i++)
@@ -209,8 +210,8 @@ int redis_command_fire(struct redis_request *request,
     size_t start = write_open(&buf);
     key_add_fired(&buf, space, entry, slot_wall);
     write_close(&buf, start);
-    add_list(&buf, space, message);
-    add_counts(&buf, space, message->queue);
+    command_add_list(&buf, space, message);
+    command_add_counts(&buf, space, message->queue);
     write_u64(&buf, mark_ttl < USEC_PER_MSEC ? 1 : ms_up(mark_ttl));
     write_arg(&buf, message->bytes);
     return redis_request_finish(request, &buf);
@@ -279,8 +280,9 @@ int redis_command_unstage(struct redis_request *request, const struct queue_keys
 
 /* --- what becomes of a claim ------------------------------------------------------------------ */
 
-static void
-add_delayed_head(struct buf *buf, const struct queue_keys *keys, const struct broker_claim *claim)
+void command_add_delayed_head(struct buf *buf,
+                              const struct queue_keys *keys,
+                              const struct broker_claim *claim)
 {
     char tag[TAG_SIZE];
     buf_add_str(buf, keys->node);
@@ -289,71 +291,7 @@ add_delayed_head(struct buf *buf, const struct queue_keys *keys, const struct br
     buf_add_char(buf, '\n');
 }
 
-/* Whether the ledger has the call, and need have it no more. */
-static bool ends_in_ledger(const struct broker_completion *c)
-{
-    return c->claim.tag && c->claim.id.len && !c->retry.ptr && !c->dead;
-}
-
-static size_t complete_payload(const struct broker_completion *c, const struct queue_keys *keys)
-{
-    size_t payload =
-        256 + keys->in_flight.len * 3 + c->result_id.len + c->result_document.len + c->retry.len;
-    for (size_t i = 0; i < c->follow_up_count; i++)
-        payload +=
-            2 * c->follow_ups[i].queue.len + keys->counts.len + c->follow_ups[i].bytes.len + 48;
-    if (c->dead)
-        payload += keys->dead.len + c->dead->reason.len + c->dead->detail.len +
-                   c->dead->task_id.len + c->dead->task.len + c->dead->evidence.len + 64;
-    if (ends_in_ledger(c))
-        payload += keys->ledger.len + c->claim.id.len;
-    return payload;
-}
-
-static void add_complete_keys(struct buf *buf,
-                              const struct key_space *space,
-                              const struct queue_keys *keys,
-                              const struct broker_completion *c)
-{
-    write_arg(buf, keys->in_flight);
-    write_arg(buf, keys->counts);
-    if (c->result_id.ptr)
-        command_add_result(buf, space, c->result_id);
-    else
-        write_arg(buf, keys->in_flight); /* a place that the script leaves alone */
-    for (size_t i = 0; i < c->follow_up_count; i++) {
-        add_list(buf, space, &c->follow_ups[i]);
-        add_counts(buf, space, c->follow_ups[i].queue);
-    }
-    if (c->retry.ptr || c->is_uncertain)
-        write_arg(buf, c->retry_due_wall || c->is_uncertain
-                           ? keys->delayed
-                           : keys->lists[c->claim.step / STEP_WIDTH]);
-    if (c->dead)
-        write_arg(buf, keys->dead);
-    if (ends_in_ledger(c))
-        write_arg(buf, keys->ledger);
-}
-
-static void
-add_retry(struct buf *buf, const struct queue_keys *keys, const struct broker_completion *c)
-{
-    write_arg(buf, c->is_uncertain     ? STR("unless")
-                   : c->retry_due_wall ? STR("park")
-                                       : STR("again"));
-    if (!c->retry_due_wall) { /* where it went nobody can look for it */
-        write_arg(buf, c->is_uncertain ? STR("") : c->retry);
-        return;
-    }
-    if (!c->is_uncertain)
-        write_u64(buf, ms_up(c->retry_due_wall));
-    size_t start = write_open(buf);
-    add_delayed_head(buf, keys, &c->claim);
-    buf_add_str(buf, c->retry);
-    write_close(buf, start);
-}
-
-static void add_dead(struct buf *buf, const struct broker_dead *dead)
+void command_add_dead(struct buf *buf, const struct broker_dead *dead)
 {
     write_arg(buf, dead->reason);
     write_arg(buf, dead->detail);
@@ -363,67 +301,10 @@ static void add_dead(struct buf *buf, const struct broker_dead *dead)
     write_arg(buf, dead->evidence);
 }
 
-static void add_limits(struct buf *buf, const struct dead_limits *limits)
+void command_add_limits(struct buf *buf, const struct dead_limits *limits)
 {
     write_u64(buf, limits->count);
     write_u64(buf, limits->age / USEC_PER_MSEC);
-}
-
-static void
-add_burial(struct buf *buf, const struct broker_dead *dead, const struct dead_limits *limits)
-{
-    write_arg(buf, STR("bury"));
-    add_limits(buf, limits);
-    add_dead(buf, dead);
-}
-
-/* The field of the counts; a call that goes on or is buried stands somewhere else. */
-static struct str ending_of(const struct broker_completion *c)
-{
-    static const struct str names[] = {
-        [BROKER_DONE] = STR("done"),
-        [BROKER_EXPIRED] = STR("expired"),
-        [BROKER_REVOKED] = STR("revoked"),
-    };
-    return c->retry.ptr || c->dead ? STR("") : names[c->ending];
-}
-
-int redis_command_complete(struct redis_request *request,
-                           const struct key_space *space,
-                           const struct queue_keys *keys,
-                           const struct broker_completion *c,
-                           usec_t result_ttl,
-                           const struct dead_limits *limits)
-{
-    size_t retry_args = c->is_uncertain ? 2 : !c->retry.ptr ? 0 : c->retry_due_wall ? 3 : 2;
-    bool is_end = ends_in_ledger(c);
-    size_t keys_count =
-        3 + 2 * c->follow_up_count + (retry_args ? 1 : 0) + (c->dead ? 1 : 0) + is_end;
-    size_t args_count =
-        4 + 2 * c->follow_up_count + retry_args + (c->dead ? 9 : 0) + (is_end ? 2 : 0);
-    struct buf buf =
-        script_begin(request, SCRIPT_complete, keys_count, args_count, complete_payload(c, keys));
-    add_complete_keys(&buf, space, keys, c);
-    if (c->claim.tag)
-        add_tag(&buf, &c->claim);
-    else
-        write_arg(&buf, STR(""));
-    write_u64(&buf, seconds_up(result_ttl));
-    write_arg(&buf, c->result_id.ptr ? c->result_document : STR_NONE);
-    write_arg(&buf, ending_of(c));
-    for (size_t i = 0; i < c->follow_up_count; i++) {
-        write_arg(&buf, STR("push"));
-        write_arg(&buf, c->follow_ups[i].bytes);
-    }
-    if (retry_args)
-        add_retry(&buf, keys, c);
-    if (c->dead)
-        add_burial(&buf, c->dead, limits);
-    if (is_end) {
-        write_arg(&buf, STR("forget"));
-        write_arg(&buf, c->claim.id);
-    }
-    return redis_request_finish(request, &buf);
 }
 
 int redis_command_holds(struct redis_request *request,
@@ -433,7 +314,7 @@ int redis_command_holds(struct redis_request *request,
     struct buf buf = write_begin(3, keys->in_flight.len + 64);
     write_arg(&buf, STR("HEXISTS"));
     write_arg(&buf, keys->in_flight);
-    add_tag(&buf, claim);
+    command_add_tag(&buf, claim);
     return redis_request_finish(request, &buf);
 }
 
@@ -451,7 +332,7 @@ int redis_command_ack(struct redis_request *request,
     if (has_ledger)
         write_arg(&buf, keys->ledger);
     for (size_t i = 0; i < count; i++)
-        add_tag(&buf, &claims[i]);
+        command_add_tag(&buf, &claims[i]);
     for (size_t i = 0; i < count && has_ledger; i++)
         write_arg(&buf, claims[i].id);
     return redis_request_finish(request, &buf);
@@ -465,7 +346,7 @@ int redis_command_track(struct redis_request *request,
         script_begin(request, SCRIPT_track, 2, 3, 3 * keys->in_flight.len + claim->id.len);
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->ledger);
-    add_tag(&buf, claim);
+    command_add_tag(&buf, claim);
     write_arg(&buf, claim->id);
     write_arg(&buf, keys->node);
     return redis_request_finish(request, &buf);
@@ -479,7 +360,7 @@ int redis_command_give_back(struct redis_request *request,
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->counts);
     write_arg(&buf, keys->lists[claim->step / STEP_WIDTH]);
-    add_tag(&buf, claim);
+    command_add_tag(&buf, claim);
     return redis_request_finish(request, &buf);
 }
 
@@ -491,10 +372,10 @@ int redis_command_park(struct redis_request *request,
     struct buf buf = script_begin(request, SCRIPT_park, 2, 3, 4 * keys->in_flight.len);
     write_arg(&buf, keys->in_flight);
     write_arg(&buf, keys->delayed);
-    add_tag(&buf, claim);
+    command_add_tag(&buf, claim);
     write_u64(&buf, ms_up(due_wall));
     size_t start = write_open(&buf);
-    add_delayed_head(&buf, keys, claim);
+    command_add_delayed_head(&buf, keys, claim);
     write_close(&buf, start);
     return redis_request_finish(request, &buf);
 }
@@ -550,7 +431,7 @@ int redis_command_show(struct redis_request *request,
     write_arg(&buf, STR("HMGET"));
     write_arg(&buf, keys->in_flight);
     for (size_t i = 0; i < count; i++)
-        add_tag(&buf, &claims[i]);
+        command_add_tag(&buf, &claims[i]);
     return redis_request_finish(request, &buf);
 }
 
@@ -599,9 +480,9 @@ static void
 add_rescued(struct buf *buf, const struct broker_rescued *rescued, const struct key_space *space)
 {
     write_arg(buf, rescued->dead ? STR("bury") : STR("push"));
-    add_tag(buf, &rescued->claim);
+    command_add_tag(buf, &rescued->claim);
     if (rescued->dead) {
-        add_dead(buf, rescued->dead);
+        command_add_dead(buf, rescued->dead);
         write_arg(buf, has_result(rescued, space) ? rescued->result_document : STR_NONE);
         return;
     }
@@ -632,7 +513,7 @@ int redis_command_rescue(struct redis_request *request,
         if (has_result(&rescued[i], space))
             command_add_result(&buf, space, rescued[i].result_id);
     }
-    add_limits(&buf, limits);
+    command_add_limits(&buf, limits);
     write_u64(&buf, seconds_up(result_ttl));
     for (size_t i = 0; i < count; i++)
         add_rescued(&buf, &rescued[i], space);
@@ -703,89 +584,4 @@ int redis_command_await_revocations(struct redis_request *request,
     add_revoked(&buf, space);
     add_revocation_id(&buf, after);
     return redis_request_finish(request, &buf);
-}
-
-/* --- results ---------------------------------------------------------------------------------- */
-
-int redis_command_store(struct redis_request *request,
-                        const struct key_space *space,
-                        struct str id,
-                        struct str document,
-                        usec_t ttl)
-{
-    struct buf buf =
-        script_begin(request, SCRIPT_store, 1, 2, space->prefix.len + id.len + document.len + 64);
-    command_add_result(&buf, space, id);
-    write_u64(&buf, seconds_up(ttl));
-    write_arg(&buf, document);
-    return redis_request_finish(request, &buf);
-}
-
-int redis_command_store_state(struct redis_request *request,
-                              const struct key_space *space,
-                              struct str in_flight,
-                              const struct broker_claim *claim,
-                              struct str id,
-                              struct str document,
-                              usec_t ttl)
-{
-    struct buf buf = script_begin(request, SCRIPT_store, in_flight.ptr ? 2 : 1, 3,
-                                  space->prefix.len + in_flight.len + id.len + document.len + 96);
-    command_add_result(&buf, space, id);
-    if (in_flight.ptr)
-        write_arg(&buf, in_flight);
-    write_u64(&buf, seconds_up(ttl));
-    write_arg(&buf, document);
-    add_tag(&buf, claim);
-    return redis_request_finish(request, &buf);
-}
-
-static int one_result(struct redis_request *request,
-                      struct str command,
-                      const struct key_space *space,
-                      struct str id)
-{
-    struct buf buf = write_begin(2, space->prefix.len + id.len + 64);
-    write_arg(&buf, command);
-    command_add_result(&buf, space, id);
-    return redis_request_finish(request, &buf);
-}
-
-int redis_command_get(struct redis_request *request, const struct key_space *space, struct str id)
-{
-    return one_result(request, STR("GET"), space, id);
-}
-
-int redis_command_forget(struct redis_request *request,
-                         const struct key_space *space,
-                         struct str id)
-{
-    return one_result(request, STR("DEL"), space, id);
-}
-
-int redis_command_subscribe(struct redis_request *request,
-                            const struct key_space *space,
-                            struct str id)
-{
-    return one_result(request, STR("SUBSCRIBE"), space, id);
-}
-
-int redis_command_unsubscribe(struct redis_request *request,
-                              const struct key_space *space,
-                              struct str id)
-{
-    return one_result(request, STR("UNSUBSCRIBE"), space, id);
-}
-
-bool redis_push_message(const struct redis_reply *push,
-                        struct str *ret_channel,
-                        struct str *ret_document)
-{
-    struct str channel = reply_text(reply_item(push, 1));
-    struct str document = reply_text(reply_item(push, 2));
-    if (!channel.ptr || !document.ptr)
-        return false;
-    *ret_channel = channel;
-    *ret_document = document;
-    return true;
 }

@@ -24,6 +24,11 @@ int redis_command_push_once(struct redis_request *request,
                             const struct broker_message *messages,
                             size_t count,
                             usec_t window) MUST_CHECK;
+/* Pushes all and opens the chords in one script, once by the promises of `p`; replies how many were pushed. */
+int redis_command_publish(struct redis_request *request,
+                          const struct key_space *space,
+                          const struct broker_publication *p,
+                          usec_t result_ttl) MUST_CHECK;
 /* Takes the marks of messages away. */
 int redis_command_forget_sent(struct redis_request *request,
                               const struct key_space *space,
@@ -80,6 +85,15 @@ int redis_command_complete(struct redis_request *request,
                            const struct broker_completion *completion,
                            usec_t result_ttl,
                            const struct dead_limits *limits) MUST_CHECK;
+/* What a completion does among the results, where these live on a server of their own; and the end of
+ * the chords that it closes, when the rest has been done. */
+int redis_command_results(struct redis_request *request,
+                          const struct key_space *space,
+                          const struct broker_completion *completion,
+                          usec_t result_ttl) MUST_CHECK;
+int redis_command_close_chords(struct redis_request *request,
+                               const struct key_space *space,
+                               const struct plan_results *results) MUST_CHECK;
 int redis_command_holds(struct redis_request *request,
                         const struct queue_keys *keys,
                         const struct broker_claim *claim) MUST_CHECK;
@@ -190,6 +204,11 @@ int redis_command_store(struct redis_request *request,
                         struct str id,
                         struct str document,
                         usec_t ttl) MUST_CHECK;
+int redis_command_store_group(struct redis_request *request,
+                              const struct key_space *space,
+                              struct str group,
+                              struct str document,
+                              usec_t ttl) MUST_CHECK;
 /* Only while `claim` stands in `in_flight`; that absent: unless any final state is there. */
 int redis_command_store_state(struct redis_request *request,
                               const struct key_space *space,

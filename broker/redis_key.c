@@ -19,8 +19,9 @@
 #define SENT      "celeriac:sent:{"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
+#define RESULT    "celery-task-meta-"
+#define GROUP     "celery-taskset-meta-"
 enum { SEPARATOR_LEN = sizeof(SEPARATOR) - 1 };
-#define RESULT "celery-task-meta-"
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
@@ -46,13 +47,29 @@ void key_add_binding(struct buf *buf, const struct key_space *space, struct str 
 
 /* Celery's result backend ends a prefix that has no end of its own with "_"; its transport does
  * not. */
-void key_add_result(struct buf *buf, const struct key_space *space, struct str id)
+static void add_result_prefix(struct buf *buf, const struct key_space *space)
 {
     buf_add_str(buf, space->prefix);
     if (space->prefix.len && !strchr(":_-.", space->prefix.ptr[space->prefix.len - 1]))
         buf_add_char(buf, '_');
+}
+
+void key_add_result(struct buf *buf, const struct key_space *space, struct str id)
+{
+    add_result_prefix(buf, space);
     buf_add_c(buf, RESULT);
     buf_add_str(buf, id);
+}
+
+void key_add_group(struct buf *buf,
+                   const struct key_space *space,
+                   struct str group,
+                   const char *suffix)
+{
+    add_result_prefix(buf, space);
+    buf_add_c(buf, GROUP);
+    buf_add_str(buf, group);
+    buf_add_c(buf, suffix);
 }
 
 void key_add_fired(struct buf *buf,
@@ -312,4 +329,13 @@ enum key_kind key_parse(struct str key, const struct key_space *space, struct st
         return KEY_OTHER;
     *ret_name = key;
     return KEY_BINDING;
+}
+
+struct str key_group(struct str key, const struct key_space *space)
+{
+    CLEANUP(buf_deinit) struct buf start = BUF_INIT(4096);
+    key_add_group(&start, space, STR(""), "");
+    if (buf_status(&start) || !str_starts(key, buf_str(&start)) || !str_ends(key, STR(".j")))
+        return STR_NONE;
+    return str_n(key.ptr + start.len, key.len - start.len - 2);
 }

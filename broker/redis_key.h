@@ -40,6 +40,13 @@ void key_add_newest_revoked(struct buf *buf, const struct key_space *space);
 void key_add_revoked_until(struct buf *buf, const struct key_space *space);
 void key_add_binding(struct buf *buf, const struct key_space *space, struct str exchange);
 void key_add_result(struct buf *buf, const struct key_space *space, struct str id);
+/* What Celery keeps of a group or chord: `suffix` "", ".j", ".t" or ".s". */
+void key_add_group(struct buf *buf,
+                   const struct key_space *space,
+                   struct str group,
+                   const char *suffix);
+/* The group of such a key that ends in ".j"; absent: it is none. */
+struct str key_group(struct str key, const struct key_space *space);
 void key_add_fired(struct buf *buf,
                    const struct key_space *space,
                    struct str entry,

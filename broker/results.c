@@ -31,6 +31,23 @@ int broker_store_result(struct broker *broker,
     return answer_or_send(broker, op, deadline_mono, status);
 }
 
+int broker_store_group(struct broker *broker,
+                       struct str group,
+                       struct str document,
+                       usec_t deadline_mono,
+                       broker_done_fn *cb,
+                       void *data)
+{
+    struct done_op *op;
+    int status = group.len && document.len ? done_op_new(broker, cb, data, &op) : -EINVAL;
+    if (status)
+        return status;
+    op->request.repeatable = true;
+    status = redis_command_store_group(&op->request, &broker->space, group, document,
+                                       broker->result_ttl);
+    return answer_or_send(broker, op, deadline_mono, status);
+}
+
 int broker_store_state(struct broker *broker,
                        const struct broker_claim *claim,
                        struct str id,
@@ -48,10 +65,9 @@ int broker_store_state(struct broker *broker,
         status = done_op_new(broker, cb, data, &op);
     if (status)
         return status;
-    bool is_here = broker->results == broker->main;
-    status = redis_command_store_state(&op->request, &broker->space,
-                                       is_here ? queue->keys.in_flight : STR_NONE, claim, id,
-                                       document, broker->result_ttl);
+    struct str in_flight = broker_results_are_elsewhere(broker) ? STR_NONE : queue->keys.in_flight;
+    status = redis_command_store_state(&op->request, &broker->space, in_flight, claim, id, document,
+                                       broker->result_ttl);
     return answer_or_send(broker, op, deadline_mono, status);
 }
 

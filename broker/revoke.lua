@@ -2,8 +2,11 @@
 -- KEYS[1] revocations, a stream  KEYS[2] id of the newest  KEYS[3] ids by the ms until which they hold
 -- ARGV[1] ms that these hold  ARGV[2..] for each: task id, name and value of a stamp, signal
 -- An id is a number and when it was made: a failover gives numbers out again that it has lost, no id.
+-- include refuse
 local function number_of(id) return tonumber(id and id:match('^%d+') or 0) end
 
+local refused = refuse('stream', 1) or refuse('string', 2) or refuse('zset', 3)
+if refused then return refused end
 local time = redis.call('TIME')
 local made, now = time[1] * 1000000 + time[2], time[1] * 1000 + math.floor(time[2] / 1000)
 local last = (redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1] or {})[1]

@@ -4,6 +4,9 @@
 -- ARGV[1] how many are hashes  ARGV[2] ARGV[3] what stands before a node's name in its keys in flight and staged
 -- Those of the nodes that are known now are counted as well, so that all is of one moment.
 -- Returns waiting, staged, in flight, delayed, dead, the message served next or nil, and the counts.
+-- include refuse
+local refused = refuse('list', 1, 4) or refuse('zset', 5) or refuse('stream', 6) or refuse('hash', 7) or refuse('zset', 8)
+if refused then return refused end
 local waiting, staged, in_flight, oldest, seen = 0, 0, 0, false, {}
 for i = 1, 4 do
   waiting = waiting + redis.call('LLEN', KEYS[i])

@@ -67,7 +67,7 @@ static int call_item(struct cel_task *task,
 {
     struct cel_value *kwargs = cel_map();
     if (!task_is_wrapped(task))
-        task->database = NULL; /* the router is asked for each */
+        task->is_routed = false; /* the router is asked for each */
     int r = args && kwargs ? call_in_place(task, called, args, kwargs)
                            : cel_fail(task, "MemoryError", "out of memory");
     cel_value_free(args);

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "child/builtin.h"
+#include "child/follow.h"
+#include "child/limits.h"
 #include "child/run.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -203,6 +205,7 @@ static void child_deinit(struct child *child)
     routes_deinit(&child->routes);
     free((char *)(uintptr_t)child->node.ptr);
     buf_deinit(&child->out);
+    limits_deinit(child);
 }
 
 /* --- the loop --------------------------------------------------------------------------------- */
@@ -241,9 +244,13 @@ static int set_up(struct child *child, struct buf *in)
 
 static int run_one(struct child *child, struct frame *frame, struct cel_error *err)
 {
-    if (frame->type != FRAME_RUN)
-        return error_set(err, CEL_E_FORMAT, "a frame of type %d instead of RUN", frame->type);
-    int r = child_run(child, &frame->run);
+    int r = CEL_E_FORMAT;
+    if (frame->type == FRAME_RUN)
+        r = child_run(child, &frame->run);
+    else if (frame->type == FRAME_FOLLOW)
+        r = child_follow(child, &frame->follow);
+    else
+        return error_set(err, r, "a frame of type %d instead of RUN", frame->type);
     return r ? error_set(err, r, "the outcome cannot be sent: %s", cel_error_name(r)) : 0;
 }
 
@@ -279,6 +286,7 @@ int child_main(void)
     setvbuf(stdout, NULL, _IOLBF, 0);
     struct child child = {.fd = CHILD_FD, .cancel = &cancel_flag};
     buf_init(&child.out, FRAME_BYTES_MAX + FRAME_HEADER);
+    buf_init(&child.limits.words, 64);
     struct buf in = BUF_INIT(FRAME_BYTES_MAX + FRAME_HEADER + READ_BYTES);
     int status = set_up(&child, &in);
     if (status == CHILD_E_END) {

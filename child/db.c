@@ -76,44 +76,30 @@ static const char *exception_of(const char *sqlstate)
     return "DatabaseError";
 }
 
-static int outcome_of(const struct cel_task *task)
+/* Beyond 32 a pause has long been the longest. */
+static unsigned few(int64_t attempts)
 {
-    return task->recorded.kind == RECORDED_RETRY ? CEL_RETRY : CEL_FAIL;
-}
-
-/* Among what is transient: another transaction was in the way. 0A000 and 26000 are so when a table was
- * changed under a prepared statement. */
-static bool is_conflict(const char *sqlstate)
-{
-    static const char *const exactly[] = {"55P03", "0A000", "26000"};
-    for (size_t i = 0; i < ARRAY_SIZE(exactly); i++) {
-        if (strcmp(sqlstate, exactly[i]) == 0)
-            return true;
-    }
-    return has_class(sqlstate, "40");
+    return attempts < 32 ? (unsigned)attempts : 32;
 }
 
 /* After a conflict with another transaction the next run is soon: nothing is broken. After all else
  * it is the task's own delay, since a server that is away may stay away for longer than retries
  * last. */
-static int
-record_transient(struct cel_task *task, const char *sqlstate, const struct cel_error *err)
+static int record_transient(struct cel_db *db, const struct cel_error *err)
 {
     static const struct backoff pause = {100 * USEC_PER_MSEC, 10 * USEC_PER_SEC};
+    struct cel_task *task = db->task;
     int r = task_record(task, BY_DATABASE, RECORDED_RETRY, "OperationalError", err->text);
     struct recorded *recorded = &task->recorded;
-    if (recorded->by == BY_DATABASE && recorded->kind == RECORDED_RETRY && is_conflict(sqlstate)) {
-        int64_t before = task->envelope.conflicts, retries = task->envelope.retries;
-        before += before < 32 && retries < 32 ? retries : 32;
+    if (recorded->by == BY_DATABASE && recorded->kind == RECORDED_RETRY && pg_is_conflict(db->pg)) {
+        unsigned before = few(task->envelope.conflicts) + few(task->envelope.retries);
         recorded->conflict = true;
-        recorded->countdown_usec =
-            (int64_t)backoff_delay(&pause, before < 32 ? (unsigned)before : 32, backoff_random());
+        recorded->countdown_usec = (int64_t)backoff_delay(&pause, before, backoff_random());
     }
     return r;
 }
 
-/* Turns a condition into what the task shall return. */
-static int settle(struct cel_db *db, int condition, const struct cel_error *err)
+int database_settle(struct cel_db *db, int condition, const struct cel_error *err)
 {
     struct cel_task *task = db->task;
     const char *sqlstate = pg_sqlstate(db->pg);
@@ -124,19 +110,19 @@ static int settle(struct cel_db *db, int condition, const struct cel_error *err)
     case PG_E_CANCELLED:
         return task_record(task, BY_DATABASE, RECORDED_CANCELLED, NULL, NULL);
     case PG_E_TRANSIENT:
-        return record_transient(task, sqlstate, err);
+        return record_transient(db, err);
     default:
         break;
     }
     bool follows = strcmp(sqlstate, "25P02") == 0 && task->recorded.by == BY_DATABASE;
     if (follows)
-        return outcome_of(task);
+        return task_recorded_code(task);
     return task_record(task, BY_DATABASE, RECORDED_FAIL, exception_of(sqlstate), err->text);
 }
 
-int database_settle(struct cel_db *db, int condition, const struct cel_error *err)
+int database_settle_undo(struct cel_db *db, int condition, const struct cel_error *err)
 {
-    return settle(db, condition, err);
+    return condition ? database_settle(db, condition, err) : 0;
 }
 
 bool task_is_wrapped(const struct cel_task *task)
@@ -181,25 +167,24 @@ struct cel_db *cel_db_named(struct cel_task *task, const char *name)
     int r = pg_connect(db->pg, &err);
     if (!r)
         return db;
-    settle(db, r, &err);
+    database_settle(db, r, &err);
     return NULL;
 }
 
-/* The router's answer holds for the whole run: the transaction around a task is on one database. While
- * it thinks, cel_db() is the default. Without an answer what it recorded stands. */
+/* The router's answer holds for the whole run, none is one, too: the transaction around a task is on one
+ * database. While it thinks, cel_db() is the default. Without an answer what it recorded stands. */
 static const char *route(struct cel_task *task)
 {
     cel_router_fn *const *router = task_target(task)->module->router;
-    if (!task->database)
+    if (!task->is_routed) {
+        task->is_routed = true;
         task->database = "default";
-    else
-        return task->database;
-    const char *name = router ? (*router)(task) : task->database;
-    task->database = name;
-    if (!name && task->recorded.kind == RECORDED_NOTHING)
+        task->database = router ? (*router)(task) : task->database;
+    }
+    if (!task->database && task->recorded.kind == RECORDED_NOTHING)
         task_record(task, BY_DATABASE, RECORDED_FAIL, "RuntimeError",
                     "the module's router (CEL_ROUTER) named no database");
-    return name;
+    return task->database;
 }
 
 struct cel_db *cel_db(struct cel_task *task)
@@ -217,26 +202,20 @@ int cel_query(struct cel_db *db,
               struct cel_rows **ret_rows)
 {
     struct cel_error err = {0};
-    return settle(db, pg_query(db->pg, sql, params, param_count, ret_rows, &err), &err);
+    return database_settle(db, pg_query(db->pg, sql, params, param_count, ret_rows, &err), &err);
 }
 
 int cel_begin(struct cel_db *db)
 {
     struct cel_error err = {0};
     return is_wrapped(db) ? refuse_own(db)
-                          : settle(db, pg_begin(db->pg, false, "", NULL, &err), &err);
+                          : database_settle(db, pg_begin(db->pg, false, "", NULL, &err), &err);
 }
 
 int cel_commit(struct cel_db *db)
 {
     struct cel_error err = {0};
-    return is_wrapped(db) ? refuse_own(db) : settle(db, pg_commit(db->pg, &err), &err);
-}
-
-/* The success of a rollback does not clear what made the author roll back. */
-static int settle_rollback(struct cel_db *db, int condition, const struct cel_error *err)
-{
-    return condition ? settle(db, condition, err) : 0;
+    return is_wrapped(db) ? refuse_own(db) : database_settle(db, pg_commit(db->pg, &err), &err);
 }
 
 int cel_rollback(struct cel_db *db)
@@ -244,13 +223,13 @@ int cel_rollback(struct cel_db *db)
     if (is_wrapped(db))
         return refuse_own(db);
     struct cel_error err = {0};
-    return settle_rollback(db, pg_rollback(db->pg, &err), &err);
+    return database_settle_undo(db, pg_rollback(db->pg, &err), &err);
 }
 
 static int savepoint(struct cel_db *db, const char *verb, const char *name)
 {
     struct cel_error err = {0};
-    return settle(db, pg_savepoint(db->pg, verb, name, &err), &err);
+    return database_settle(db, pg_savepoint(db->pg, verb, name, &err), &err);
 }
 
 int cel_savepoint(struct cel_db *db, const char *name)
@@ -262,7 +241,7 @@ int cel_rollback_to(struct cel_db *db, const char *name)
 {
     struct cel_error err = {0};
     int r = pg_savepoint(db->pg, "ROLLBACK TO SAVEPOINT", name, &err);
-    return settle_rollback(db, r, &err);
+    return database_settle_undo(db, r, &err);
 }
 
 int cel_release(struct cel_db *db, const char *name)
@@ -301,46 +280,51 @@ int databases_begin(struct cel_task *task, struct cel_rows **ret_done)
 {
     struct cel_db *db = cel_db(task);
     if (!db)
-        return task->recorded.kind == RECORDED_CANCELLED ? CEL_CANCELLED : outcome_of(task);
+        return task_recorded_code(task);
     struct cel_error err = {0};
     enum cel_transaction kind = task_target(task)->def->transaction;
     if (kind != CEL_ONCE)
-        return settle(db, pg_begin(db->pg, kind == CEL_READ_ONLY, "", NULL, &err), &err);
+        return database_settle(db, pg_begin(db->pg, kind == CEL_READ_ONLY, "", NULL, &err), &err);
     bool given_up = task->envelope.redelivered;
     int r = effect_begin(db->pg, task->envelope.id, given_up, ret_done, &err);
-    return r == PG_E_FAILED && is_lacking(db) ? lacks_migrations(db) : settle(db, r, &err);
+    return r == PG_E_FAILED && is_lacking(db) ? lacks_migrations(db) : database_settle(db, r, &err);
+}
+
+/* Whether the call's effects stand, on a new connection; no run of it is under way any more when that
+ * is answered. */
+static int ask_for_effect(struct cel_db *db, struct str id, bool *ret_stand, struct cel_error *err)
+{
+    struct cel_rows *done = NULL;
+    pg_reset(db->pg);
+    int r = effect_begin(db->pg, id, true, &done, err);
+    *ret_stand = done != NULL;
+    cel_rows_free(done);
+    if (!r && pg_rollback(db->pg, NULL))
+        pg_reset(db->pg);
+    return r;
 }
 
 /* The connection went with the COMMIT. Whether that happened stands in the database, as soon as it
- * can be reached; no run of this call is under way any more when effect_begin answers. */
-static int look_for_effect(struct cel_db *db, const struct effect *effect, struct cel_error *err)
+ * can be reached. */
+static int look_for_effect(struct cel_db *db, struct str id, struct cel_error *err)
 {
     static const struct backoff pause = {100 * USEC_PER_MSEC, 2 * USEC_PER_SEC};
     usec_t end_mono = clock_mono() + LOOK_USEC;
-    for (unsigned attempt = 0;; attempt++) {
-        struct cel_rows *done = NULL;
-        pg_reset(db->pg);
-        int r = effect_begin(db->pg, effect->id, true, &done, err);
-        bool is_done = done != NULL;
-        cel_rows_free(done);
-        if (!r && pg_rollback(db->pg, NULL))
-            pg_reset(db->pg);
-        if (!r && is_done)
-            return 0;
-        if (!r) {
-            error_set(
-                err, CEL_E_DATABASE,
-                "database \"%s\": the connection was lost before the transaction was committed",
-                db->name);
-            return PG_E_TRANSIENT;
-        }
-        if (clock_mono() >= end_mono)
-            return r;
+    bool stand;
+    int r = ask_for_effect(db, id, &stand, err);
+    for (unsigned attempt = 0; r && clock_mono() < end_mono; attempt++) {
         usec_t usec = backoff_delay(&pause, attempt, backoff_random());
         nanosleep(
             &(struct timespec){(time_t)(usec / USEC_PER_SEC), (long)(usec % USEC_PER_SEC * 1000)},
             NULL);
+        r = ask_for_effect(db, id, &stand, err);
     }
+    if (r || stand)
+        return r;
+    error_set(err, CEL_E_DATABASE,
+              "database \"%s\": the connection was lost before the transaction was committed",
+              db->name);
+    return PG_E_TRANSIENT;
 }
 
 int databases_commit(struct cel_task *task, const struct effect *effect)
@@ -353,11 +337,11 @@ int databases_commit(struct cel_task *task, const struct effect *effect)
         return task_record(task, BY_DATABASE, RECORDED_FAIL, "RuntimeError",
                            "the task ended the transaction that it runs in (.transaction)");
     if (!effect || is_lost)
-        return settle(db, pg_commit(db->pg, &err), &err);
+        return database_settle(db, pg_commit(db->pg, &err), &err);
     int r = effect_commit(db->pg, effect, &err);
     if (r && pg_is_lost(db->pg))
-        r = look_for_effect(db, effect, &err);
-    return settle(db, r, &err);
+        r = look_for_effect(db, effect->id, &err);
+    return database_settle(db, r, &err);
 }
 
 const char *databases_reset(struct cel_task *task)

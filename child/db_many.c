@@ -84,9 +84,7 @@ struct cel_cursor *cel_cursor_close(struct cel_cursor *cursor)
         char close[64];
         struct cel_error err = {0};
         snprintf(close, sizeof(close), "CLOSE %s", cursor->name);
-        int condition = pg_exec_anyway(db->pg, close, &err);
-        if (condition)
-            database_settle(db, condition, &err);
+        database_settle_undo(db, pg_exec_anyway(db->pg, close, &err), &err);
     }
     return cursor_free(cursor);
 }

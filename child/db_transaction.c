@@ -17,7 +17,7 @@ static int undo(struct cel_db *db, bool nested)
         return r;
     struct cel_error err = {0};
     int condition = pg_savepoint(db->pg, "RELEASE SAVEPOINT", savepoint, &err);
-    return condition ? database_settle(db, condition, &err) : 0;
+    return database_settle_undo(db, condition, &err);
 }
 
 static int conclude(struct cel_db *db, bool nested)

@@ -12,7 +12,11 @@
  *   [3 RUN, seq, soft_limit, hard_limit, envelope]
  *   [4 PROGRESS, seq, state, meta_json]
  *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, conflict, detail, children_json,
- *             peak_rss, [[queue, bytes, step] ...]]
+ *             peak_rss, is_awaited, [[queue, bytes, step] ...], [[id, text] ...],
+ *             [[group, index, text, prefix] ...], [[group, size, growth, saved] ...], [[group, failed] ...]]
+ *   [6 FOLLOW, seq, hard_limit, envelope, state, result_json, traceback,
+ *             [[group, [part ...], saved, [[id, document] ...]] ...]]
+ *   [7 DYING, seq]
  *
  * All text is "bin" (it may be no UTF-8), absent text is nil. The cursor's failure sticks: after
  * the first one every read gives zero, and the end is checked once.
@@ -28,8 +32,10 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 12, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 15 };
-enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 11, SEND_FIELDS = 3 };
+enum { SETUP_FIELDS = 12, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 19 };
+enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 16, SEND_FIELDS = 3 };
+enum { DOCUMENT_FIELDS = 2, PART_FIELDS = 4, CHORD_FIELDS = 4, CLOSED_FIELDS = 2 };
+enum { FOLLOW_FIELDS = 8, JOINED_FIELDS = 4, DYING_FIELDS = 2 };
 
 static int append(void *data, const char *bytes, size_t len)
 {
@@ -148,6 +154,10 @@ static void put_task(struct writer *w, const struct frame_task *task)
     put_u64(w, task->soft_limit);
     put_u64(w, task->hard_limit);
     put_i64(w, task->max_crashes);
+    put_u64(w, task->rate_interval);
+    put_str(w, task->rate_limit);
+    put_u64(w, task->cpu_limit);
+    put_u64(w, task->memory_limit);
 }
 
 void frame_add_hello(struct buf *buf, const struct frame_hello *hello)
@@ -182,6 +192,38 @@ void frame_add_progress(struct buf *buf, const struct frame_progress *progress)
     finish(&w);
 }
 
+static void put_results(struct writer *w, const struct plan_results *results)
+{
+    put_list(w, results->document_count);
+    for (size_t i = 0; i < results->document_count; i++) {
+        put_list(w, DOCUMENT_FIELDS);
+        put_str(w, results->documents[i].id);
+        put_str(w, results->documents[i].text);
+    }
+    put_list(w, results->part_count);
+    for (size_t i = 0; i < results->part_count; i++) {
+        put_list(w, PART_FIELDS);
+        put_str(w, results->parts[i].group);
+        put_i64(w, results->parts[i].index);
+        put_str(w, results->parts[i].text);
+        put_str(w, results->parts[i].prefix);
+    }
+    put_list(w, results->chord_count);
+    for (size_t i = 0; i < results->chord_count; i++) {
+        put_list(w, CHORD_FIELDS);
+        put_str(w, results->chords[i].group);
+        put_u64(w, results->chords[i].size);
+        put_u64(w, results->chords[i].growth);
+        put_str(w, results->chords[i].saved);
+    }
+    put_list(w, results->closed_count);
+    for (size_t i = 0; i < results->closed_count; i++) {
+        put_list(w, CLOSED_FIELDS);
+        put_str(w, results->closed[i].group);
+        put_bool(w, results->closed[i].failed);
+    }
+}
+
 void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
 {
     struct writer w;
@@ -195,6 +237,7 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
     put_str(&w, outcome->detail);
     put_str(&w, outcome->children_json);
     put_u64(&w, outcome->peak_rss);
+    put_bool(&w, outcome->is_awaited);
     put_list(&w, outcome->send_count);
     for (size_t i = 0; i < outcome->send_count; i++) {
         put_list(&w, SEND_FIELDS);
@@ -202,6 +245,47 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
         put_str(&w, outcome->sends[i].bytes);
         put_i64(&w, outcome->sends[i].step);
     }
+    put_results(&w, &outcome->results);
+    finish(&w);
+}
+
+static void put_joined(struct writer *w, const struct plan_joined *joined)
+{
+    put_list(w, JOINED_FIELDS);
+    put_str(w, joined->group);
+    put_list(w, joined->part_count);
+    for (size_t i = 0; i < joined->part_count; i++)
+        put_str(w, joined->parts[i]);
+    put_str(w, joined->saved);
+    put_list(w, joined->leaf_count);
+    for (size_t i = 0; i < joined->leaf_count; i++) {
+        put_list(w, DOCUMENT_FIELDS);
+        put_str(w, joined->leaves[i].id);
+        put_str(w, joined->leaves[i].text);
+    }
+}
+
+void frame_add_follow(struct buf *buf, const struct frame_follow *follow)
+{
+    struct writer w;
+    begin(&w, buf, FRAME_FOLLOW, FOLLOW_FIELDS);
+    put_u64(&w, follow->seq);
+    put_u64(&w, follow->hard_limit);
+    put_str(&w, follow->envelope);
+    put_str(&w, follow->state);
+    put_str(&w, follow->result_json);
+    put_str(&w, follow->traceback);
+    put_list(&w, follow->joined_count);
+    for (size_t i = 0; i < follow->joined_count; i++)
+        put_joined(&w, &follow->joined[i]);
+    finish(&w);
+}
+
+void frame_add_dying(struct buf *buf, const struct frame_dying *dying)
+{
+    struct writer w;
+    begin(&w, buf, FRAME_DYING, DYING_FIELDS);
+    put_u64(&w, dying->seq);
     finish(&w);
 }
 
@@ -401,6 +485,10 @@ static void get_task(struct cursor *c, struct frame_task *task)
     task->soft_limit = get_u64(c);
     task->hard_limit = get_u64(c);
     task->max_crashes = get_i64(c);
+    task->rate_interval = get_u64(c);
+    task->rate_limit = get_str(c);
+    task->cpu_limit = get_u64(c);
+    task->memory_limit = get_u64(c);
 }
 
 static void get_hello(struct cursor *c, struct frame_hello *hello)
@@ -427,11 +515,76 @@ static void get_progress(struct cursor *c, struct frame_progress *progress)
     progress->meta_json = get_str(c);
 }
 
+/* A text that may not be missing. */
+static struct str get_name(struct cursor *c)
+{
+    struct str text = get_str(c);
+    if (text.len == 0)
+        fail(c, CEL_E_FORMAT, "a name or a text is empty");
+    return text;
+}
+
+static const struct plan_document *get_documents(struct cursor *c, size_t *ret_count)
+{
+    struct plan_document *documents = get_array(c, sizeof(*documents), ret_count);
+    for (size_t i = 0; i < *ret_count; i++) {
+        expect_list(c, DOCUMENT_FIELDS);
+        documents[i].id = get_name(c);
+        documents[i].text = get_name(c);
+    }
+    return documents;
+}
+
+static const struct plan_part *get_parts(struct cursor *c, size_t *ret_count)
+{
+    struct plan_part *parts = get_array(c, sizeof(*parts), ret_count);
+    for (size_t i = 0; i < *ret_count; i++) {
+        expect_list(c, PART_FIELDS);
+        parts[i].group = get_name(c);
+        parts[i].index = get_i64(c);
+        parts[i].text = get_name(c);
+        parts[i].prefix = get_name(c);
+    }
+    return parts;
+}
+
+static const struct plan_chord *get_chords(struct cursor *c, size_t *ret_count)
+{
+    struct plan_chord *chords = get_array(c, sizeof(*chords), ret_count);
+    for (size_t i = 0; i < *ret_count; i++) {
+        expect_list(c, CHORD_FIELDS);
+        chords[i].group = get_name(c);
+        chords[i].size = get_u64(c);
+        chords[i].growth = get_u64(c);
+        chords[i].saved = get_str(c);
+    }
+    return chords;
+}
+
+static const struct plan_closed *get_closed(struct cursor *c, size_t *ret_count)
+{
+    struct plan_closed *closed = get_array(c, sizeof(*closed), ret_count);
+    for (size_t i = 0; i < *ret_count; i++) {
+        expect_list(c, CLOSED_FIELDS);
+        closed[i].group = get_name(c);
+        closed[i].failed = get_bool(c);
+    }
+    return closed;
+}
+
+static void get_results(struct cursor *c, struct plan_results *results)
+{
+    results->documents = get_documents(c, &results->document_count);
+    results->parts = get_parts(c, &results->part_count);
+    results->chords = get_chords(c, &results->chord_count);
+    results->closed = get_closed(c, &results->closed_count);
+}
+
 static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
 {
     outcome->seq = get_u64(c);
     uint64_t kind = get_u64(c);
-    if (kind < OUTCOME_SUCCESS || kind > OUTCOME_REQUEUED)
+    if (kind < OUTCOME_SUCCESS || kind > OUTCOME_FOLLOWS)
         fail(c, CEL_E_FORMAT, "an unknown kind of outcome");
     outcome->kind = (enum frame_outcome_kind)kind;
     outcome->result_json = get_str(c);
@@ -441,6 +594,7 @@ static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
     outcome->detail = get_str(c);
     outcome->children_json = get_str(c);
     outcome->peak_rss = get_u64(c);
+    outcome->is_awaited = get_bool(c);
     struct frame_send *sends = get_array(c, sizeof(*sends), &outcome->send_count);
     for (size_t i = 0; i < outcome->send_count; i++) {
         expect_list(c, SEND_FIELDS);
@@ -451,6 +605,39 @@ static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
             fail(c, CEL_E_FORMAT, "a send without a queue or a message");
     }
     outcome->sends = sends;
+    get_results(c, &outcome->results);
+}
+
+static void get_joined(struct cursor *c, struct plan_joined *joined)
+{
+    expect_list(c, JOINED_FIELDS);
+    joined->group = get_name(c);
+    struct str *parts = get_array(c, sizeof(*parts), &joined->part_count);
+    for (size_t i = 0; i < joined->part_count; i++)
+        parts[i] = get_str(c);
+    joined->parts = parts;
+    joined->saved = get_str(c);
+    struct plan_document *leaves = get_array(c, sizeof(*leaves), &joined->leaf_count);
+    for (size_t i = 0; i < joined->leaf_count; i++) {
+        expect_list(c, DOCUMENT_FIELDS);
+        leaves[i].id = get_name(c);
+        leaves[i].text = get_str(c);
+    }
+    joined->leaves = leaves;
+}
+
+static void get_follow(struct cursor *c, struct frame_follow *follow)
+{
+    follow->seq = get_u64(c);
+    follow->hard_limit = get_u64(c);
+    follow->envelope = get_str(c);
+    follow->state = get_name(c);
+    follow->result_json = get_str(c);
+    follow->traceback = get_str(c);
+    struct plan_joined *joined = get_array(c, sizeof(*joined), &follow->joined_count);
+    for (size_t i = 0; i < follow->joined_count; i++)
+        get_joined(c, &joined[i]);
+    follow->joined = joined;
 }
 
 static void get_frame(struct cursor *c, struct frame *frame)
@@ -458,11 +645,12 @@ static void get_frame(struct cursor *c, struct frame *frame)
     static const size_t fields[] = {
         [FRAME_SETUP] = SETUP_FIELDS,     [FRAME_HELLO] = HELLO_FIELDS,
         [FRAME_RUN] = RUN_FIELDS,         [FRAME_PROGRESS] = PROGRESS_FIELDS,
-        [FRAME_OUTCOME] = OUTCOME_FIELDS,
+        [FRAME_OUTCOME] = OUTCOME_FIELDS, [FRAME_FOLLOW] = FOLLOW_FIELDS,
+        [FRAME_DYING] = DYING_FIELDS,
     };
     size_t count = get_list(c);
     uint64_t type = get_u64(c);
-    if (type < FRAME_SETUP || type > FRAME_OUTCOME) {
+    if (type < FRAME_SETUP || type > FRAME_DYING) {
         fail(c, CEL_E_FORMAT, "an unknown type of frame");
         return;
     }
@@ -484,6 +672,12 @@ static void get_frame(struct cursor *c, struct frame *frame)
         break;
     case FRAME_OUTCOME:
         get_outcome(c, &frame->outcome);
+        break;
+    case FRAME_FOLLOW:
+        get_follow(c, &frame->follow);
+        break;
+    case FRAME_DYING:
+        frame->dying.seq = get_u64(c);
         break;
     }
 }

@@ -3,8 +3,9 @@
  * (little endian), then one MessagePack array whose first element is the type. Both sides are this
  * executable started at the same moment or reloaded, so there is no version but FRAME_VERSION.
  *
- *   supervisor -> child   SETUP once, then RUN
- *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one a RUN
+ *   supervisor -> child   SETUP once, then RUN or FOLLOW
+ *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one each;
+ *                         DYING instead of it, before a signal ends the child
  *
  * The child writes OUTCOME only after its transaction is over. Decoded frames borrow from the
  * bytes.
@@ -16,13 +17,22 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "message/plan.h"
 
-enum { FRAME_VERSION = 3, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
+enum { FRAME_VERSION = 4, FRAME_HEADER = 4, FRAME_COUNT_MAX = 200000 /* elements of one list */ };
 #define FRAME_BYTES_MAX ((size_t)96 * 1024 * 1024)
 /* From the supervisor to a child whose task is over its soft time limit. */
 #define CHILD_SOFT_LIMIT_SIGNAL SIGUSR1
 
-enum frame_type { FRAME_SETUP = 1, FRAME_HELLO, FRAME_RUN, FRAME_PROGRESS, FRAME_OUTCOME };
+enum frame_type {
+    FRAME_SETUP = 1,
+    FRAME_HELLO,
+    FRAME_RUN,
+    FRAME_PROGRESS,
+    FRAME_OUTCOME,
+    FRAME_FOLLOW,
+    FRAME_DYING
+};
 
 struct frame_pair { /* a setting or a database */
     struct str name, value;
@@ -50,6 +60,10 @@ struct frame_task { /* one registered task, defaults filled in */
     bool ignore_result, acks_early, track_started, once, reject_on_failure;
     usec_t soft_limit, hard_limit; /* 0: the worker's */
     int64_t max_crashes;
+    usec_t rate_interval;  /* between two beginnings; 0: no limit */
+    struct str rate_limit; /* as its author wrote it; or absent */
+    usec_t cpu_limit;      /* 0: none */
+    uint64_t memory_limit; /* bytes; 0: none */
 };
 struct frame_hello {
     int64_t version;
@@ -62,6 +76,24 @@ struct frame_run {
     /* 0: none. The supervisor sends the signal and kills; the child tells the server of them */
     usec_t soft_limit, hard_limit;
     struct str envelope; /* bytes as claimed */
+};
+
+/* A call has ended; what follows? */
+struct frame_follow {
+    uint64_t seq;
+    usec_t hard_limit; /* for errbacks that are called here */
+    struct str envelope;
+    struct str state;       /* "SUCCESS", "FAILURE", "REVOKED" */
+    struct str result_json; /* the value, or the exception object */
+    struct str traceback;   /* or absent */
+    /* None: what follows from the end. Else what follows from these chords, over and above that. */
+    const struct plan_joined *joined;
+    size_t joined_count;
+};
+
+/* The process is about to die by a signal, since its task came to the limit of its memory. */
+struct frame_dying {
+    uint64_t seq;
 };
 
 struct frame_progress {
@@ -78,8 +110,9 @@ enum frame_outcome_kind {
     OUTCOME_REFUSED,
     OUTCOME_REJECTED, /* by its task */
     OUTCOME_REQUEUED, /* the same, back to its queue */
+    OUTCOME_FOLLOWS   /* to FOLLOW: no end of its own */
 };
-struct frame_send {          /* a cel_task_send */
+struct frame_send {          /* a call of the task, or one that follows it */
     struct str queue, bytes; /* neither is empty */
     int64_t step;
 };
@@ -91,20 +124,25 @@ struct frame_outcome {
     int64_t countdown_usec; /* RETRY: -1 = the task's own delay */
     bool conflict;          /* RETRY: another transaction was in the way */
     struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine;
-                               REJECTED, REQUEUED: the author's reason; or absent */
+                               REJECTED, REQUEUED: the author's reason; or absent;
+                               FOLLOWS: why nothing of it can be sent */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */
     uint64_t peak_rss; /* of the process so far, in bytes; 0: not wanted */
     const struct frame_send *sends;
     size_t send_count;
+    struct plan_results results; /* of SUCCESS, IGNORE and FOLLOWS */
+    bool is_awaited;             /* an end other than SUCCESS has consequences: FOLLOW tells them */
 };
 
 /* Each appends a whole frame, length included; failures stick in `buf`. */
 void frame_add_setup(struct buf *buf, const struct frame_setup *setup);
 void frame_add_hello(struct buf *buf, const struct frame_hello *hello);
 void frame_add_run(struct buf *buf, const struct frame_run *run);
+void frame_add_follow(struct buf *buf, const struct frame_follow *follow);
 void frame_add_progress(struct buf *buf, const struct frame_progress *progress);
 void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome);
+void frame_add_dying(struct buf *buf, const struct frame_dying *dying);
 
 struct frame {
     enum frame_type type;
@@ -114,6 +152,8 @@ struct frame {
         struct frame_run run;
         struct frame_progress progress;
         struct frame_outcome outcome;
+        struct frame_follow follow;
+        struct frame_dying dying;
     };
     void *owned; /* arrays of the above; frame_deinit frees */
 };

@@ -7,6 +7,7 @@
 
 #include "core/buf.h"
 #include "core/mem.h"
+#include "core/rate.h"
 #include "message/envelope.h"
 
 enum { DEFAULT_MAX_RETRIES = 3, DEFAULT_MAX_CRASHES = 2 };
@@ -90,6 +91,11 @@ static int check_def(const struct cel_task_def *def, struct cel_error *err)
         return refuse_task(def, err, "a time limit is negative or longer than a year");
     if (def->acks != CEL_ACKS_LATE && def->acks != CEL_ACKS_EARLY)
         return refuse_task(def, err, ".acks is unknown");
+    usec_t interval;
+    if (rate_parse(str_of(def->rate_limit), &interval) < 0)
+        return refuse_task(def, err, ".rate_limit is no rate: \"10/s\", \"5/m\", \"1/h\" are some");
+    if (!is_duration(def->cpu_limit_ms) || def->memory_limit < 0 || def->open_files_limit < 0)
+        return refuse_task(def, err, "a limit of its runs is negative, or longer than a year");
     if (def->transaction < CEL_NO_TRANSACTION || def->transaction > CEL_READ_ONLY)
         return refuse_task(def, err, ".transaction is unknown");
     if (def->reject_on_failure && def->acks == CEL_ACKS_EARLY)
@@ -111,6 +117,9 @@ static struct frame_task rules_of(const struct cel_task_def *def, const char *de
         max_retries = 0;
     else if (max_retries == CEL_ENDLESS_RETRIES)
         max_retries = -1;
+    usec_t interval = 0;
+    if (rate_parse(str_of(def->rate_limit), &interval) < 0)
+        interval = 0; /* it was looked at before */
     int64_t delay = def->retry_backoff ? DEFAULT_BACKOFF_FIRST_MS : DEFAULT_RETRY_DELAY_MS;
     return (struct frame_task){
         .name = str_of(def->name),
@@ -127,6 +136,10 @@ static struct frame_task rules_of(const struct cel_task_def *def, const char *de
         .reject_on_failure = def->reject_on_failure,
         .soft_limit = usec_or(def->soft_time_limit_ms, 0),
         .hard_limit = usec_or(def->hard_time_limit_ms, 0),
+        .rate_interval = interval,
+        .rate_limit = str_of(def->rate_limit),
+        .cpu_limit = usec_or(def->cpu_limit_ms, 0),
+        .memory_limit = (uint64_t)def->memory_limit,
         .max_crashes = def->max_crashes ? def->max_crashes : DEFAULT_MAX_CRASHES,
     };
 }

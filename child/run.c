@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "child/follow.h"
+#include "child/limits.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/process.h"
@@ -31,8 +33,7 @@ struct ending {
     char detail[sizeof(((struct cel_error *)NULL)->text)];
     int64_t countdown_usec;
     bool conflict;
-    struct frame_send *sends;
-    size_t send_count;
+    struct plan_mark own;    /* of the task's own sends */
     struct cel_rows *done;   /* CEL_ONCE: what the call came to before; or NULL */
     struct str type, module; /* of the exception; they live as long as what was recorded */
 };
@@ -50,7 +51,6 @@ static void ending_deinit(struct ending *ending)
     buf_deinit(&ending->result);
     buf_deinit(&ending->traceback);
     buf_deinit(&ending->children);
-    mem_free(ending->sends);
     cel_rows_free(ending->done);
 }
 
@@ -181,18 +181,6 @@ static bool find_task(struct cel_task *task, struct ending *ending)
     return false;
 }
 
-/* What the caller wants to follow this task. Nobody here would send it, so running the task would
- * lose it without a word. */
-static int refuse_follow_ups(const struct body *body, struct cel_error *err)
-{
-    static const char *const kinds[] = {"callbacks", "errbacks", "chain", "chord"};
-    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-        if (cel_value_count(cel_value_get(body->embed, kinds[i])) > 0)
-            return error_set(err, CEL_E_UNSUPPORTED,
-                             "the message has %s, which this worker does not send", kinds[i]);
-    return 0;
-}
-
 /* Readers of Celery 5.3 and later say so by their headers; older ones know plain values alone. */
 static bool reader_knows_types(const struct envelope *envelope)
 {
@@ -227,13 +215,9 @@ static bool read_body(struct cel_task *task, struct ending *ending)
     struct cel_error err = {0};
     int r = body_decode(&task->envelope, &task->body, &err);
     if (!r)
-        r = refuse_follow_ups(&task->body, &err);
-    if (!r)
         tell_arguments(task);
     if (r == -ENOMEM)
         fail_memory(ending, task);
-    else if (r == CEL_E_UNSUPPORTED)
-        refuse(ending, task, STR_NONE, STR("NotImplementedError"), &err);
     else if (r)
         refuse(ending, task, STR("kombu.exceptions"),
                r == CEL_E_REFUSED ? STR("ContentDisallowed") : STR("DecodeError"), &err);
@@ -382,6 +366,12 @@ static void conclude(struct ending *ending, struct cel_task *task, int returned)
     case CEL_IGNORE:
         ending->kind = OUTCOME_IGNORE;
         return;
+    case CEL_REPLACED:
+        if (task->is_replaced) {
+            ending->kind = OUTCOME_IGNORE;
+            return;
+        }
+        break;
     default:
         break;
     }
@@ -394,22 +384,20 @@ static void conclude(struct ending *ending, struct cel_task *task, int returned)
 /* The call was done before, and was delivered again: it comes to the same. */
 static void conclude_done_before(struct ending *ending)
 {
-    struct str result, children;
-    effect_answer(ending->done, &result, &children);
     ending->kind = OUTCOME_SUCCESS;
-    buf_add_str(&ending->result, result);
+    buf_add_str(&ending->result, effect_result(ending->done));
 }
 
 /* [[queue, step, message], ...] */
-static void add_sends(struct buf *json, const struct ending *ending)
+static void add_sends(struct buf *json, const struct plan *plan)
 {
     buf_add_char(json, '[');
-    for (size_t i = 0; i < ending->send_count; i++) {
-        const struct frame_send *send = &ending->sends[i];
+    for (size_t i = 0; i < plan->message_count; i++) {
+        const struct cel_message *message = &plan->messages[i];
         buf_add_c(json, i ? ", [" : "[");
-        json_add_text(json, send->queue);
-        buf_addf(json, ", %lld, ", (long long)send->step);
-        json_add_text(json, send->bytes);
+        json_add_text(json, str_of(message->queue));
+        buf_addf(json, ", %d, ", message->step);
+        json_add_text(json, str_of(message->text));
         buf_add_char(json, ']');
     }
     buf_add_char(json, ']');
@@ -420,7 +408,7 @@ static int commit(struct ending *ending, struct cel_task *task)
     if (task_target(task)->def->transaction != CEL_ONCE)
         return databases_commit(task, NULL);
     CLEANUP(buf_deinit) struct buf sends = BUF_INIT(SIZE_MAX / 2);
-    add_sends(&sends, ending);
+    add_sends(&sends, &task->plan);
     if (buf_status(&sends))
         return task_record(task, BY_DATABASE, RECORDED_FAIL, "MemoryError", "out of memory");
     const struct effect effect = {.id = task->envelope.id,
@@ -434,7 +422,8 @@ static int commit(struct ending *ending, struct cel_task *task)
 /* Ends the transactions: the one around the task, and those that it left open. */
 static void conclude_databases(struct ending *ending, struct cel_task *task)
 {
-    if (task_is_wrapped(task) && ending->kind == OUTCOME_SUCCESS && !ending->done) {
+    bool stands = ending->kind == OUTCOME_SUCCESS || task->is_replaced;
+    if (task_is_wrapped(task) && stands && !ending->done) {
         task_forget_caught(task);
         int r = commit(ending, task);
         if (r)
@@ -453,47 +442,54 @@ static void conclude_databases(struct ending *ending, struct cel_task *task)
 
 /* --- the frame -------------------------------------------------------------------------------- */
 
-static int gather_sends_before(struct ending *ending)
+/* What it sent when it was done, which stands with its answer. */
+static int plan_sends_before(const struct ending *ending, struct plan *plan)
 {
-    struct str result, children;
-    effect_answer(ending->done, &result, &children);
-    buf_add_str(&ending->children, children);
-    size_t count = effect_send_count(ending->done);
-    ending->sends = count ? mem_array(count, sizeof(*ending->sends)) : NULL;
-    if (count && !ending->sends)
-        return -ENOMEM;
-    for (; ending->send_count < count; ending->send_count++) {
-        struct effect_send send = effect_send(ending->done, ending->send_count);
-        ending->sends[ending->send_count] =
-            (struct frame_send){send.queue, send.message, send.step};
+    struct str children = effect_children(ending->done);
+    if (children.len > 2) /* without its brackets */
+        buf_add(&plan->children, children.ptr + 1, children.len - 2);
+    for (size_t i = 0; i < effect_send_count(ending->done); i++) {
+        struct effect_send send = effect_send(ending->done, i);
+        struct cel_message message = {
+            .queue = str_dup(send.queue), .text = str_dup(send.message), .step = (int)send.step};
+        int r = message.queue && message.text ? plan_add_message(plan, &message, NULL) : -ENOMEM;
+        if (r) {
+            cel_message_free(&message);
+            return r;
+        }
     }
-    return buf_status(&ending->children);
+    return buf_status(&plan->children);
 }
 
-/* [[["<id>", null], null], ...] */
-static int gather_sends(struct ending *ending, const struct cel_task *task)
+/* What follows the success by the message: links, the next of its chain, its part in a chord. */
+static int plan_success(struct ending *ending, struct cel_task *task, struct cel_error *err)
 {
-    bool stands = ending->kind == OUTCOME_SUCCESS ||
-                  (ending->kind == OUTCOME_IGNORE && !task_is_wrapped(task));
-    if (ending->done)
-        return ending->kind == OUTCOME_SUCCESS ? gather_sends_before(ending) : 0;
-    if (!stands || task->send_count == 0)
-        return 0;
-    ending->sends = mem_array(task->send_count, sizeof(*ending->sends));
-    if (!ending->sends)
-        return -ENOMEM;
-    for (const struct task_send *send = task->sends; send; send = send->next) {
-        ending->sends[ending->send_count++] = (struct frame_send){
-            str_of(send->message.queue), str_of(send->message.text), send->message.step};
-        buf_add_c(&ending->children, ending->children.len ? ", [[" : "[[[");
-        json_add_text(&ending->children, str_of(send->message.id));
-        buf_add_c(&ending->children, ", null], null]");
-    }
-    buf_add_char(&ending->children, ']');
-    return buf_status(&ending->children);
+    const struct canvas_sender sender = child_sender(task->child);
+    const struct ended ended = {.envelope = &task->envelope,
+                                .embed = task->body.embed,
+                                .state = STR("SUCCESS"),
+                                .result_json = text_or_none(&ending->result)};
+    int r = canvas_follow(&ended, &sender, &task->plan, err);
+    if (r || !ending->done)
+        return r;
+    struct plan_mark nothing = {.parts = task->plan.part_count};
+    plan_rewind(&task->plan, nothing); /* the messages were made when it was done */
+    return plan_sends_before(ending, &task->plan);
 }
 
-static void add_outcome(const struct ending *ending, const struct cel_task *task)
+/* The calls that go with the outcome. */
+static int plan_outcome(struct ending *ending, struct cel_task *task, struct cel_error *err)
+{
+    plan_rewind(&task->plan, ending->own);
+    if (ending->kind == OUTCOME_SUCCESS)
+        return plan_success(ending, task, err);
+    bool stands = ending->kind == OUTCOME_IGNORE && (task->is_replaced || !task_is_wrapped(task));
+    if (!stands)
+        plan_rewind(&task->plan, (struct plan_mark){.messages = 0});
+    return 0;
+}
+
+static int add_outcome(const struct ending *ending, const struct cel_task *task)
 {
     struct frame_outcome outcome = {
         .seq = task->seq,
@@ -505,59 +501,76 @@ static void add_outcome(const struct ending *ending, const struct cel_task *task
         .detail = ending->detail[0] ? str_of(ending->detail) : STR_NONE,
         .children_json = text_or_none(&ending->children),
         .peak_rss = task->child->wants_peak_rss ? process_peak_rss() : 0,
-        .sends = ending->sends,
-        .send_count = ending->send_count,
+        .is_awaited = canvas_is_awaited(&task->envelope, task->body.embed, STR("FAILURE")),
     };
-    frame_add_outcome(&task->child->out, &outcome);
+    return child_add_outcome(task->child, &outcome, &task->plan);
 }
 
-static int add_all(struct ending *ending, const struct cel_task *task)
+static int add_all(struct ending *ending, struct cel_task *task, struct cel_error *err)
 {
-    int r = gather_sends(ending, task);
+    int r = plan_outcome(ending, task, err);
+    if (!r && task->plan.children.len > 0) {
+        buf_add_char(&ending->children, '[');
+        buf_add_str(&ending->children, buf_str(&task->plan.children));
+        buf_add_char(&ending->children, ']');
+    }
+    if (!r)
+        r = buf_status(&ending->children);
     if (!r)
         r = buf_status(&ending->result);
-    if (r)
-        return r;
-    add_outcome(ending, task);
-    return buf_status(&task->child->out);
-}
-
-static void forget_draft(struct ending *ending, const struct cel_task *task)
-{
-    buf_clear(&task->child->out);
-    buf_clear(&ending->children);
-    mem_free(ending->sends);
-    ending->sends = NULL;
-    ending->send_count = 0;
+    return r ? r : add_outcome(ending, task);
 }
 
 /* The whole frame. What lacks memory or room shows here, while the transaction is still open; the
  * frame of a failure is small. */
-static void draft(struct ending *ending, const struct cel_task *task)
+static void draft(struct ending *ending, struct cel_task *task)
 {
-    forget_draft(ending, task);
-    int r = add_all(ending, task);
+    struct cel_error err = {0};
+    buf_clear(&task->child->out);
+    buf_clear(&ending->children);
+    int r = add_all(ending, task, &err);
     if (!r)
         return;
-    forget_draft(ending, task);
-    if (r == CEL_E_LIMIT)
-        fail(ending, task, STR_NONE, STR("ValueError"), "the outcome and its calls are too large");
-    else
+    buf_clear(&task->child->out);
+    buf_clear(&ending->children);
+    plan_rewind(&task->plan, (struct plan_mark){.messages = 0});
+    if (r == -ENOMEM)
         fail_memory(ending, task);
-    add_outcome(ending, task);
+    else if (err.text[0])
+        fail(ending, task, STR_NONE, STR("ValueError"), err.text);
+    else
+        fail(ending, task, STR_NONE, STR("ValueError"), "the outcome and its calls are too large");
+    add_outcome(ending, task); /* what lacks memory now, too, is seen at the flush */
 }
 
 /* --- the run ------------------------------------------------------------------------------ */
 
-static void run_function(struct cel_task *task, struct ending *ending)
+static int run_limited(struct cel_task *task)
 {
-    int returned = task_is_wrapped(task) ? databases_begin(task, &ending->done) : 0;
-    if (!returned && !ending->done)
-        returned = task->registered->def->run(task);
+    const struct cel_task_def *def = task->registered->def;
+    int r = limits_set(task->child, def, task->seq);
+    if (r < 0)
+        return cel_failf(task, "OSError", "the limits of the run cannot be set: %s",
+                         cel_error_name(r));
+    int returned = def->run(task);
+    limits_lift(task->child);
+    return returned;
+}
+
+/* Calls the function, unless its transaction cannot begin, or was committed by a run before. */
+static void call_function(struct cel_task *task, struct ending *ending)
+{
+    int r = task_is_wrapped(task) ? databases_begin(task, &ending->done) : 0;
     if (ending->done)
         conclude_done_before(ending);
     else
-        conclude(ending, task, returned);
+        conclude(ending, task, r ? r : run_limited(task));
+}
+
+static void run_function(struct cel_task *task, struct ending *ending)
+{
+    call_function(task, ending);
+    ending->own = plan_mark(&task->plan);
     draft(ending, task);
     enum frame_outcome_kind drafted = ending->kind;
     conclude_databases(ending, task);
@@ -584,6 +597,7 @@ static usec_t end_of(usec_t limit)
 int child_run(struct child *child, const struct frame_run *run)
 {
     struct cel_task task = {.child = child,
+                            .plan = PLAN_INIT,
                             .seq = run->seq,
                             .soft_mono = end_of(run->soft_limit),
                             .hard_mono = end_of(run->hard_limit)};

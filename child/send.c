@@ -14,31 +14,12 @@
 #define SEND_BYTES_MAX ((size_t)64 * 1024 * 1024)
 enum { SEND_COUNT_MAX = 100000 };
 
-static struct task_send *send_free(struct task_send *send)
+struct str child_queue_of(const struct child *child, struct str task)
 {
-    if (!send)
-        return NULL;
-    cel_message_free(&send->message);
-    mem_free(send);
-    return NULL;
-}
-
-void task_sends_deinit(struct cel_task *task)
-{
-    while (task->sends) {
-        struct task_send *next = task->sends->next;
-        send_free(task->sends);
-        task->sends = next;
-    }
-    task->last_send = NULL;
-    task->send_count = task->send_bytes = 0;
-}
-
-/* The queue that the task's author gave it; or NULL. */
-static const char *queue_of(const struct cel_task *task, const struct cel_call *call)
-{
-    const struct child_task *known = modules_find(&task->child->modules, str_of(call->name));
-    return known ? known->def->queue : NULL;
+    const struct child_task *known = modules_find(&child->modules, task);
+    if (known && known->def->queue)
+        return str_of(known->def->queue);
+    return routes_queue(&child->routes, task, str_of(child->modules.default_queue));
 }
 
 /* The message of a call that this task makes. */
@@ -51,35 +32,16 @@ static int call_message_of(struct cel_task *task,
         return error_set(err, -ENOMEM, "there is no call");
     char id[UUID_SIZE], tag[UUID_SIZE];
     const struct envelope *parent = &task->envelope;
-    const char *own = queue_of(task, call);
     struct call_context context = {
         .id = uuid_new(id),
         .delivery_tag = uuid_new(tag),
-        .default_queue = str_of(own ? own : task->child->modules.default_queue),
-        .routes = own ? NULL : &task->child->routes,
+        .default_queue = child_queue_of(task->child, str_of(call->name)),
         .root_id = parent->root_id.ptr ? parent->root_id : parent->id,
         .parent_id = parent->id,
         .origin = task->child->node,
         .now_wall = clock_wall(),
     };
     return call_message(call, &context, ret, err);
-}
-
-static void hand_out_id(const char *id, char *ret_id)
-{
-    bool fits = strlen(id) < UUID_SIZE; /* a longer one was fixed by the caller */
-    if (ret_id)
-        memcpy(ret_id, fits ? id : "", fits ? strlen(id) + 1 : 1);
-}
-
-static void append(struct cel_task *task, struct task_send *send)
-{
-    if (!task->last_send)
-        task->last_send = &task->sends;
-    *task->last_send = send;
-    task->last_send = &send->next;
-    task->send_count++;
-    task->send_bytes += strlen(send->message.text);
 }
 
 /* The outcome is recorded too, so that a task may end with CEL_FAIL. */
@@ -95,21 +57,37 @@ static int refuse_send(struct cel_task *task, int code, const char *text)
     return code == -ENOMEM ? -ENOMEM : -EINVAL;
 }
 
+/* Room for one more message of so many bytes. */
+static int check_room(const struct cel_task *task, size_t bytes, struct cel_error *err)
+{
+    if (task->plan.message_count >= SEND_COUNT_MAX)
+        return error_set(err, -EINVAL, "too many calls from one task");
+    if (task->send_bytes + bytes > SEND_BYTES_MAX)
+        return error_set(err, -EINVAL, "the calls of one task are too large together");
+    return 0;
+}
+
 int cel_task_send(struct cel_task *task, const struct cel_call *call, char *ret_id)
 {
-    if (task->send_count >= SEND_COUNT_MAX)
-        return refuse_send(task, -EINVAL, "too many calls from one task");
-    struct task_send *send = mem_new(struct task_send);
+    struct cel_message message = {.id = NULL};
     struct cel_error err = {0};
-    int r = send ? call_message_of(task, call, &send->message, &err) : error_no_memory(&err);
-    if (!r && task->send_bytes + strlen(send->message.text) > SEND_BYTES_MAX)
-        r = error_set(&err, -EINVAL, "the calls of one task are too large together");
+    int r = call_message_of(task, call, &message, &err);
+    size_t bytes = r ? 0 : strlen(message.text);
+    if (!r)
+        r = check_room(task, bytes, &err);
     if (r) {
-        send_free(send);
+        cel_message_free(&message);
         return refuse_send(task, r, err.text);
     }
-    append(task, send);
-    hand_out_id(send->message.id, ret_id);
+    plan_add_child(&task->plan, str_of(message.id));
+    if (ret_id)
+        call_hand_out_id(str_of(message.id), ret_id);
+    r = plan_add_message(&task->plan, &message, &err);
+    if (!r)
+        r = buf_status(&task->plan.children);
+    if (r)
+        return refuse_send(task, -ENOMEM, "out of memory");
+    task->send_bytes += bytes;
     return 0;
 }
 
@@ -125,8 +103,8 @@ int cel_db_send(struct cel_db *db, const struct cel_call *call, char *ret_id)
                              cel_p_int(message.step), cel_p_text(message.text),
                              cel_p_bool(message.ordered)),
                   NULL);
-    if (!r)
-        hand_out_id(message.id, ret_id);
+    if (!r && ret_id)
+        call_hand_out_id(str_of(message.id), ret_id);
     cel_message_free(&message);
     return r;
 }

@@ -38,6 +38,11 @@ static int code_of(enum recorded_kind kind)
     return CEL_FAIL;
 }
 
+int task_recorded_code(const struct cel_task *task)
+{
+    return code_of(task->recorded.kind);
+}
+
 void task_recorded_deinit(struct cel_task *task)
 {
     mem_free(task->recorded.type);
@@ -338,7 +343,7 @@ const char *cel_setting(struct cel_task *task, const char *name)
 void task_deinit(struct cel_task *task)
 {
     task_recorded_deinit(task);
-    task_sends_deinit(task);
+    plan_deinit(&task->plan);
     params_bound_deinit(&task->bound);
     cel_value_free(task->result);
     cel_value_free(task->headers);

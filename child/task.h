@@ -5,7 +5,10 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/resource.h>
+#include <time.h>
 
+#include "canvas/follow.h"
 #include "celeriac/task.h"
 #include "child/frame.h"
 #include "child/modules.h"
@@ -24,6 +27,14 @@ struct cel_db {
     uint64_t cursors;      /* opened so far; their names */
 };
 
+/* The limits of the run at hand (limits.h). */
+struct child_limits {
+    bool has_timer, has_cpu_time, has_memory, has_files;
+    timer_t timer;               /* of processor time; kept from run to run */
+    struct rlimit memory, files; /* as they were before */
+    struct buf words;            /* the DYING frame */
+};
+
 struct child { /* lives as long as the process */
     int fd;    /* to the supervisor */
     struct str node;
@@ -34,10 +45,13 @@ struct child { /* lives as long as the process */
     bool wants_peak_rss, wants_arguments;
     volatile sig_atomic_t *cancel; /* PG_CANCEL_...; set by the signal of the soft limit */
     struct buf out;                /* the frame being written */
+    struct child_limits limits;
 };
 
 /* Sends what stands in child->out and empties it. 0 or -errno. */
 int child_flush(struct child *child) MUST_CHECK;
+/* Where calls of `task` go that name no queue. */
+struct str child_queue_of(const struct child *child, struct str task);
 
 /*
  * What the task shall end as, should it say so by its return value. Recorded by the author
@@ -61,18 +75,14 @@ struct recorded {
     bool requeue;           /* of REJECT */
 };
 
-struct task_send {
-    struct task_send *next;
-    struct cel_message message;
-};
-
 struct cel_task {
     struct child *child;
     const struct child_task *registered;
     uint64_t seq;
     usec_t soft_mono, hard_mono; /* its limits; USEC_NEVER: none */
-    const char *database;        /* that cel_db() is; NULL: the router was not asked yet */
-    struct buf upgraded;         /* protocol 2 form of a message of protocol 1 */
+    bool is_routed;              /* the module's router, if there is one, was asked */
+    const char *database; /* that cel_db() is; NULL: not known yet, or the router named none */
+    struct buf upgraded;  /* protocol 2 form of a message of protocol 1 */
     struct envelope envelope;
     struct body body;
     struct params_bound bound; /* params NULL: anything goes */
@@ -80,8 +90,9 @@ struct cel_task {
     struct cel_value *result;
     struct cel_request request; /* filled by the first cel_request() */
     struct cel_value *headers;  /* filled by the first cel_header() */
-    struct task_send *sends, **last_send;
-    size_t send_count, send_bytes;
+    struct plan plan;           /* what it has sent, and, with its end, what follows */
+    size_t send_bytes;          /* of what it has sent */
+    bool is_replaced;
     char **texts; /* handed out to the author */
     size_t text_count;
 };
@@ -105,12 +116,13 @@ int task_recordf(struct cel_task *task,
 /* The function said CEL_OK, so what its author and other helpers recorded is past. A failed
  * statement is not: it fails the commit too, and says why. */
 void task_forget_caught(struct cel_task *task);
+/* The same for what is recorded already. */
+int task_recorded_code(const struct cel_task *task);
 void task_forget_database_error(struct cel_task *task);
 void task_recorded_deinit(struct cel_task *task);
 
 /* A text that lives as long as the task; NULL when memory is short. */
 const char *task_keep_text(struct cel_task *task, struct str text);
-void task_sends_deinit(struct cel_task *task);
 void task_deinit(struct cel_task *task);
 
 /* --- databases (db.c) ------------------------------------------------------------------------- */
@@ -122,6 +134,8 @@ void databases_open(struct child *child,
 void databases_close(struct child *child);
 /* Turns a condition of store/pg.h into what the task shall return, and records why. */
 int database_settle(struct cel_db *db, int condition, const struct cel_error *err);
+/* The same for what undoes or closes: its success does not clear what made it necessary. */
+int database_settle_undo(struct cel_db *db, int condition, const struct cel_error *err);
 /* Whether a transaction is around the task (.transaction). */
 bool task_is_wrapped(const struct cel_task *task);
 /* That transaction. 0, or with the outcome recorded what the task shall return. CEL_ONCE: `*ret_done`

@@ -13,6 +13,7 @@
 #include "celeriac/client.h"
 #include "cli/result.h"
 #include "cli/verbs.h"
+#include "message/call.h"
 #include "message/compression.h"
 
 struct request {
@@ -330,11 +331,7 @@ static struct cel_call *build(const struct request *request, const char *name)
 {
     struct cel_call *call = cel_call_new(name);
     ASSERT(call);
-    for (size_t i = 0; i < cel_value_count(request->args); i++)
-        cel_call_arg(call, cel_value_dup(cel_value_at(request->args, i)));
-    for (size_t i = 0; i < cel_value_count(request->kwargs); i++)
-        cel_call_kwarg(call, cel_value_key(request->kwargs, i),
-                       cel_value_dup(cel_value_at(request->kwargs, i)));
+    call_add_arguments(call, request->args, request->kwargs);
     set_options(call, request);
     return call;
 }

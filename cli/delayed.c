@@ -137,7 +137,7 @@ without_eta(struct delayed *delayed, struct str message, const struct envelope *
 {
     CLEANUP(buf_deinit) struct buf bytes = BUF_INIT(SIZE_MAX / 2);
     struct envelope now = *envelope;
-    now.eta_wall = 0;
+    now.eta_wall = now.turn_wall = 0;
     bool is_written = envelope->id.len && envelope_encode(&bytes, &now) == 0;
     return texts_add(&delayed->kept, is_written ? buf_str(&bytes) : message);
 }
@@ -145,10 +145,8 @@ without_eta(struct delayed *delayed, struct str message, const struct envelope *
 static void
 choose(struct delayed *delayed, const struct broker_delayed *item, const struct envelope *envelope)
 {
-    if (delayed->choice_count == delayed->choice_cap) {
-        delayed->choice_cap = delayed->choice_cap ? 2 * delayed->choice_cap : BROKER_ENDED_MAX;
-        delayed->choices = xgrow(delayed->choices, delayed->choice_cap, sizeof(*delayed->choices));
-    }
+    delayed->choices = xroom(delayed->choices, delayed->choice_count, &delayed->choice_cap,
+                             sizeof(*delayed->choices));
     struct broker_delayed_choice *choice = &delayed->choices[delayed->choice_count++];
     *choice = (struct broker_delayed_choice){.member = texts_add(&delayed->kept, item->member)};
     choice->id = texts_add(&delayed->kept, envelope->id);
@@ -306,10 +304,10 @@ const struct verb delayed_verb = {
     .summary = "Show, cancel or run now the tasks that wait for their time",
     .usage = "list|cancel|run-now [OPTION...] [ID...]",
     .about =
-        "An ID is that of a task: with a countdown, an eta, or between two tries. Several choices\n"
-        "narrow each other. cancel stores the result REVOKED, for whoever waits for it. run-now "
-        "puts\n"
-        "tasks in front of what waits.",
+        "An ID is that of a task: with a countdown, an eta, between two tries, or above the rate\n"
+        "limit of its worker. Several choices narrow each other. cancel stores the result "
+        "REVOKED,\n"
+        "for whoever waits for it. run-now puts tasks in front of what waits.",
     .flags = flags,
     .flag_count = ARRAY_SIZE(flags),
     .examples = "celeriac delayed list --queue mail --due-before 1h\n"

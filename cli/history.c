@@ -2,7 +2,6 @@
  * celeriac history: what the ledger says of attempts, one by one or in sums.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,8 +103,7 @@ static enum table_tint tint_of(const char *outcome)
 
 static void add_text(struct table *table, const struct cel_rows *rows, size_t i, const char *column)
 {
-    bool is_null = cel_row_null(rows, i, column);
-    table_add_text(table, is_null ? STR_NONE : str_of(cel_row_text(rows, i, column)), TINT_PLAIN);
+    table_add_text(table, pg_row_text(rows, i, column), TINT_PLAIN);
 }
 
 static void
@@ -231,7 +229,6 @@ static int run(int argc, char **argv)
 {
     struct history history = {.has_limit = false};
     CLEANUP(verb_end) struct verb_context context;
-    struct cel_error err = {0};
     int status = verb_begin(&context, &history_verb, argc, argv, &history);
     if (status)
         return status;
@@ -240,18 +237,10 @@ static int run(int argc, char **argv)
                             context.config.arguments[0]);
     if (!history.has_limit && !history.sums)
         history.filter.limit = ROWS;
-    const char *name = context.settings.ledger_database;
-    const char *uri = settings_database_named(&context.settings, &context.config, name);
-    if (!uri) {
-        error_set(&err, CEL_E_CONFIG,
-                  "history: no database \"%s\": --database, $CELERIAC_DATABASE_URL or [database]",
-                  name);
-        return verb_fail(&err);
-    }
-    if (pg_uri_check(uri, &err))
-        return verb_fail(&err);
-    struct pg *pg = pg_new(name, uri, 0, NULL);
-    ASSERT(pg);
+    struct pg *pg;
+    status = verb_open_pg(&context, context.settings.ledger_database, &pg);
+    if (status)
+        return status;
     pg_set_patience(pg, context.settings.timeout);
     status = show(&context, &history, pg);
     pg_free(pg);

@@ -169,17 +169,10 @@ static int run(int argc, char **argv)
     if (context.config.argument_count)
         return verb_misused(&migrate_verb, "folders are given as --dir DIR, not as \"%s\"",
                             context.config.arguments[0]);
-    struct cel_error err = {0};
-    const char *uri = settings_database(&context.settings, &context.config);
-    if (!uri) {
-        error_set(&err, CEL_E_CONFIG,
-                  "migrate: no database: --database, $CELERIAC_DATABASE_URL or [database] default");
-        return verb_fail(&err);
-    }
-    if (pg_uri_check(uri, &err))
-        return verb_fail(&err);
-    struct pg *pg = pg_new("default", uri, 0, NULL);
-    ASSERT(pg);
+    struct pg *pg;
+    status = verb_open_pg(&context, "default", &pg);
+    if (status)
+        return status;
     status = migrate(&context, &request, pg);
     pg_free(pg);
     return status;

@@ -20,10 +20,7 @@ struct revoke {
 
 static void add(struct revoke *revoke, struct broker_revocation item)
 {
-    if (revoke->count == revoke->cap) {
-        revoke->cap = revoke->cap ? 2 * revoke->cap : 64;
-        revoke->items = xgrow(revoke->items, revoke->cap, sizeof(*revoke->items));
-    }
+    revoke->items = xroom(revoke->items, revoke->count, &revoke->cap, sizeof(*revoke->items));
     revoke->items[revoke->count++] = item;
 }
 

@@ -168,10 +168,7 @@ void table_deinit(struct table *table)
 
 void table_add(struct table *table, struct cel_value *value, struct str text, enum table_tint tint)
 {
-    if (table->cell_count == table->cell_cap) {
-        table->cell_cap = table->cell_cap ? table->cell_cap * 2 : 32;
-        table->cells = xgrow(table->cells, table->cell_cap, sizeof(*table->cells));
-    }
+    table->cells = xroom(table->cells, table->cell_count, &table->cell_cap, sizeof(*table->cells));
     struct buf shown = BUF_INIT(SIZE_MAX);
     text_add_printable(&shown, text, false);
     buf_add(&shown, "", 0);

@@ -4,10 +4,7 @@
 
 struct str texts_add(struct texts *texts, struct str text)
 {
-    if (texts->count == texts->cap) {
-        texts->cap = texts->cap ? 2 * texts->cap : 16;
-        texts->items = xgrow(texts->items, texts->cap, sizeof(*texts->items));
-    }
+    texts->items = xroom(texts->items, texts->count, &texts->cap, sizeof(*texts->items));
     char *copy = xalloc(text.len + 1);
     if (text.len)
         memcpy(copy, text.ptr, text.len);

@@ -7,6 +7,7 @@
 #include "celeriac/client.h"
 #include "cli/table.h"
 #include "core/mem.h"
+#include "store/pg.h"
 
 enum { HELP_COLUMN = 30 };
 
@@ -213,4 +214,19 @@ int verb_open_client(const struct verb_context *context, struct cel_client **ret
     const struct cel_client_options options = verb_client_options(context);
     struct cel_error err = {0};
     return cel_client_open(&options, ret, &err) ? verb_fail(&err) : 0;
+}
+
+int verb_open_pg(const struct verb_context *context, const char *name, struct pg **ret)
+{
+    const char *uri = settings_database_named(&context->settings, &context->config, name);
+    struct cel_error err = {0};
+    if (!uri)
+        error_set(&err, CEL_E_CONFIG,
+                  "%s: no database \"%s\": --database, $CELERIAC_DATABASE_URL or [database] %s",
+                  context->verb->name, name, name);
+    if (!uri || pg_uri_check(uri, &err))
+        return verb_fail(&err);
+    *ret = pg_new(name, uri, 0, NULL);
+    ASSERT(*ret);
+    return 0;
 }

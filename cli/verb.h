@@ -66,3 +66,6 @@ struct cel_client_options;
 struct cel_client_options verb_client_options(const struct verb_context *context);
 /* Opens such a client; 0 or an exit status, said. No connection is made yet. */
 int verb_open_client(const struct verb_context *context, struct cel_client **ret) MUST_CHECK;
+struct pg;
+/* The database `name` of the settings, not connected yet; 0 or an exit status, said. */
+int verb_open_pg(const struct verb_context *context, const char *name, struct pg **ret) MUST_CHECK;

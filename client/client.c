@@ -32,6 +32,7 @@
 #define REPLICAS_MAX    100
 #define QUEUE_DEFAULT   "celery"
 #define URL_DEFAULT     "redis://localhost:6379/0"
+#define RESULT_TTL      (86400 * USEC_PER_SEC) /* Celery's result_expires, of chords and saved groups */
 enum { CLOSE_TURNS = 16 };
 
 struct pipe_guard {
@@ -152,6 +153,7 @@ static int open_broker(struct cel_client *client,
         .url = url ? url : URL_DEFAULT,
         .result_url = result_url,
         .key_prefix = str_of(options->key_prefix),
+        .result_ttl = RESULT_TTL,
         .master_name = first_text(options->master_name, "CELERIAC_MASTER_NAME", NULL),
         .sentinel_username =
             first_text(options->sentinel_username, "CELERIAC_SENTINEL_USERNAME", NULL),

@@ -49,6 +49,15 @@ int client_wait(struct cel_client *client,
                 struct client_wait *wait,
                 int started,
                 struct cel_error *err) MUST_CHECK;
+/* Pushes messages, and opens the chords that begin with them, by the client's promises; fails as
+ * cel_send_bulk says. `*ret_sent` is written whatever the end. */
+int client_push(struct cel_client *client,
+                const struct broker_message *messages,
+                size_t count,
+                const struct plan_chord *chords,
+                size_t chord_count,
+                size_t *ret_sent,
+                struct cel_error *err) MUST_CHECK;
 /* Any number of revocations. */
 int client_revoke(struct cel_client *client,
                   const struct broker_revocation *revocations,

@@ -35,13 +35,6 @@ static void batch_deinit(struct batch *batch)
     queue_list_deinit(&batch->queues);
 }
 
-static void hand_out_id(struct str id, char *ret_id)
-{
-    size_t len = id.len < CEL_ID_SIZE ? id.len : 0;
-    memcpy(ret_id, id.ptr, len);
-    ret_id[len] = '\0';
-}
-
 static int encode_one(const struct cel_client *client,
                       const struct cel_call *call,
                       struct batch *batch,
@@ -70,7 +63,7 @@ static int encode_one(const struct cel_client *client,
         return error_set(err, CEL_E_LIMIT, "The message has %zu bytes; %zu is the limit", len,
                          ENVELOPE_BYTES_MAX);
     if (ret_id)
-        hand_out_id(used_id, ret_id);
+        call_hand_out_id(used_id, ret_id);
     batch->messages[batch->count++] = (struct broker_message){
         .queue = queue,
         .step = priority_step(call->priority),
@@ -117,7 +110,7 @@ static int spread(struct batch *batch,
                   struct cel_error *err)
 {
     struct queue_list *queues = &batch->queues;
-    int status = exchange_find(client, str_of(call->exchange), str_of(call->routing_key),
+    int status = exchange_find(client, str_of(call->to_exchange), str_of(call->to_key),
                                deadline_mono, queues, err);
     if (status)
         return status;
@@ -154,24 +147,27 @@ static bool is_worth_repeating(const struct cel_client *client,
            (status == CEL_E_UNCERTAIN || (status == CEL_E_UNCONFIRMED && pushed->is_cut));
 }
 
+/* The next slice of `all`; with chords that is all of it, one step. */
 static int push_slice(struct cel_client *client,
-                      const struct batch *batch,
+                      const struct broker_publication *all,
                       usec_t deadline_mono,
                       struct progress *progress,
                       struct cel_error *err)
 {
-    size_t left = batch->count - progress->sent, begin = progress->sent;
-    size_t end = begin + (left < SLICE ? left : SLICE);
+    size_t left = all->count - progress->sent, begin = progress->sent;
+    size_t end = begin + (left < SLICE || all->chord_count ? left : SLICE);
     struct broker_pushed pushed;
     int status;
     do {
         struct client_wait wait = {0};
+        struct broker_publication slice = *all;
+        slice.messages += begin;
+        slice.count = end - begin;
         pushed = (struct broker_pushed){0};
-        status = client_wait(client, &wait,
-                             broker_push_promised(client->broker, batch->messages + begin,
-                                                  end - begin, &client->promises, deadline_mono,
-                                                  &pushed, on_client_done, &wait),
-                             err);
+        status = client_wait(
+            client, &wait,
+            broker_publish(client->broker, &slice, deadline_mono, &pushed, on_client_done, &wait),
+            err);
         progress->sent = larger(progress->sent, begin + pushed.sure);
         progress->possible = larger(progress->possible, begin + pushed.possible);
         /* What shall be confirmed is pushed again as a whole: the first part may be with a master that
@@ -185,35 +181,60 @@ static int push_slice(struct cel_client *client,
 }
 
 /* Puts in front of the reason what has become of the calls, and makes the code say so too. */
-static int tell_failure(const struct cel_client *client,
+static int tell_failure(const struct broker_publication *all,
                         const struct progress *progress,
-                        size_t count,
                         struct cel_error *err)
 {
-    size_t sent = progress->sent;
+    size_t sent = progress->sent, count = all->count;
+    bool is_one = count == 1 || all->chord_count > 0;
     if (progress->possible > sent) {
         err->code = CEL_E_UNCERTAIN;
-        return count == 1 ? error_wrap(err, "It may have arrived")
-                          : error_wrap(err,
-                                       "Of %zu calls the first %zu were sent, the next %zu may "
-                                       "have arrived, the others were not sent",
-                                       count, sent, progress->possible - sent);
+        return is_one ? error_wrap(err, "It may have arrived")
+                      : error_wrap(err,
+                                   "Of %zu calls the first %zu were sent, the next %zu may "
+                                   "have arrived, the others were not sent",
+                                   count, sent, progress->possible - sent);
     }
     if (sent == count)
-        return error_wrap(err, "%s sent%s, but", count == 1 ? "It was" : "All were",
-                          client->promises.once_within ? ""
-                                                       : " (sent again it would arrive twice)");
-    return count == 1 ? error_wrap(err, "Not sent")
-                      : error_wrap(err, "Of %zu calls the first %zu were sent, the others were not",
-                                   count, sent);
+        return error_wrap(err, "%s sent%s, but", is_one ? "It was" : "All were",
+                          all->promises.once_within ? "" : " (sent again it would arrive twice)");
+    return is_one ? error_wrap(err, "Not sent")
+                  : error_wrap(err, "Of %zu calls the first %zu were sent, the others were not",
+                               count, sent);
 }
 
-/* Some of the queues of its exchange have it. */
-static int tell_spread(const struct progress *progress, size_t count, struct cel_error *err)
+static int push_all(struct cel_client *client,
+                    const struct broker_publication *all,
+                    usec_t deadline_mono,
+                    size_t *ret_sent,
+                    struct cel_error *err)
 {
-    err->code = CEL_E_UNCERTAIN;
-    return error_wrap(err, "It is in %zu of the %zu queues of its exchange, and may be in more",
-                      progress->sent, count);
+    struct progress progress = {0};
+    int status = 0;
+    while (!status && progress.sent < all->count)
+        status = push_slice(client, all, deadline_mono, &progress, err);
+    *ret_sent = progress.sent;
+    return status ? tell_failure(all, &progress, err) : 0;
+}
+
+int client_push(struct cel_client *client,
+                const struct broker_message *messages,
+                size_t count,
+                const struct plan_chord *chords,
+                size_t chord_count,
+                size_t *ret_sent,
+                struct cel_error *err)
+{
+    const struct broker_publication all = {messages, count, chords, chord_count, client->promises};
+    return push_all(client, &all, client_deadline(client), ret_sent, err);
+}
+
+/* Some of the queues of its exchange may have it. */
+static int tell_spread(size_t count, size_t sent, struct cel_error *err)
+{
+    if (sent > 0 && err->code != CEL_E_UNCONFIRMED)
+        err->code = CEL_E_UNCERTAIN;
+    return error_wrap(err, "To the %zu queues of its exchange", count);
 }
 
 static int send_calls(struct cel_client *client,
@@ -233,22 +254,16 @@ static int send_calls(struct cel_client *client,
     CLEANUP(batch_deinit)
     struct batch batch = {.bytes = BUF_INIT(SIZE_MAX), .takes_exchange = !ret_sent};
     status = batch_encode(&batch, client, calls, count, ret_ids, err);
-    if (!status && batch.takes_exchange && calls[0]->exchange)
+    if (!status && batch.takes_exchange && calls[0]->to_exchange)
         status = spread(&batch, client, calls[0], deadline, err);
     if (status)
         return status;
-    struct progress progress = {0};
-    while (!status && progress.sent < batch.count)
-        status = push_slice(client, &batch, deadline, &progress, err);
+    const struct broker_publication all = {batch.messages, batch.count, NULL, 0, client->promises};
+    size_t sent;
+    status = push_all(client, &all, deadline, &sent, err);
     if (ret_sent)
-        *ret_sent = progress.sent;
-    if (status && batch.count > count && progress.possible > 0 && progress.sent < batch.count)
-        return tell_spread(&progress, batch.count, err);
-    if (batch.count > count) { /* all or none of them */
-        progress.sent /= batch.count;
-        progress.possible /= batch.count;
-    }
-    return status ? tell_failure(client, &progress, count, err) : 0;
+        *ret_sent = sent;
+    return status && batch.count > count ? tell_spread(batch.count, sent, err) : status;
 }
 
 int cel_send(struct cel_client *client,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "core/calendar.h"
+
 static usec_t (*replaced_mono)(void);
 static usec_t (*replaced_wall)(void);
 
@@ -28,48 +30,6 @@ void clock_replace(usec_t (*mono)(void), usec_t (*wall)(void))
 {
     replaced_mono = mono;
     replaced_wall = wall;
-}
-
-/* Days since 1970-01-01 of a day in the Gregorian calendar, and back: counted from 1 March of year
- * 0, so that the leap day is the last of its year (Howard Hinnant, "chrono-compatible low-level
- * date algorithms"). Years 0 ... 9999. */
-enum { DAYS_TO_1970 = 719468, DAYS_OF_ERA = 146097 };
-
-static int64_t days_of_date(int64_t year, int64_t month, int64_t day)
-{
-    year -= month <= 2;
-    int64_t era = year / 400, year_of_era = year % 400;
-    int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    return era * DAYS_OF_ERA + day_of_era - DAYS_TO_1970;
-}
-
-struct date {
-    unsigned year, month, day;
-};
-
-static struct date date_of_days(uint64_t days)
-{
-    days += DAYS_TO_1970;
-    uint64_t era = days / DAYS_OF_ERA;
-    uint64_t day_of_era = days % DAYS_OF_ERA;
-    uint64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    uint64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    uint64_t month_from_march = (5 * day_of_year + 2) / 153;
-    uint64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
-    return (struct date){
-        .year = (unsigned)(year_of_era + era * 400 + (month <= 2)),
-        .month = (unsigned)month,
-        .day = (unsigned)(day_of_year - (153 * month_from_march + 2) / 5 + 1),
-    };
-}
-
-static unsigned days_in_month(unsigned year, unsigned month)
-{
-    static const unsigned days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return month == 2 && leap ? 29 : days[month - 1];
 }
 
 static bool take_char(struct str *text, char c)
@@ -105,9 +65,9 @@ static bool take_date(struct str *text, int64_t *ret_days)
         return false;
     bool dashes = take_char(text, '-');
     if (!take_number(text, 2, 12, &month) || month == 0 || (dashes && !take_char(text, '-')) ||
-        !take_number(text, 2, days_in_month(year, month), &day) || day == 0)
+        !take_number(text, 2, calendar_month_length(year, month), &day) || day == 0)
         return false;
-    *ret_days = days_of_date(year, month, day);
+    *ret_days = calendar_days((struct date){year, month, day});
     return true;
 }
 
@@ -185,10 +145,10 @@ struct str isotime_format(usec_t wall, char buffer[ISOTIME_SIZE])
         wall = last;
     usec_t seconds = wall / USEC_PER_SEC, of_day = seconds % 86400;
     unsigned usec = (unsigned)(wall % USEC_PER_SEC);
-    struct date date = date_of_days(seconds / 86400);
-    int len = snprintf(buffer, ISOTIME_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u", date.year, date.month,
-                       date.day, (unsigned)(of_day / 3600), (unsigned)(of_day / 60 % 60),
-                       (unsigned)(of_day % 60));
+    struct date date = calendar_date((int64_t)(seconds / 86400));
+    int len = snprintf(buffer, ISOTIME_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u", (unsigned)date.year,
+                       date.month, date.day, (unsigned)(of_day / 3600),
+                       (unsigned)(of_day / 60 % 60), (unsigned)(of_day % 60));
     len +=
         snprintf(buffer + len, ISOTIME_SIZE - (size_t)len, usec ? ".%06u+00:00" : "+00:00", usec);
     return str_n(buffer, (size_t)len);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FIRST_CAP = 4 }; /* of a row; then doubled */
+
 /* Counts down to the allocation that fails; 0: none does. */
 static atomic_size_t fail_after;
 
@@ -48,6 +50,17 @@ void *mem_grow(void *old, size_t count, size_t size)
     return realloc(old, bytes ? bytes : 1);
 }
 
+void *mem_room(void *row, size_t count, size_t *cap, size_t size)
+{
+    if (count < *cap)
+        return row;
+    size_t grown_cap = *cap ? *cap * 2 : FIRST_CAP;
+    void *grown = mem_grow(row, grown_cap, size);
+    if (grown)
+        *cap = grown_cap;
+    return grown;
+}
+
 void *mem_dup(const void *bytes, size_t len)
 {
     if (len == SIZE_MAX || !allowed())
@@ -83,6 +96,11 @@ void *xalloc(size_t size)
 void *xgrow(void *old, size_t count, size_t size)
 {
     return or_end(mem_grow(old, count, size));
+}
+
+void *xroom(void *row, size_t count, size_t *cap, size_t size)
+{
+    return or_end(mem_room(row, count, cap, size));
 }
 
 char *xstrdup(const char *text)

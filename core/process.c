@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -47,6 +48,13 @@ usec_t process_watchdog_interval(void)
     return sd_watchdog_enabled(0, &usec) > 0 ? usec / 2 : 0;
 }
 
+void process_block_signals(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
 void process_hostname(char *buffer, size_t size)
 {
     if (size == 0)
@@ -62,23 +70,40 @@ uint64_t process_peak_rss(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
-/* /proc/self/statm: "size resident shared ..." in pages. */
-uint64_t process_rss(void)
+/* /proc/PID/statm: "size resident shared ..." in pages. */
+enum statm { STATM_SIZE, STATM_RESIDENT };
+static uint64_t read_statm(const char *path, enum statm which)
 {
     char text[128];
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
     ssize_t len = read(fd, text, sizeof(text));
     close(fd);
-    if (len <= 0)
-        return 0;
-    struct str rest = str_n(text, (size_t)len), part;
+    struct str rest = str_n(text, len > 0 ? (size_t)len : 0), part = STR_NONE;
     uint64_t pages;
-    if (!str_split(&rest, ' ', &part) || !str_split(&rest, ' ', &part) ||
-        str_parse_u64(part, &pages) < 0)
-        return 0;
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    for (enum statm at = STATM_SIZE; at <= which; at++) {
+        if (!str_split(&rest, ' ', &part))
+            return 0;
+    }
+    return str_parse_u64(part, &pages) == 0 ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+uint64_t process_rss(void)
+{
+    return read_statm("/proc/self/statm", STATM_RESIDENT);
+}
+
+uint64_t process_rss_of(int64_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%lld/statm", (long long)pid);
+    return read_statm(path, STATM_RESIDENT);
+}
+
+uint64_t process_address_space(void)
+{
+    return read_statm("/proc/self/statm", STATM_SIZE);
 }
 
 void process_close_on_exec(int fd)

@@ -29,10 +29,16 @@ void process_notify_watchdog(void);
 /* Half of WATCHDOG_USEC when the manager asked this process, else 0. */
 usec_t process_watchdog_interval(void);
 
+/* For a thread beside the loop's: signals are for the loop's thread, which may hold them. */
+void process_block_signals(void);
+
 /* Host name as Celery shows it; "%h" in a node name. Writes at most `size` bytes. */
 void process_hostname(char *buffer, size_t size);
-/* Resident memory of this process in bytes, 0 when it cannot be read. */
+/* Resident memory in bytes of this process, and of another one; 0 when it cannot be read. */
 uint64_t process_rss(void);
+uint64_t process_rss_of(int64_t pid);
+/* Address space of this process in bytes, 0 when it cannot be read. */
+uint64_t process_address_space(void);
 /* The most so far. */
 uint64_t process_peak_rss(void);
 void process_close_on_exec(int fd);

@@ -32,7 +32,7 @@ struct settings {
     /* [celeriac] */
     char *broker_url;     /* CELERIAC_BROKER_URL, CELERY_BROKER_URL, --broker -b */
     char *result_backend; /* CELERIAC_RESULT_BACKEND, CELERY_RESULT_BACKEND, --result-backend;
-                              empty: the broker; "disabled" */
+                              empty: the broker; "disabled"; "django-db", "db+postgresql://..." */
     char *
         result_tables; /* CELERIAC_RESULT_TABLES; PostgreSQL that has rows of results beside Redis */
     char *master_name; /* of sentinel:// URLs that name none: CELERIAC_MASTER_NAME */
@@ -50,27 +50,30 @@ struct settings {
     char *database_url; /* CELERIAC_DATABASE_URL, --database */
 
     /* [worker] */
-    char *modules;               /* -A --app, list */
-    char *queues;                /* -Q --queues, list; empty: default_queue */
-    char *queue_order;           /* --queue-order: round_robin, sorted, priority (strict) */
-    int64_t concurrency;         /* -c --concurrency; 0: number of processors; 1 ... 1024 */
-    char *node_name;             /* -n --hostname: "celery@%h" */
-    int64_t max_tasks_per_child; /* --max-tasks-per-child; 0: no limit */
-    usec_t soft_time_limit;      /* --soft-time-limit; 0: none */
-    usec_t hard_time_limit;      /* --time-limit; 0: none */
-    usec_t warm_shutdown_limit;  /* after that a warm shutdown turns cold; 0: never */
-    usec_t database_max_age;     /* 600 s */
-    int64_t dead_max;            /* quarantine entries kept a queue: 10000 */
-    usec_t dead_max_age;         /* 0: whatever their age */
-    usec_t lease;                /* --lease; 15 s */
-    int64_t max_deliveries;      /* 10; 0: any number */
-    bool track_ids;              /* --track-ids: a ledger for `celeriac audit --ids` */
-    bool track_started;          /* STARTED is stored, whatever the task says */
-    bool result_extended;        /* documents have name, arguments, worker, retries, queue */
-    char *ledger;                /* --ledger: off, summary, full */
-    char *ledger_database;       /* [database] name: "default" */
-    int64_t ledger_days;         /* 30 */
-    int64_t ledger_backlog;      /* attempts that wait for PostgreSQL: 50000 */
+    char *modules;                /* -A --app, list */
+    char *queues;                 /* -Q --queues, list; empty: default_queue */
+    char *queue_order;            /* --queue-order: round_robin, sorted, priority (strict) */
+    int64_t concurrency;          /* -c --concurrency; 0: number of processors; 1 ... 1024 */
+    char *node_name;              /* -n --hostname: "celery@%h" */
+    char *autoscale;              /* --autoscale MAX,MIN; empty: concurrency, and so it stays */
+    usec_t autoscale_keepalive;   /* AUTOSCALE_KEEPALIVE; 30 s */
+    int64_t max_tasks_per_child;  /* --max-tasks-per-child; 0: no limit */
+    int64_t max_memory_per_child; /* --max-memory-per-child; KiB; 0: no limit */
+    usec_t soft_time_limit;       /* --soft-time-limit; 0: none */
+    usec_t hard_time_limit;       /* --time-limit; 0: none */
+    usec_t warm_shutdown_limit;   /* after that a warm shutdown turns cold; 0: never */
+    usec_t database_max_age;      /* 600 s */
+    int64_t dead_max;             /* quarantine entries kept a queue: 10000 */
+    usec_t dead_max_age;          /* 0: whatever their age */
+    usec_t lease;                 /* --lease; 15 s */
+    int64_t max_deliveries;       /* 10; 0: any number */
+    bool track_ids;               /* --track-ids: a ledger for `celeriac audit --ids` */
+    bool track_started;           /* STARTED is stored, whatever the task says */
+    bool result_extended;         /* documents have name, arguments, worker, retries, queue */
+    char *ledger;                 /* --ledger: off, summary, full */
+    char *ledger_database;        /* [database] name: "default" */
+    int64_t ledger_days;          /* 30 */
+    int64_t ledger_backlog;       /* attempts that wait for PostgreSQL: 50000 */
 
     /* [beat] */
     usec_t beat_max_interval; /* --max-interval; 5 min */

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#include "core/calendar.h"
+
 /* What is still to be read of a text; the functions below take a part off its front. */
 struct reading {
     struct str left;
@@ -70,23 +72,16 @@ static bool take_number(struct reading *reading, size_t width, unsigned max, uns
     return true;
 }
 
-static unsigned days_in_month(unsigned year, unsigned month)
-{
-    static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return month == 2 && leap ? 29 : days[month - 1];
-}
-
-struct date {
-    unsigned year, month, day;
-};
-
 static bool take_date(struct reading *reading, struct date *ret)
 {
-    return take_number(reading, 4, 9999, &ret->year) && take(reading, '-') &&
-           take_number(reading, 2, 12, &ret->month) && take(reading, '-') &&
-           take_number(reading, 2, 31, &ret->day) && ret->year > 0 && ret->month > 0 &&
-           ret->day > 0 && ret->day <= days_in_month(ret->year, ret->month);
+    unsigned year;
+    if (!take_number(reading, 4, 9999, &year) || !take(reading, '-') ||
+        !take_number(reading, 2, 12, &ret->month) || !take(reading, '-') ||
+        !take_number(reading, 2, 31, &ret->day))
+        return false;
+    ret->year = year;
+    return year > 0 && ret->month > 0 && ret->day > 0 &&
+           ret->day <= calendar_month_length(year, ret->month);
 }
 
 /* One to nine digits after a point, as microseconds; further digits are dropped. */
@@ -167,7 +162,7 @@ static bool rewrite_datetime(struct reading *reading, char **to)
     struct date date;
     if (!take_date(reading, &date))
         return false;
-    *to += sprintf(*to, "%04u-%02u-%02uT", date.year, date.month, date.day);
+    *to += sprintf(*to, "%04u-%02u-%02uT", (unsigned)date.year, date.month, date.day);
     if (at_end(reading)) {
         *to += sprintf(*to, "00:00:00");
         return true;

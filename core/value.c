@@ -7,8 +7,6 @@
 #include "core/mem.h"
 #include "core/typed.h"
 
-enum { FIRST_CAP = 4 }; /* of lists and maps; then doubled */
-
 static const char *const type_names[] = {
     [CEL_NULL] = "null",      [CEL_BOOL] = "boolean",    [CEL_INT] = "integer",
     [CEL_BIGINT] = "integer", [CEL_FLOAT] = "float",     [CEL_TEXT] = "text",
@@ -137,22 +135,10 @@ struct cel_value *cel_map(void)
     return value_new(CEL_MAP, 0);
 }
 
-/* Room for one more in a row of `count` with `*cap` places; the row, moved perhaps, or NULL. */
-static void *grow_row(void *row, size_t count, size_t *cap, size_t size)
-{
-    if (count < *cap)
-        return row;
-    size_t grown_cap = *cap ? *cap * 2 : FIRST_CAP;
-    void *grown = mem_grow(row, grown_cap, size);
-    if (grown)
-        *cap = grown_cap;
-    return grown;
-}
-
 int value_list_add(struct cel_value *list, struct cel_value *item)
 {
     struct cel_value **items =
-        grow_row(list->list.items, list->list.count, &list->list.cap, sizeof(struct cel_value *));
+        mem_room(list->list.items, list->list.count, &list->list.cap, sizeof(struct cel_value *));
     if (!items)
         return -ENOMEM;
     list->list.items = items;
@@ -163,7 +149,7 @@ int value_list_add(struct cel_value *list, struct cel_value *item)
 int value_map_add(struct cel_value *map, struct str key, struct cel_value *item)
 {
     struct cel_pair *pairs =
-        grow_row(map->map.pairs, map->map.count, &map->map.cap, sizeof(struct cel_pair));
+        mem_room(map->map.pairs, map->map.count, &map->map.cap, sizeof(struct cel_pair));
     if (!pairs)
         return -ENOMEM;
     map->map.pairs = pairs;
@@ -221,6 +207,18 @@ int value_set(struct cel_value *map, struct str key, struct cel_value *item)
     if (r < 0)
         cel_value_free(item);
     return r;
+}
+
+struct cel_value *value_take(struct cel_value *map, struct str key)
+{
+    size_t i = cel_value_type(map) == CEL_MAP ? find_pair(map, key) : 0;
+    if (i >= cel_value_count(map))
+        return NULL;
+    struct cel_pair *pair = &map->map.pairs[i];
+    struct cel_value *value = pair->value;
+    mem_free((char *)pair->key.ptr);
+    memmove(pair, pair + 1, (--map->map.count - i) * sizeof(*pair));
+    return value;
 }
 
 int cel_map_set(struct cel_value *map, const char *key, struct cel_value *item)

@@ -43,6 +43,8 @@ struct str value_str(const struct cel_value *value);
 const struct cel_value *value_find(const struct cel_value *map, struct str key);
 /* cel_map_set with a view as key, which is copied; the caller vouches for its UTF-8. */
 int value_set(struct cel_value *map, struct str key, struct cel_value *item) MUST_CHECK;
+/* Removes `key` and hands out its value, which the caller frees; NULL when it is not there. */
+struct cel_value *value_take(struct cel_value *map, struct str key);
 /* For decoders: appends without looking for the key. Adopts the item on success only. */
 int value_list_add(struct cel_value *list, struct cel_value *item) MUST_CHECK;
 int value_map_add(struct cel_value *map, struct str key, struct cel_value *item) MUST_CHECK;

@@ -13,6 +13,8 @@ struct refusal {
 
 /* Whether `status` is an answer of the server, and no sign of its absence. */
 bool refusal_is(int status);
+/* Whether a key of another type is in the way. */
+bool refusal_is_wrong_type(const struct cel_error *err);
 /* Whether that answer stays the same until somebody acts, so that waiting is in vain. */
 bool refusal_lasts(const struct cel_error *err);
 /* True when these words were not told yet. */

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "core/json.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "message/envelope.h"

@@ -1,11 +1,11 @@
 #include "keeper/result_rows.h"
 
 #include <errno.h>
-#include <signal.h>
 
 #include "core/backoff.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/process.h"
 
 enum { BATCH_MAX = 500, BATCH_BYTES_MAX = 8 << 20, KEPT_BYTES_MAX = 64 << 20 };
 #define PATIENCE_USEC (10 * USEC_PER_SEC)
@@ -122,10 +122,7 @@ static void write_batch(uv_work_t *work)
     struct result_rows *rows = container_of(work, struct result_rows, work);
     struct django_row *django[BATCH_MAX];
     size_t count = 0;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all,
-                    NULL); /* they are for the loop's thread, which may hold them */
+    process_block_signals();
     rows->status = 0;
     pg_reset(rows->pg);
     for (struct list_link *link = rows->batch.head; link; link = link->next) {
@@ -193,13 +190,12 @@ static void finish(struct result_rows *rows)
 
 static void pause_for_a_while(struct result_rows *rows)
 {
-    usec_t usec = backoff_delay(&pauses, rows->failures++, backoff_random());
-    if (!rows->is_down)
+    usec_t usec = backoff_delay(&pauses, rows->failures, backoff_random());
+    if (rows->failures++ == 0)
         log_warning(rows->is_instead
                         ? "Results cannot be written to PostgreSQL; they are told again"
                         : "Rows of results cannot be written; they are kept",
                     F_C("err", rows->err.text));
-    rows->is_down = true;
     uv_update_time(rows->loop);
     uv_timer_start(&rows->pause, on_pause_over, usec / USEC_PER_MSEC + 1, 0);
 }
@@ -212,12 +208,12 @@ static void after_batch(uv_work_t *work, int cancelled)
     if (has_failed && !rows->is_stopping) {
         pause_for_a_while(rows);
         tell_waiters(rows, CEL_E_DATABASE, &rows->err);
-    } else if (!has_failed && rows->is_down) {
-        log_info("Rows of results are written again");
-        rows->is_down = false;
+    } else if (!has_failed) {
+        if (rows->failures > 0)
+            log_info("Rows of results are written again");
+        rows->failures = 0;
     }
     end_batch(rows);
-    rows->failures = has_failed ? rows->failures : 0;
     rows->is_busy = false;
     if (!has_failed && rows->kept < RESULT_ROWS_KEPT_MAX / 2)
         tell_lost(rows);

@@ -32,8 +32,8 @@ struct result_rows {
     uv_timer_t pause;
     struct list waiting, batch; /* struct row */
     size_t kept, kept_bytes;    /* rows without a callback */
-    bool is_busy, is_down, is_stopping;
-    unsigned failures; /* in a row */
+    bool is_busy, is_stopping;
+    unsigned failures; /* in a row; not 0: PostgreSQL is away */
     int status;        /* of the batch */
     struct cel_error err;
     uint64_t written, lost, lost_told;

@@ -1,9 +1,8 @@
 #include "ledger/recorder.h"
 
-#include <signal.h>
-
 #include "core/backoff.h"
 #include "core/log.h"
+#include "core/process.h"
 
 #define WRITE_USEC   (5 * USEC_PER_SEC) /* at most */
 #define TIDY_USEC    (30 * USEC_PER_SEC)
@@ -16,7 +15,7 @@ static const struct backoff pauses = {.first = 100 * USEC_PER_MSEC, .cap = 5 * U
 
 static void pump(struct recorder *recorder);
 
-bool recorder_is_on(const struct recorder *recorder)
+static bool is_on(const struct recorder *recorder)
 {
     return recorder->pg != NULL;
 }
@@ -27,9 +26,7 @@ bool recorder_is_on(const struct recorder *recorder)
 static void work(uv_work_t *handle)
 {
     struct recorder *recorder = container_of(handle, struct recorder, work);
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL); /* for the loop's thread alone, which may hold them */
+    process_block_signals();
     if (recorder->keeps) {
         pg_set_patience(recorder->pg, TIDY_USEC);
         recorder->keep_status =
@@ -179,7 +176,7 @@ void recorder_init(struct recorder *recorder,
 
 void recorder_stop(struct recorder *recorder, void (*cb)(void *data), void *data)
 {
-    if (!recorder_is_on(recorder)) {
+    if (!is_on(recorder)) {
         cb(data);
         return;
     }

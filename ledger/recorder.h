@@ -43,8 +43,6 @@ struct recorder {
 void recorder_init(struct recorder *recorder,
                    uv_loop_t *loop,
                    const struct recorder_options *options);
-/* Whether attempts are wanted. */
-bool recorder_is_on(const struct recorder *recorder);
 /* The outcome must be a constant. */
 void recorder_add(struct recorder *recorder, const struct ledger_attempt *attempt);
 /* Writes what is there, for a few seconds; `cb` comes at once or later. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "core/id.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/value.h"
@@ -80,8 +81,8 @@ struct cel_call *cel_call_free(struct cel_call *call)
     mem_free(call->name);
     mem_free(call->id);
     mem_free(call->queue);
-    mem_free(call->exchange);
-    mem_free(call->routing_key);
+    mem_free(call->to_exchange);
+    mem_free(call->to_key);
     mem_free(call->shadow);
     mem_free(call);
     return NULL;
@@ -143,8 +144,8 @@ void cel_call_exchange(struct cel_call *call, const char *exchange, const char *
         error_set(err, -EINVAL, "An exchange and a routing key are at most %d bytes of UTF-8",
                   QUEUE_NAME_MAX);
     } else if (call) {
-        set_text(call, &call->exchange, exchange);
-        set_text(call, &call->routing_key, routing_key);
+        set_text(call, &call->to_exchange, exchange);
+        set_text(call, &call->to_key, routing_key);
     }
 }
 
@@ -235,9 +236,8 @@ void cel_call_shadow(struct cel_call *call, const char *name)
         set_text(call, &call->shadow, name);
 }
 
-/* Names that mean something in the protocol; whoever could set them could make a message that no
- * worker survives. */
-static bool is_reserved_header(const char *name)
+/* Whoever could set them could make a message that no worker survives. */
+bool call_is_reserved_header(struct str name)
 {
     static const char *const reserved[] = {"lang",
                                            "task",
@@ -260,7 +260,7 @@ static bool is_reserved_header(const char *name)
                                            "replaced_task_nesting",
                                            "periodic_task_name"};
     for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
-        if (strcmp(name, reserved[i]) == 0)
+        if (str_equal(name, str_of(reserved[i])))
             return true;
     }
     return false;
@@ -268,7 +268,7 @@ static bool is_reserved_header(const char *name)
 
 void cel_call_header(struct cel_call *call, const char *name, struct cel_value *value)
 {
-    if (!call || !is_name(name, TASK_NAME_MAX) || is_reserved_header(name)) {
+    if (!call || !is_name(name, TASK_NAME_MAX) || call_is_reserved_header(str_of(name))) {
         cel_value_free(value);
         keep_error(call, -EINVAL, "\"%.60s\" cannot be the name of a header of one's own",
                    name ? name : "");
@@ -361,10 +361,10 @@ static struct str expiration(usec_t expires_wall, usec_t now_wall, char text[64]
 static void
 fill(struct envelope *envelope, const struct cel_call *call, const struct call_context *context)
 {
-    struct str queue = call->queue ? str_of(call->queue)
-                       : context->routes
-                           ? routes_queue(context->routes, call->name, context->default_queue)
-                           : context->default_queue;
+    struct str queue = call->queue       ? str_of(call->queue)
+                       : context->routes ? routes_queue(context->routes, str_of(call->name),
+                                                        context->default_queue)
+                                         : context->default_queue;
     envelope->task = str_of(call->name);
     envelope->id = call->id ? str_of(call->id) : context->id;
     envelope->lang = STR("c");
@@ -379,8 +379,15 @@ fill(struct envelope *envelope, const struct cel_call *call, const struct call_c
     envelope->hard_limit = call->hard_limit;
     envelope->ignore_result = call->ignore_result;
     envelope->correlation_id = envelope->id;
-    envelope->exchange = call->exchange ? str_of(call->exchange) : STR("");
-    envelope->routing_key = call->exchange ? str_of(call->routing_key) : queue;
+    envelope->exchange = call->to_exchange    ? str_of(call->to_exchange)
+                         : call->exchange.ptr ? call->exchange
+                                              : STR("");
+    envelope->group = call->group;
+    envelope->has_group_index = call->has_group_index;
+    envelope->group_index = call->group_index;
+    envelope->replaced_task_nesting = call->replaced_task_nesting;
+    envelope->reply_to = call->reply_to;
+    envelope->routing_key = call->to_exchange ? str_of(call->to_key) : queue;
     envelope->delivery_tag = context->delivery_tag;
     envelope->priority = call->priority;
 }
@@ -401,12 +408,12 @@ int call_encode(const struct cel_call *call,
     char expiration_text[64];
     if (call->error.code != 0)
         return error_set(err, call->error.code, "%s", call->error.text);
-    if (call->exchange && !context->knows_exchanges)
+    if (call->to_exchange && !context->knows_exchanges)
         return error_set(err, -EINVAL, "A call for an exchange is sent by cel_send() alone");
     fill(&envelope, call, context);
-    int r = call->exchange ? 0 : call_check_queue(envelope.routing_key, err);
+    int r = call->to_exchange ? 0 : call_check_queue(envelope.routing_key, err);
     if (r == 0)
-        r = body_encode(call->args, call->kwargs, NULL, encoding, &body, &envelope, err);
+        r = body_encode(call->args, call->kwargs, call->embed, encoding, &body, &envelope, err);
     if (r == 0)
         r = encode_headers(call, context, &headers, &envelope.other_headers, err);
     if (r < 0)
@@ -460,4 +467,21 @@ int call_message(const struct cel_call *call,
     }
     *ret = message;
     return 0;
+}
+
+void call_add_arguments(struct cel_call *call,
+                        const struct cel_value *args,
+                        const struct cel_value *kwargs)
+{
+    for (size_t i = 0; i < cel_value_count(args); i++)
+        cel_call_arg(call, cel_value_dup(cel_value_at(args, i)));
+    for (size_t i = 0; i < cel_value_count(kwargs); i++)
+        cel_call_kwarg(call, cel_value_key(kwargs, i), cel_value_dup(cel_value_at(kwargs, i)));
+}
+
+void call_hand_out_id(struct str id, char *ret_id)
+{
+    size_t len = id.len < UUID_SIZE ? id.len : 0;
+    memcpy(ret_id, id.ptr, len);
+    ret_id[len] = '\0';
 }

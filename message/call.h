@@ -15,7 +15,7 @@ struct cel_call {
     char *name;
     struct cel_value *args, *kwargs, *headers; /* list, map, map or NULL */
     char *id, *queue, *shadow;                 /* or NULL */
-    char *exchange, *routing_key;              /* both, or both NULL */
+    char *to_exchange, *to_key;                /* both, or both NULL: cel_call_exchange */
     int priority;
     usec_t countdown, eta_wall, expires_in, expires_wall; /* 0: not given */
     int64_t retries;
@@ -23,7 +23,12 @@ struct cel_call {
     usec_t soft_limit, hard_limit; /* 0: not given */
     enum cel_serializer serializer;
     enum cel_compression compression;
-    struct cel_error error; /* the first failure of a setter */
+    /* What a canvas adds: views of what stays as long as the call (canvas/task.c), else nothing. */
+    struct str group, reply_to, exchange;
+    bool has_group_index;
+    int64_t group_index, replaced_task_nesting;
+    const struct cel_value *embed; /* callbacks, errbacks, chain, chord */
+    struct cel_error error;        /* the first failure of a setter */
 };
 
 /* What the sender adds. */
@@ -54,6 +59,15 @@ int call_message(const struct cel_call *call,
                  const struct call_context *context,
                  struct cel_message *ret,
                  struct cel_error *err) MUST_CHECK;
+
+/* A name that means something in the protocol, which no header of one's own may have. */
+bool call_is_reserved_header(struct str name);
+/* Copies of the items of a list and a map become the call's arguments; NULL: none. */
+void call_add_arguments(struct cel_call *call,
+                        const struct cel_value *args,
+                        const struct cel_value *kwargs);
+/* The id for who asked for it, UUID_SIZE bytes; "" for a longer one, which that one chose. */
+void call_hand_out_id(struct str id, char *ret_id);
 
 enum { QUEUE_NAME_MAX = 200 };
 /* The name of a queue is 1 ... QUEUE_NAME_MAX bytes of UTF-8 without control characters, which

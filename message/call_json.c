@@ -1,7 +1,6 @@
 #include "message/call_json.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "core/json.h"
 #include "core/value.h"
@@ -59,16 +58,6 @@ take_options(struct cel_call *call, const struct cel_value *options, struct cel_
     return 0;
 }
 
-static void take_arguments(struct cel_call *call, const struct cel_value *from)
-{
-    const struct cel_value *args = cel_value_get(from, "args"),
-                           *kwargs = cel_value_get(from, "kwargs");
-    for (size_t i = 0; i < cel_value_count(args); i++)
-        cel_call_arg(call, cel_value_dup(cel_value_at(args, i)));
-    for (size_t i = 0; i < cel_value_count(kwargs); i++)
-        cel_call_kwarg(call, cel_value_key(kwargs, i), cel_value_dup(cel_value_at(kwargs, i)));
-}
-
 int call_from_json(struct str json, struct cel_call **ret_call, struct cel_error *err)
 {
     struct cel_value *from = NULL;
@@ -77,7 +66,7 @@ int call_from_json(struct str json, struct cel_call **ret_call, struct cel_error
         return status;
     struct cel_call *call = cel_call_new(text_of(cel_value_get(from, "task")));
     if (call) {
-        take_arguments(call, from);
+        call_add_arguments(call, cel_value_get(from, "args"), cel_value_get(from, "kwargs"));
         status = take_options(call, cel_value_get(from, "options"), err);
     } else {
         status = error_no_memory(err);

@@ -105,6 +105,9 @@ static void add_headers(struct buf *buf, const struct envelope *envelope)
         add_integer(buf, STR(", \"celeriac_conflicts\": "), envelope->conflicts);
     if (envelope->requeues)
         add_integer(buf, STR(", \"celeriac_requeues\": "), envelope->requeues);
+    if (envelope->turn_wall)
+        add_integer(buf, STR(", \"celeriac_turn\": "),
+                    (int64_t)(envelope->turn_wall / USEC_PER_MSEC));
     add_others(buf, envelope->other_headers);
 }
 

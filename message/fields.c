@@ -49,6 +49,16 @@ int field_text(struct fields *fields, void *str_place)
     return 0;
 }
 
+int field_raw(struct fields *fields, void *str_place)
+{
+    struct str *text = str_place;
+    scan_peek(&fields->scan); /* to its first byte */
+    const char *begin = fields->scan.pos;
+    int r = scan_skip(&fields->scan);
+    *text = r < 0 ? STR_NONE : str_n(begin, (size_t)(fields->scan.pos - begin));
+    return r;
+}
+
 int fields_number(struct fields *fields, struct str *ret, bool *ret_is_integer)
 {
     char first = scan_peek(&fields->scan);

@@ -40,6 +40,7 @@ struct optional_integer {
 int field_text(struct fields *fields, void *str_place);
 int field_integer(struct fields *fields, void *optional_integer_place);
 int field_flag(struct fields *fields, void *bool_place);
+int field_raw(struct fields *fields, void *str_place); /* the text of any value */
 int field_ignored(struct fields *fields, void *unused);
 /* The number that comes next, as its text; absent when something else comes, which is passed over.
  */

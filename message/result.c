@@ -1,9 +1,11 @@
 #include "message/result.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "core/json.h"
+#include "message/fields.h"
 #include "message/repr.h"
 
 bool result_is_ready(struct str status)
@@ -56,6 +58,20 @@ int result_encode(struct buf *buf, const struct result *result)
     }
     buf_add_char(buf, '}');
     return buf_status(buf);
+}
+
+int result_scan(struct str text, struct buf *scratch, struct result *ret)
+{
+    static const struct field members[] = {
+        {STR("status"), field_text, offsetof(struct result, status)},
+        {STR("result"), field_raw, offsetof(struct result, result_json)},
+        {STR("traceback"), field_text, offsetof(struct result, traceback)},
+    };
+    *ret = (struct result){.status = STR_NONE};
+    struct fields fields = {.target = ret, .scratch = scratch};
+    scan_init(&fields.scan, text, VALUE_DEPTH_MAX + 2);
+    int r = fields_object(&fields, members, ARRAY_SIZE(members), NULL);
+    return r == 0 && !ret->status.ptr ? CEL_E_FORMAT : r;
 }
 
 /*

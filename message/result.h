@@ -22,6 +22,10 @@ struct result {
 /* -EINVAL without status or task_id. */
 int result_encode(struct buf *buf, const struct result *result) MUST_CHECK;
 
+/* Reads status, result_json and traceback of a document; views of `text`, or of `scratch`, which is empty before and
+ * the caller's to free. CEL_E_FORMAT, CEL_E_LIMIT, -ENOMEM. */
+int result_scan(struct str text, struct buf *scratch, struct result *ret) MUST_CHECK;
+
 /* The exception object {"exc_type": ..., "exc_message": [...], "exc_module": ...}. `module` absent
  * means: "builtins" for the names of Python's builtin exceptions (those that derive from Exception
  * and take any arguments), else "celery_c". `message_json` is a JSON list; absent = []. */

@@ -5,6 +5,7 @@
 
 #include "core/mem.h"
 #include "message/call.h"
+#include "message/envelope.h"
 
 void routes_deinit(struct routes *routes)
 {
@@ -60,15 +61,20 @@ int routes_add(struct routes *routes, struct str text, struct cel_error *err)
 }
 
 /* Names in full come before patterns, as in Celery. */
-struct str routes_queue(const struct routes *routes, const char *task, struct str otherwise)
+struct str routes_queue(const struct routes *routes, struct str task, struct str otherwise)
 {
+    char name[TASK_NAME_MAX + 1];
     for (size_t i = 0; i < routes->count; i++) {
-        if (strcmp(routes->items[i].pattern, task) == 0)
+        if (str_equal(str_of(routes->items[i].pattern), task))
             return str_of(routes->items[i].queue);
     }
+    if (routes->count == 0 || task.len >= sizeof(name))
+        return otherwise;
+    memcpy(name, task.ptr, task.len);
+    name[task.len] = '\0';
     for (size_t i = 0; i < routes->count; i++) {
         const char *pattern = routes->items[i].pattern;
-        if (strchr(pattern, '*') && fnmatch(pattern, task, FNM_NOESCAPE) == 0)
+        if (strchr(pattern, '*') && fnmatch(pattern, name, FNM_NOESCAPE) == 0)
             return str_of(routes->items[i].queue);
     }
     return otherwise;

@@ -22,4 +22,4 @@ int routes_add(struct routes *routes, struct str text, struct cel_error *err) MU
 void routes_deinit(struct routes *routes);
 /* The queue of the route that names `task`, else of the first whose pattern (with a star, as in
  * fnmatch) matches it; borrowed. Or `otherwise`. */
-struct str routes_queue(const struct routes *routes, const char *task, struct str otherwise);
+struct str routes_queue(const struct routes *routes, struct str task, struct str otherwise);

@@ -7,12 +7,17 @@
 #include "core/clock.h"
 #include "core/str.h"
 
+struct frame_follow;
+
 struct job {
-    uint64_t seq;                  /* of this dispatch */
-    struct str envelope;           /* the bytes that the child reads; they stay until it has ended */
-    struct str task, task_id;      /* for the log */
+    uint64_t seq;             /* of this dispatch */
+    struct str envelope;      /* the bytes that the child reads; they stay until it has ended */
+    struct str task, task_id; /* for the log */
     usec_t soft_limit, hard_limit; /* in force; 0: none */
+    usec_t cpu_limit;              /* which the child enforces; 0: none */
     usec_t started_mono;
+    const struct frame_follow
+        *follow; /* what follows from its end, instead of running it; or NULL */
 };
 
 enum death_cause {
@@ -20,6 +25,8 @@ enum death_cause {
     DEATH_HARD_LIMIT, /* killed for its hard time limit */
     DEATH_SHUTDOWN,   /* killed by a cold stop */
     DEATH_REVOKED,    /* killed because its task was revoked */
+    DEATH_CPU_LIMIT,  /* of its task */
+    DEATH_MEMORY_LIMIT,
 };
 struct death {
     enum death_cause cause;

@@ -139,11 +139,27 @@ static void on_progress(struct slot *slot, struct job *job, const struct frame_p
     pool->events->on_progress(pool->data, job, progress);
 }
 
+static bool is_too_big(const struct pool *pool, const struct slot *slot)
+{
+    uint64_t most = pool->options.max_memory_per_child;
+    uint64_t rss = most ? process_rss_of(slot->pid) : 0;
+    if (rss <= most)
+        return false;
+    log_info("Child has too much memory and is replaced", F_I64("pid", slot->pid),
+             F_U64("slot", slot->number), F_U64("rss", rss), F_U64("limit", most));
+    return true;
+}
+
+static bool is_used_up(const struct pool *pool, const struct slot *slot)
+{
+    int64_t most = pool->options.max_tasks_per_child;
+    return (most > 0 && slot->tasks >= (uint64_t)most) || is_too_big(pool, slot);
+}
+
 static void on_outcome(struct slot *slot, struct job *job, const struct frame_outcome *outcome)
 {
     struct pool *pool = pool_of(slot);
-    int64_t most = pool->options.max_tasks_per_child;
-    if (slot->state == SLOT_IDLE && most > 0 && slot->tasks >= (uint64_t)most)
+    if (slot->state == SLOT_IDLE && is_used_up(pool, slot))
         slot_stop(slot, DEATH_CRASH);
     pool->events->on_outcome(pool->data, job, outcome);
 }
@@ -278,6 +294,56 @@ static void retire(struct pool *pool, struct slot *slot)
     (void)pool;
     slot_retire(slot);
 }
+
+/* --- how many --------------------------------------------------------------------------------- */
+
+static bool lasts(const struct pool *pool, const struct slot *slot)
+{
+    return !slot->retired && slot->generation == pool->generation;
+}
+
+size_t pool_size(const struct pool *pool)
+{
+    size_t count = 0;
+    for (size_t state = 0; state < SLOT_STATES; state++) {
+        for (struct list_link *link = pool->shared.lists[state].head; link; link = link->next)
+            count += lasts(pool, slot_of(link));
+    }
+    return count;
+}
+
+static void send_away(struct slot *slot)
+{
+    if (slot->state == SLOT_EXITED || slot->state == SLOT_DISABLED)
+        slot_free(slot);
+    else
+        slot_retire(slot);
+}
+
+void pool_resize(struct pool *pool, unsigned size)
+{
+    static const enum slot_state order[] = {SLOT_DISABLED, SLOT_EXITED, SLOT_STOPPING,
+                                            SLOT_STARTING, SLOT_IDLE,   SLOT_BUSY};
+    pool->options.concurrency = size < 1 ? 1 : size < POOL_SIZE_MAX ? size : POOL_SIZE_MAX;
+    if (pool->stopping || pool->generation == 0)
+        return; /* the first hello brings the others */
+    size_t have = pool_size(pool);
+    for (; have < pool->options.concurrency; have++)
+        spawn(pool, pool->generation);
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+        struct list_link *link = pool->shared.lists[order[i]].head;
+        while (link && have > pool->options.concurrency) {
+            struct slot *slot = slot_of(link);
+            link = link->next;
+            if (!lasts(pool, slot))
+                continue;
+            send_away(slot);
+            have--;
+        }
+    }
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void kill_busy(struct pool *pool, struct slot *slot)
 {

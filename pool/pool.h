@@ -1,7 +1,7 @@
 /*
- * The pool: the slots of a worker by state, which child gets the next job, when a child is
- * replaced (too many tasks, new code, death), and their one timer. It knows slots and frames; no
- * queue, no Redis, no retries.
+ * The pool: the slots of a worker by state, how many there are, which child gets the next job, when
+ * a child is replaced (too many tasks, too much memory, new code, death), and their one timer. It
+ * knows slots and frames; no queue, no Redis, no retries.
  *
  * The first child of a pool, and the first with new code, starts alone: it tells what is
  * registered, or ends with status 78 after one clear line. Only when it has said hello do the
@@ -12,6 +12,8 @@
 
 #include "pool/registry.h"
 #include "pool/slot.h"
+
+enum { POOL_SIZE_MAX = 1024 };
 
 /* What a pool tells its owner, from the loop. */
 struct pool_events {
@@ -32,7 +34,8 @@ struct pool_events {
 
 struct pool_options {
     unsigned concurrency;
-    int64_t max_tasks_per_child; /* 0: no limit */
+    int64_t max_tasks_per_child;   /* 0: no limit */
+    uint64_t max_memory_per_child; /* resident, in bytes, after a task; 0: no limit */
     struct frame_setup setup;
 };
 
@@ -60,6 +63,13 @@ void pool_start(struct pool *pool);
 /* New children with new code; the old ones finish their task. Returns false while a start is under
  * way. */
 bool pool_reload(struct pool *pool);
+/*
+ * From now on so many children (at least one, at most POOL_SIZE_MAX). Those that are too many go: first those that are
+ * being started or replaced, then idle ones, then busy ones after their task.
+ */
+void pool_resize(struct pool *pool, unsigned size);
+/* How many there are or will be in a moment; those that are to go do not count. */
+size_t pool_size(const struct pool *pool);
 /* Idle children end; busy ones after their task, or at once when `cold`. May be called again. */
 void pool_stop(struct pool *pool, bool cold);
 /* Ends the child that has `job`, with that signal: it dies as revoked, unless its outcome was

@@ -142,6 +142,8 @@ static void report_death(struct slot *slot)
         death.cause = DEATH_CRASH; /* it died of something else first */
     if (!slot->job)
         return;
+    if (death.cause == DEATH_CRASH && slot->job->cpu_limit && death.term_signal == SIGXCPU)
+        death.cause = DEATH_CPU_LIMIT;
     bool whole = slot->writes == 0;
     struct job *job = slot_take_job(slot);
     if (whole)

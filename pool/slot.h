@@ -4,7 +4,7 @@
  *
  *   EMPTY --spawn--> STARTING --hello--> IDLE --run--> BUSY --outcome--> IDLE
  *                       |                  |            |
- *                       | no hello         | recycle    +--new code--> RETIRING --outcome--+
+ *                       | no hello         | recycle    +--retire----> RETIRING --outcome--+
  *                       +---> STOPPING <---+------------+---hard limit, cold stop          |
  *                                | ^---------------------------------------------------- --+
  *   (any) --process gone--> EXITED --back-off over--> EMPTY

@@ -69,6 +69,15 @@ static int take_outcome(struct slot *slot, const struct frame_outcome *outcome)
     return 0;
 }
 
+static int take_dying(struct slot *slot, const struct frame_dying *dying)
+{
+    if (!is_at_work_on(slot, dying->seq))
+        return -EPROTO;
+    if (slot->state != SLOT_STOPPING)
+        slot->cause = DEATH_MEMORY_LIMIT;
+    return 0;
+}
+
 static int take_frame(struct slot *slot, const struct frame *frame)
 {
     switch (frame->type) {
@@ -78,8 +87,11 @@ static int take_frame(struct slot *slot, const struct frame *frame)
         return take_progress(slot, &frame->progress);
     case FRAME_OUTCOME:
         return take_outcome(slot, &frame->outcome);
+    case FRAME_DYING:
+        return take_dying(slot, &frame->dying);
     case FRAME_SETUP:
     case FRAME_RUN:
+    case FRAME_FOLLOW:
         break;
     }
     return -EPROTO;
@@ -232,14 +244,22 @@ static void arm_limits(struct slot *slot, const struct job *job)
                                                                           : slot->hard_mono);
 }
 
+static void add_job(struct buf *out, const struct job *job)
+{
+    if (job->follow)
+        frame_add_follow(out, job->follow);
+    else
+        frame_add_run(out, &(struct frame_run){.seq = job->seq,
+                                               .soft_limit = job->soft_limit,
+                                               .hard_limit = job->hard_limit,
+                                               .envelope = job->envelope});
+}
+
 int slot_run(struct slot *slot, struct job *job)
 {
     struct buf *out = &slot->shared->out;
     buf_clear(out);
-    frame_add_run(out, &(struct frame_run){.seq = job->seq,
-                                           .soft_limit = job->soft_limit,
-                                           .hard_limit = job->hard_limit,
-                                           .envelope = job->envelope});
+    add_job(out, job);
     int r = buf_status(out);
     if (r == 0)
         r = slot_write(slot, buf_str(out));

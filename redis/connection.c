@@ -67,7 +67,7 @@ static usec_t silence_mono(const struct redis_connection *c)
 {
     if (!c->options.silence || !c->socket || !c->pipeline.sent.head)
         return USEC_NEVER;
-    usec_t alive = redis_socket_alive_mono(c->socket);
+    usec_t alive = c->socket->alive_mono;
     return (c->asked_mono > alive ? c->asked_mono : alive) + c->options.silence;
 }
 
@@ -100,6 +100,13 @@ static void note_deadline(struct redis_connection *c, usec_t deadline_mono)
     set_alarm(c);
 }
 
+/* For each state on the way to READY. */
+static usec_t connect_within(const struct redis_connection *c)
+{
+    usec_t within = c->options.url->connect_timeout;
+    return within ? within : CONNECT_TIMEOUT_DEFAULT;
+}
+
 /* `deadline_mono` 0: the state's usual one. */
 static void set_state(struct redis_connection *c, enum redis_state state, usec_t deadline_mono)
 {
@@ -107,7 +114,7 @@ static void set_state(struct redis_connection *c, enum redis_state state, usec_t
     c->state = state;
     c->state_mono = USEC_NEVER;
     if (states[state].is_timed)
-        c->state_mono = deadline_mono ? deadline_mono : clock_mono() + c->connect_timeout;
+        c->state_mono = deadline_mono ? deadline_mono : clock_mono() + connect_within(c);
     if (state != REDIS_CLOSING)
         set_alarm(c);
 }
@@ -273,7 +280,7 @@ static const struct redis_sentinel_events sentinel_events;
 static void ask_next_sentinel(struct redis_connection *c)
 {
     const struct url *url = c->options.url;
-    usec_t within = c->connect_timeout;
+    usec_t within = connect_within(c);
     c->sentinel_index = c->sentinels_asked++ ? (c->sentinel_index + 1) % url->sentinel_count
                                              : c->options.sentinels->first;
     set_state(c, REDIS_RESOLVING,
@@ -713,8 +720,6 @@ int redis_connection_new(const struct redis_connection_options *options,
         c->options.sentinels = &c->own_sentinels;
     c->flush.fn = on_flush;
     c->alarm.fn = on_alarm;
-    c->connect_timeout =
-        options->url->connect_timeout ? options->url->connect_timeout : CONNECT_TIMEOUT_DEFAULT;
     int status =
         redis_hello(options->url, options->wants_id, &c->hello, c->hello_steps, &c->hello_count);
     if (status) {
@@ -778,6 +783,6 @@ void redis_connection_distrust(struct redis_connection *c)
     if (c->state != REDIS_READY)
         return;
     redis_socket_look(c->socket);
-    if (clock_mono() - redis_socket_alive_mono(c->socket) >= TRUSTED_FOR)
+    if (clock_mono() - c->socket->alive_mono >= TRUSTED_FOR)
         redis_connection_reset(c, -ETIMEDOUT, "the server is silent");
 }

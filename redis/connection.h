@@ -96,7 +96,6 @@ struct redis_connection {
     struct turn_alarm alarm;
     usec_t earliest_mono;     /* no request has an earlier deadline */
     usec_t state_mono;        /* deadline of this state */
-    usec_t connect_timeout;   /* of each state on the way to READY */
     usec_t retry_mono;        /* no attempt to connect before */
     usec_t ready_mono;        /* when it became READY */
     usec_t asked_mono;        /* when `pipeline.sent` got its first */

@@ -103,7 +103,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         socket->events->failed(socket->owner, (int)len, uv_strerror((int)len));
         return;
     }
-    socket->heard_mono = clock_mono();
+    socket->alive_mono = clock_mono();
     if (socket->left >= LONG_WRITE)
         redis_socket_look(socket); /* what is left now may be another, short one */
     int status = reply_reader_feed(&socket->reader, str_n(buf->base, (size_t)len));
@@ -180,12 +180,7 @@ void redis_socket_look(struct redis_socket *socket)
     int64_t left = (int64_t)uv_stream_get_write_queue_size(&socket->stream) + in_kernel;
     int64_t delivered = socket->given - left;
     if (delivered > socket->delivered && (left >= LONG_WRITE || socket->left >= LONG_WRITE))
-        socket->moved_mono = clock_mono();
+        socket->alive_mono = clock_mono();
     socket->left = left;
     socket->delivered = delivered;
-}
-
-usec_t redis_socket_alive_mono(const struct redis_socket *socket)
-{
-    return socket->heard_mono > socket->moved_mono ? socket->heard_mono : socket->moved_mono;
 }

@@ -37,8 +37,7 @@ struct redis_socket {
     void *owner;
     bool is_dead;      /* closing: nothing more is told but `closed` */
     bool is_writing;   /* the rest of a buffer waits for room in the kernel */
-    usec_t heard_mono; /* when something was read last; 0: never */
-    usec_t moved_mono; /* when a long write was last found to move; 0: never */
+    usec_t alive_mono; /* when something was read, or a long write found to move, last; 0: never */
     int64_t given;     /* bytes, to redis_socket_write */
     int64_t left;      /* of them, at the last look: not delivered */
     int64_t delivered; /* the others */
@@ -74,10 +73,8 @@ int redis_socket_write(struct redis_socket *socket,
  * later.) */
 bool redis_socket_has_unwritten(const struct redis_socket *socket);
 /*
- * Sets moved_mono when the other side has taken more of a long write since the last look. What only
+ * Sets alive_mono when the other side has taken more of a long write since the last look. What only
  * our kernel has taken does not count, and neither does a short write: a host takes it although its
  * server hangs.
  */
 void redis_socket_look(struct redis_socket *socket);
-/* When something was heard, or a long write was found to move. */
-usec_t redis_socket_alive_mono(const struct redis_socket *socket);

@@ -102,15 +102,15 @@ static const char insert[] =
 static void add_literal(const struct pg *pg, struct buf *sql, struct str text)
 {
     CLEANUP(buf_deinit) struct buf clean = BUF_INIT(SIZE_MAX / 2);
-    for (size_t i = 0; text.len > 0 && memchr(text.ptr, 0, text.len) && i < text.len; i++) {
-        if (text.ptr[i])
-            buf_add_char(&clean, text.ptr[i]);
-        else
-            buf_add_c(&clean, "\xef\xbf\xbd");
+    struct str rest = text, part;
+    bool has_zero = text.len > 0 && memchr(text.ptr, 0, text.len);
+    while (has_zero && str_split(&rest, '\0', &part)) {
+        buf_add_str(&clean, part);
+        buf_add_c(&clean, rest.ptr ? "\xef\xbf\xbd" : "");
     }
     if (buf_status(&clean))
         sql->status = buf_status(&clean);
-    pg_add_literal(pg, sql, clean.len > 0 ? buf_str(&clean) : text);
+    pg_add_literal(pg, sql, has_zero ? buf_str(&clean) : text);
     buf_add_c(sql, ", ");
 }
 

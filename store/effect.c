@@ -49,15 +49,14 @@ int effect_expire(struct pg *pg, struct cel_error *err)
     return pg_exec(pg, "SELECT celeriac.effect_expire()", err);
 }
 
-static struct str text_of(const struct cel_rows *done, size_t row, const char *column)
+struct str effect_result(const struct cel_rows *done)
 {
-    return cel_row_null(done, row, column) ? STR_NONE : str_of(cel_row_text(done, row, column));
+    return pg_row_text(done, 0, "result");
 }
 
-void effect_answer(const struct cel_rows *done, struct str *ret_result, struct str *ret_children)
+struct str effect_children(const struct cel_rows *done)
 {
-    *ret_result = text_of(done, 0, "result");
-    *ret_children = text_of(done, 0, "children");
+    return pg_row_text(done, 0, "children");
 }
 
 size_t effect_send_count(const struct cel_rows *done)
@@ -67,7 +66,7 @@ size_t effect_send_count(const struct cel_rows *done)
 
 struct effect_send effect_send(const struct cel_rows *done, size_t i)
 {
-    return (struct effect_send){.queue = text_of(done, i, "queue"),
-                                .message = text_of(done, i, "message"),
+    return (struct effect_send){.queue = pg_row_text(done, i, "queue"),
+                                .message = pg_row_text(done, i, "message"),
                                 .step = cel_row_int(done, i, "step")};
 }

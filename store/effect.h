@@ -8,7 +8,7 @@
 
 /*
  * Begins the transaction in which call `id` runs, when no other run of it is under way any more.
- * `*ret_done` is NULL then, or, when its effects stand already, what effect_answer() reads; freed with
+ * `*ret_done` is NULL then, or, when its effects stand already, what the functions below read; freed with
  * cel_rows_free(). `given_up`: whoever else runs it lost the call to us, and is not waited for.
  */
 int effect_begin(struct pg *pg,
@@ -36,7 +36,8 @@ struct effect_send {
     struct str queue, message;
     int64_t step;
 };
-void effect_answer(const struct cel_rows *done, struct str *ret_result, struct str *ret_children);
+struct str effect_result(const struct cel_rows *done);   /* JSON, or absent: null */
+struct str effect_children(const struct cel_rows *done); /* JSON, or absent: none */
 /* How many sends belong to it, and one of them. */
 size_t effect_send_count(const struct cel_rows *done);
 struct effect_send effect_send(const struct cel_rows *done, size_t i);

@@ -19,34 +19,21 @@ int outbox_open(struct pg *pg, char identity[OUTBOX_IDENTITY_SIZE], struct cel_e
 int outbox_take(struct pg *pg, size_t most, struct cel_rows **ret_rows, struct cel_error *err)
 {
     char sql[80];
-    snprintf(sql, sizeof(sql), "BEGIN; SELECT * FROM celeriac.outbox_take(%zu)", most);
-    return pg_exec_rows(pg, sql, ret_rows, err);
-}
-
-static struct str text_of(const struct cel_rows *rows, size_t row, const char *column)
-{
-    return cel_row_null(rows, row, column) ? STR_NONE : str_of(cel_row_text(rows, row, column));
+    snprintf(sql, sizeof(sql), "SELECT * FROM celeriac.outbox_take(%zu)", most);
+    return pg_begin(pg, false, sql, ret_rows, err);
 }
 
 struct outbox_row outbox_row(const struct cel_rows *rows, size_t i)
 {
     return (struct outbox_row){
         .number = cel_row_int(rows, i, "number"),
-        .id = text_of(rows, i, "id"),
+        .id = pg_row_text(rows, i, "id"),
         .created_wall = (usec_t)cel_row_int(rows, i, "created_ms") * USEC_PER_MSEC,
-        .call = text_of(rows, i, "call"),
-        .queue = text_of(rows, i, "queue"),
-        .message = text_of(rows, i, "message"),
+        .call = pg_row_text(rows, i, "call"),
+        .queue = pg_row_text(rows, i, "queue"),
+        .message = pg_row_text(rows, i, "message"),
         .step = cel_row_int(rows, i, "step"),
     };
-}
-
-static void add_numbers(struct buf *sql, const int64_t *numbers, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        buf_add_c(sql, i ? "," : "");
-        buf_add_i64(sql, numbers[i]);
-    }
 }
 
 static int no_memory(struct cel_error *err)
@@ -77,27 +64,4 @@ int outbox_end(struct pg *pg, const struct outbox_end *ends, size_t count, struc
     }
     buf_add_c(&sql, published ? ");" : "");
     return buf_status(&sql) ? no_memory(err) : pg_commit_with(pg, sql.ptr, err);
-}
-
-int outbox_gone(struct pg *pg,
-                const int64_t *numbers,
-                size_t count,
-                struct cel_rows **ret_rows,
-                struct cel_error *err)
-{
-    CLEANUP(buf_deinit) struct buf sql = BUF_INIT(SIZE_MAX / 2);
-    buf_add_c(&sql, "SELECT number FROM unnest('{");
-    add_numbers(&sql, numbers, count);
-    buf_add_c(
-        &sql,
-        "}'::bigint[]) AS number WHERE number NOT IN (SELECT o.number FROM celeriac.outbox AS o"
-        " WHERE o.number = ANY ('{");
-    add_numbers(&sql, numbers, count);
-    buf_add_c(&sql, "}'))");
-    return buf_status(&sql) ? no_memory(err) : pg_exec_rows(pg, sql.ptr, ret_rows, err);
-}
-
-int64_t outbox_number(const struct cel_rows *gone, size_t i)
-{
-    return cel_row_int(gone, i, "number");
 }

@@ -36,10 +36,3 @@ struct outbox_end {
 };
 int outbox_end(struct pg *pg, const struct outbox_end *ends, size_t count, struct cel_error *err)
     MUST_CHECK;
-/* Those of `numbers` that are not in the outbox any more; `*ret_rows` has one column, number. */
-int outbox_gone(struct pg *pg,
-                const int64_t *numbers,
-                size_t count,
-                struct cel_rows **ret_rows,
-                struct cel_error *err) MUST_CHECK;
-int64_t outbox_number(const struct cel_rows *gone, size_t i);

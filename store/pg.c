@@ -21,7 +21,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "core/buf.h"
 #include "core/mem.h"
@@ -79,6 +78,17 @@ static bool is_transient(const char *sqlstate)
             return true;
     }
     return strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P0", 4) == 0;
+}
+
+/* 0A000 and 26000 are transient when a table was changed under a prepared statement (run_planned). */
+bool pg_is_conflict(const struct pg *pg)
+{
+    static const char *const exactly[] = {"55P03", "0A000", "26000"};
+    for (size_t i = 0; i < ARRAY_SIZE(exactly); i++) {
+        if (strcmp(pg->sqlstate, exactly[i]) == 0)
+            return true;
+    }
+    return strncmp(pg->sqlstate, "40", 2) == 0;
 }
 
 void pg_drop(struct pg *pg)
@@ -584,15 +594,8 @@ static int run_once(struct pg *pg,
     return pg_send_and_wait(pg, sent, (struct pg_wait){pg_answer_deadline(pg), true}, ret, err);
 }
 
-typedef int run_fn(struct pg *pg,
-                   const char *sql,
-                   const struct pg_arguments *args,
-                   size_t count,
-                   PGresult **ret,
-                   struct cel_error *err);
-
 static int query(struct pg *pg,
-                 run_fn *run,
+                 bool repeats,
                  const char *sql,
                  const struct cel_param *params,
                  size_t count,
@@ -614,7 +617,8 @@ static int query(struct pg *pg,
         const char *sqlstate = r == -ENOMEM ? "53200" : "22023";
         r = pg_refuse(pg, sqlstate, "a parameter is none that can be sent", err);
     } else {
-        r = run(pg, sql, &args, count, &result, err);
+        r = repeats ? run_planned(pg, sql, &args, count, &result, err)
+                    : run_once(pg, sql, &args, count, &result, err);
     }
     pg_arguments_deinit(&args);
     return r ? r : hand_out(pg, result, ret_rows, err);
@@ -627,7 +631,7 @@ int pg_query(struct pg *pg,
              struct cel_rows **ret_rows,
              struct cel_error *err)
 {
-    return query(pg, run_planned, sql, params, param_count, ret_rows, err);
+    return query(pg, true, sql, params, param_count, ret_rows, err);
 }
 
 int pg_query_once(struct pg *pg,
@@ -637,7 +641,7 @@ int pg_query_once(struct pg *pg,
                   struct cel_rows **ret_rows,
                   struct cel_error *err)
 {
-    return query(pg, run_once, sql, params, param_count, ret_rows, err);
+    return query(pg, false, sql, params, param_count, ret_rows, err);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

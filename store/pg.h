@@ -23,8 +23,9 @@ struct cel_rows; /* a result; implemented in pg_rows.c */
 
 /* Conditions: what the caller may do about an error. `err` holds the sentence. */
 enum {
-    PG_E_TRANSIENT =
-        1, /* a later run can mend it: 40001 40P01 55P03 53300 57P0x 08xxx, no connection */
+    /* a later run can mend it: 40001 40P01 55P03 53300 57P0x 08xxx, no connection; 0A000 and 26000 of
+     * a prepared statement; 25006 of a server that is read-only now and shall not be */
+    PG_E_TRANSIENT = 1,
     PG_E_CANCELLED = 2, /* the cancel flag */
     PG_E_FAILED = 3,    /* everything else: constraint, data, syntax, permission */
     PG_E_STOPPED = 4,   /* of a COPY: its function wanted no more */
@@ -127,12 +128,19 @@ bool pg_is_lost(const struct pg *pg);
  * in it or listened to outlasts a transaction. */
 bool pg_is_pooled(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg); /* of the last failure, "" after a success */
+/* After PG_E_TRANSIENT: another transaction was in the way, and nothing is broken. */
+bool pg_is_conflict(const struct pg *pg);
 /* Where in its SQL the last failure is, in characters from 1; 0: the server did not say. */
 size_t pg_error_position(const struct pg *pg);
 /* How many statements of the last pg_exec succeeded: the next one is where it failed. */
 size_t pg_statements_done(const struct pg *pg);
 
-/* --- columns that cannot be read from every text (pg_rows.c) ---------------------------------- */
+/* --- columns (pg_rows.c) ---------------------------------------------------------------------- */
+
+/* As cel_row_text(); absent for NULL and for what is not there. */
+struct str pg_row_text(const struct cel_rows *rows, size_t row, const char *column);
+
+/* What cannot be read from every text. */
 
 struct pg_cell {
     const struct cel_rows *rows;

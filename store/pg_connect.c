@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 
 #include "core/buf.h"
 #include "core/mem.h"

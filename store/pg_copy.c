@@ -223,7 +223,7 @@ int pg_copy_run(struct cel_copy *copy, ExecStatusType kind, struct pg_wait wait)
     return copy->in ? run_in(copy, wait) : run_out(copy, wait);
 }
 
-/* The reason is the function's, ours or the server's, in this order. */
+/* The reason is ours, the function's or the server's, in this order. */
 static int conclude(const struct cel_copy *copy, int r, struct cel_error *err)
 {
     if (r == PG_E_FAILED && copy->status) {

@@ -3,8 +3,9 @@
  * that a connection is given the same text with the same types. Those that were used least recently
  * give way.
  *
- * A statement that only changes its literals is seen once and costs nothing but its place; with
- * more than PLANS_MAX texts in turn none is ever seen twice, and all go as if this file were not.
+ * A statement that only changes its literals is seen once and takes a place; when that was one of a
+ * prepared statement, the server is told to forget it, which is a round trip. With more than PLANS_MAX
+ * texts in turn none is ever seen twice, and all go as if this file were not.
  */
 #include <stdio.h>
 
@@ -121,7 +122,8 @@ int pg_plans_send(struct pg *pg,
                   struct cel_error *err)
 {
     char name[NAME_SIZE];
-    bool fits = !pg->is_pooled && strlen(sql) <= SQL_MAX;
+    bool has_failed = PQtransactionStatus(pg->conn) == PQTRANS_INERROR; /* it only rolls back */
+    bool fits = !pg->is_pooled && !has_failed && strlen(sql) <= SQL_MAX;
     struct pg_plan *plan = fits ? find(pg, sql, args->types, count) : NULL;
     int r = 0;
     if (plan)

@@ -3,7 +3,6 @@
  * is part of the result and ends with it (PQresultAlloc).
  */
 #include <errno.h>
-#include <limits.h>
 
 #include "core/json.h"
 #include "core/mem.h"
@@ -79,8 +78,7 @@ static struct str text_at(const struct cel_rows *rows, size_t row, int column)
                  (size_t)PQgetlength(rows->result, (int)row, column));
 }
 
-/* The text of a cell, or absent for NULL and for what is not there. */
-static struct str cell(const struct cel_rows *rows, size_t row, const char *column)
+struct str pg_row_text(const struct cel_rows *rows, size_t row, const char *column)
 {
     int found = find_column(rows, row, column);
     return found < 0 ? STR_NONE : text_at(rows, row, found);
@@ -88,7 +86,7 @@ static struct str cell(const struct cel_rows *rows, size_t row, const char *colu
 
 bool cel_row_null(const struct cel_rows *rows, size_t row, const char *column)
 {
-    return !cell(rows, row, column).ptr;
+    return !pg_row_text(rows, row, column).ptr;
 }
 
 /* The whole part of a numeric: sum() of bigints is one. */
@@ -109,22 +107,22 @@ static double float_of(struct str text)
 
 int64_t cel_row_int(const struct cel_rows *rows, size_t row, const char *column)
 {
-    return int_of(cell(rows, row, column));
+    return int_of(pg_row_text(rows, row, column));
 }
 
 double cel_row_float(const struct cel_rows *rows, size_t row, const char *column)
 {
-    return float_of(cell(rows, row, column));
+    return float_of(pg_row_text(rows, row, column));
 }
 
 bool cel_row_bool(const struct cel_rows *rows, size_t row, const char *column)
 {
-    return str_equal(cell(rows, row, column), STR("t"));
+    return str_equal(pg_row_text(rows, row, column), STR("t"));
 }
 
 const char *cel_row_text(const struct cel_rows *rows, size_t row, const char *column)
 {
-    struct str text = cell(rows, row, column);
+    struct str text = pg_row_text(rows, row, column);
     return text.ptr ? text.ptr : "";
 }
 

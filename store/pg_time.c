@@ -1,41 +1,17 @@
 /*
  * The calendar is Gregorian in both directions, as PostgreSQL's is; the year before 1 is 0 here and
- * "1 BC" there. 64 bits end in the year 294247, 30 years before PostgreSQL does. A year is counted
- * from March, so that the leap day is its last.
+ * "1 BC" there. 64 bits end in the year 294247, 30 years before PostgreSQL does.
  */
 #include "store/pg_time.h"
 
 #include <errno.h>
 #include <stdio.h>
 
+#include "core/calendar.h"
+
 #define USEC_OF_SEC INT64_C(1000000)
 #define USEC_OF_DAY (86400 * USEC_OF_SEC)
-enum { DAYS_OF_ERA = 146097, YEARS_OF_ERA = 400, DAYS_TO_1970 = 719468, YEAR_MAX = 294246 };
-
-static int64_t floor_div(int64_t a, int64_t b)
-{
-    return a / b - (a % b < 0);
-}
-
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    year -= month <= 2;
-    int64_t era = floor_div(year, YEARS_OF_ERA), of_era = year - era * YEARS_OF_ERA;
-    int64_t of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    return era * DAYS_OF_ERA + of_era * 365 + of_era / 4 - of_era / 100 + of_year - DAYS_TO_1970;
-}
-
-static void date_of(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
-{
-    days += DAYS_TO_1970;
-    int64_t era = floor_div(days, DAYS_OF_ERA), of_era = days - era * DAYS_OF_ERA;
-    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
-    int64_t month = (5 * of_year + 2) / 153;
-    *ret_day = (int)(of_year - (153 * month + 2) / 5 + 1);
-    *ret_month = (int)(month < 10 ? month + 3 : month - 9);
-    *ret_year = year + era * YEARS_OF_ERA + (*ret_month <= 2);
-}
+enum { YEAR_MAX = 294246 };
 
 void pg_time_format(int64_t usec, char room[PG_TIME_ROOM])
 {
@@ -43,12 +19,13 @@ void pg_time_format(int64_t usec, char room[PG_TIME_ROOM])
         snprintf(room, PG_TIME_ROOM, "%s", usec < 0 ? "-infinity" : "infinity");
         return;
     }
-    int64_t days = floor_div(usec, USEC_OF_DAY), rest = usec - days * USEC_OF_DAY, year;
-    int month, day, seconds = (int)(rest / USEC_OF_SEC), fraction = (int)(rest % USEC_OF_SEC);
-    date_of(days, &year, &month, &day);
-    snprintf(room, PG_TIME_ROOM, "%04lld-%02d-%02d %02d:%02d:%02d.%06d+00%s",
-             (long long)(year > 0 ? year : 1 - year), month, day, seconds / 3600, seconds / 60 % 60,
-             seconds % 60, fraction, year > 0 ? "" : " BC");
+    int64_t days = floor_div(usec, USEC_OF_DAY), rest = usec - days * USEC_OF_DAY;
+    int seconds = (int)(rest / USEC_OF_SEC), fraction = (int)(rest % USEC_OF_SEC);
+    struct date date = calendar_date(days);
+    bool before_christ = date.year <= 0;
+    snprintf(room, PG_TIME_ROOM, "%04lld-%02u-%02u %02d:%02d:%02d.%06d+00%s",
+             (long long)(before_christ ? 1 - date.year : date.year), date.month, date.day,
+             seconds / 3600, seconds / 60 % 60, seconds % 60, fraction, before_christ ? " BC" : "");
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -126,7 +103,8 @@ int pg_time_parse(struct str text, int64_t *ret_usec)
     if ((text.len > 0 && !before_christ) || year > YEAR_MAX || month < 1 || month > 12 || day < 1 ||
         day > 31)
         return -EINVAL;
-    int64_t days = days_of(before_christ ? 1 - year : year, month, day);
+    int64_t days = calendar_days(
+        (struct date){before_christ ? 1 - year : year, (unsigned)month, (unsigned)day});
     *ret_usec =
         days * USEC_OF_DAY + ((hours * 60 + minutes) * 60 + seconds - zone) * USEC_OF_SEC + usec;
     return 0;

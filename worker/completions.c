@@ -10,15 +10,16 @@
  * key of another type where a list should be) it refuses each time: after a few tries the call fails
  * with that reason, without its sends and its next attempt. What cannot even say that is told again
  * until somebody has put it right; meanwhile the call is ours and does not run again. Calls that are
- * refused take room (COMPLETIONS_REFUSED_MAX). When the worker drains they stay in flight.
+ * refused take room (COMPLETIONS_REFUSED_MAX). When the worker drains, what is refused for good stays
+ * in flight; what may pass is told to the end.
  */
 #include "worker/completions.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "core/backoff.h"
 #include "core/log.h"
+#include "keeper/refusal.h"
 #include "worker/settle.h"
 
 #define TELL_DEADLINE_USEC (10 * USEC_PER_SEC)
@@ -31,10 +32,15 @@ void completions_init(struct completions *completions,
                       struct requests *requests,
                       struct result_rows *rows,
                       completions_told_fn *told,
+                      completions_joined_fn *joined,
                       void *data)
 {
-    *completions = (struct completions){
-        .broker = broker, .requests = requests, .rows = rows, .told = told, .data = data};
+    *completions = (struct completions){.broker = broker,
+                                        .requests = requests,
+                                        .rows = rows,
+                                        .told = told,
+                                        .joined = joined,
+                                        .data = data};
     uv_timer_init(loop, &completions->timer);
 }
 
@@ -85,6 +91,12 @@ static void tell_later(struct completions *completions, const struct cel_error *
     start_timer(completions, completions->failures - 1);
 }
 
+/* Beside Redis, that is: instead of it the broker stores them. */
+static bool has_rows(const struct completions *completions)
+{
+    return completions->rows->pg && !completions->rows->is_instead;
+}
+
 /* Redis has the result: its row follows. */
 static void add_row(struct completions *completions, const struct request *request)
 {
@@ -92,8 +104,8 @@ static void add_row(struct completions *completions, const struct request *reque
     const struct broker_result result = {.id = completion->result_id,
                                          .document = completion->result_document,
                                          .message = buf_str(&request->bytes),
-                                         .spares_final = !broker_is_end(completion)};
-    if (!completions->rows->is_instead && result.id.ptr)
+                                         .spares_final = broker_spares_final(completion)};
+    if (has_rows(completions) && result.id.ptr)
         result_rows_add(completions->rows, &result, true);
 }
 
@@ -114,16 +126,16 @@ static void finish(struct completions *completions, struct request *request, int
 
 /* --- what Redis refuses ----------------------------------------------------------------------- */
 
+/* Of Redis, or of the broker itself. */
 static bool is_refusal(int status)
 {
-    return status == -EINVAL || status == CEL_E_LIMIT || status == CEL_E_SERVER ||
-           status == CEL_E_AUTH;
+    return refusal_is(status) || status == -EINVAL || status == CEL_E_LIMIT;
 }
 
 /* Others pass: no memory left, a right that is missing. */
 static bool is_for_good(const struct cel_error *err)
 {
-    return err->code == -EINVAL || err->code == CEL_E_LIMIT || strstr(err->text, "WRONGTYPE");
+    return err->code == -EINVAL || err->code == CEL_E_LIMIT || refusal_is_wrong_type(err);
 }
 
 static void log_refusal(const struct completions *completions,
@@ -141,10 +153,9 @@ static bool
 fail_instead(struct completions *completions, struct request *request, const struct cel_error *err)
 {
     struct settlement *settlement = &request->settlement;
-    bool uncertain = settlement->uncertain, spares = settlement->completion.is_uncertain;
+    bool spares = settlement->completion.is_uncertain;
     if (settle_refused(request, str_of(err->text), clock_wall(), settlement) < 0)
         return false;
-    settlement->uncertain = uncertain;
     settlement->completion.is_uncertain = spares;
     log_refusal(completions, request, "Redis refuses what a task came to; it fails", err);
     completions_tell(completions, request);
@@ -190,15 +201,22 @@ static void on_uncertain(struct request *request)
                 F_STR("queue", request->claim.queue));
 }
 
-static void on_told(void *data, int status, const struct cel_error *err)
+/* Without memory for it, it is read once more. */
+static void on_joined(void *data, const struct plan_joined *joined, size_t count)
 {
     struct request *request = data;
+    if (follow_ups_add_joined(&request->settlement.follow_ups, joined, count) < 0)
+        settle_unjoin(&request->settlement);
+}
+
+static void conclude(struct request *request, int status, const struct cel_error *err)
+{
     struct completions *completions = request->completions;
     request->settlement.under_way = false;
-    if (completions->stopped) { /* the node was given up meanwhile */
+    if (completions->stopped) { /* the node was given up meanwhile, and nobody waits for it */
         if (status == 0)
             add_row(completions, request);
-        status = -ECANCELED;
+        return;
     }
     if (status == 0 || status == -ECANCELED) {
         if (completions->failures > 0 && status == 0)
@@ -207,6 +225,13 @@ static void on_told(void *data, int status, const struct cel_error *err)
         finish(completions, request, status);
     } else if (status == BROKER_E_LOST) {
         finish(completions, request, request->settlement.uncertain ? 0 : BROKER_E_LOST);
+    } else if (status == BROKER_E_JOINED && request->settlement.follow_ups.joined_count == 0) {
+        start_timer(completions, 0);
+    } else if (status == BROKER_E_JOINED) {
+        completions->joined(completions->data, request);
+    } else if (status == BROKER_E_CLOSED) {
+        settle_unjoin(&request->settlement);
+        completions_tell(completions, request);
     } else if (is_refusal(status)) {
         on_refused(completions, request, err);
     } else {
@@ -214,6 +239,35 @@ static void on_told(void *data, int status, const struct cel_error *err)
             on_uncertain(request);
         tell_later(completions, err);
     }
+}
+
+/* The row says what stands in Redis, not what was told. */
+static void on_looked(void *data, int status, struct str document, const struct cel_error *err)
+{
+    struct request *request = data;
+    struct broker_completion *completion = &request->settlement.completion;
+    if (status == 0) {
+        completion->result_id = document.ptr ? completion->result_id : STR_NONE;
+        completion->result_document = document;
+    }
+    conclude(request, status, err);
+}
+
+static void on_told(void *data, int status, const struct cel_error *err)
+{
+    struct request *request = data;
+    const struct completions *completions = request->completions;
+    struct str id = request->settlement.completion.result_id;
+    usec_t deadline = clock_mono() + TELL_DEADLINE_USEC;
+    struct cel_error refused;
+    if (status == BROKER_E_SPARED && has_rows(completions) && id.ptr) {
+        status = broker_get_result(completions->broker, id, deadline, on_looked, request);
+        if (status == 0)
+            return;
+        error_set(&refused, status, "%s", cel_error_name(status));
+        err = &refused;
+    }
+    conclude(request, status == BROKER_E_SPARED ? 0 : status, err);
 }
 
 /* What is said of a call that the broker holds no more. */
@@ -243,6 +297,7 @@ static int tell(struct completions *completions, struct request *request)
     }
     completion = request->ack.is_done ? without_claim(settlement) : settlement->completion;
     completion.message = buf_str(&request->bytes);
+    completion.on_joined = on_joined;
     return broker_complete(broker, &completion, deadline, on_told, request);
 }
 

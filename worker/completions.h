@@ -18,6 +18,10 @@
  * receiver makes the request DONE. */
 typedef void completions_told_fn(void *data, struct request *request, int status);
 
+/* With it a chord would be complete: settlement.follow_ups has what was read of it, and nothing was told. What follows
+ * from that is looked for, and then it is told again. */
+typedef void completions_joined_fn(void *data, struct request *request);
+
 /* With so many calls refused, nothing more should be claimed: what comes might meet the same. */
 enum { COMPLETIONS_REFUSED_MAX = 64 };
 /* The same with so many that cannot be told, as Redis or PostgreSQL does not take their results. */
@@ -28,6 +32,7 @@ struct completions {
     struct requests *requests;
     struct result_rows *rows; /* beside Redis */
     completions_told_fn *told;
+    completions_joined_fn *joined;
     void *data;
     uv_timer_t timer;  /* until failed ones are told again */
     unsigned failures; /* in a row */
@@ -41,6 +46,7 @@ void completions_init(struct completions *completions,
                       struct requests *requests,
                       struct result_rows *rows,
                       completions_told_fn *told,
+                      completions_joined_fn *joined,
                       void *data);
 /* Nothing is told again. */
 void completions_stop(struct completions *completions);

@@ -184,6 +184,8 @@ static void on_claimed(void *data,
     else
         on_claim_answered(credit);
     credit->claiming = NULL;
+    if (status == 0)
+        queue->full = !dry;
     if (dry)
         queue->staged = false; /* staged ones come first */
     if (count > 0)
@@ -449,16 +451,29 @@ void credit_note_run(struct credit *credit, usec_t run_time)
     credit_meter_add(&credit->meter, run_time);
 }
 
+static bool is_hungry(const struct credit *credit, const struct credit_view *view)
+{
+    return credit->started && !credit->stopping && view->idle > view->held;
+}
+
 bool credit_is_hungry(struct credit *credit)
 {
     struct credit_view view = look(credit);
-    return credit->started && !credit->stopping && view.idle > view.held;
+    return is_hungry(credit, &view);
+}
+
+bool credit_is_short(struct credit *credit)
+{
+    bool is_short = look(credit).held > 0;
+    for (size_t i = 0; i < credit->count; i++)
+        is_short |= credit->queues[i].full;
+    return is_short;
 }
 
 void credit_probe(struct credit *credit, usec_t since_mono)
 {
     struct credit_view view = look(credit);
-    if (!credit_is_hungry(credit) || credit->claiming || credit->attempt_mono >= since_mono)
+    if (!is_hungry(credit, &view) || credit->claiming || credit->attempt_mono >= since_mono)
         return;
     struct list_link *next = credit->probed ? credit->probed->link.next : NULL;
     if (!next)

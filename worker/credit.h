@@ -67,6 +67,7 @@ struct credit_queue {
     bool removed; /* it goes when nothing is under way any more */
     enum { CREDIT_ASK, CREDIT_WAITING, CREDIT_UNSTAGING } state;
     bool cancelled; /* the wait */
+    bool full;      /* the last claim brought all that it asked for */
     bool staged;    /* perhaps */
 };
 
@@ -107,6 +108,8 @@ void credit_turn(struct credit *credit);
 void credit_note_run(struct credit *credit, usec_t run_time);
 /* Whether a child is idle for which nothing is held, so that work should be asked for. */
 bool credit_is_hungry(struct credit *credit);
+/* Whether more may wait than there are children for. */
+bool credit_is_short(struct credit *credit);
 /* Claims once, whatever the wait says, if it is hungry and there was no claim since `since_mono`. */
 void credit_probe(struct credit *credit, usec_t since_mono);
 /* Ends waits and claims and puts staged messages back. */

@@ -116,7 +116,7 @@ static void on_told(void *data, struct request *request, int status)
         dispatch->ends[settlement->end]++;
         if (settlement->verb == SETTLE_PARK)
             dispatch->events->on_parked(dispatch->data, request->claim.queue, settlement->due_wall);
-        else if (settlement->end == END_RETRIED && settlement->completion.retry_due_wall)
+        else if (settlement->completion.retry_due_wall)
             dispatch->events->on_parked(dispatch->data, request->claim.queue,
                                         settlement->completion.retry_due_wall);
     } else {
@@ -135,11 +135,45 @@ static void on_told(void *data, struct request *request, int status)
     dispatch->events->on_told(dispatch->data);
 }
 
+static void look_for_follow_ups(struct dispatch *dispatch, struct request *request)
+{
+    request_set_state(request, REQUEST_FOLLOWING);
+    follow_ask(&dispatch->follow);
+}
+
+static void on_joined(void *data, struct request *request)
+{
+    struct dispatch *dispatch = data;
+    if (!dispatch->abandoned)
+        look_for_follow_ups(dispatch, request);
+}
+
+static void on_followed(void *data, struct request *request)
+{
+    struct dispatch *dispatch = data;
+    if (dispatch->abandoned)
+        return;
+    request_set_state(request, REQUEST_SETTLING);
+    completions_tell(&dispatch->completions, request);
+}
+
+static void on_follow_stopped(void *data)
+{
+    struct dispatch *dispatch = data;
+    dispatch->events->on_stopped(dispatch->data);
+}
+
+static const struct follow_events follow_events = {.on_followed = on_followed,
+                                                   .on_stopped = on_follow_stopped};
+
 static void tell(struct dispatch *dispatch, struct request *request)
 {
     request_set_state(request, REQUEST_SETTLING);
     request->ended_mono = dispatch->options.recorder ? clock_mono() : 0;
-    completions_tell(&dispatch->completions, request);
+    if (request->settlement.is_awaited)
+        look_for_follow_ups(dispatch, request);
+    else
+        completions_tell(&dispatch->completions, request);
 }
 
 /* Values for settle.c that need memory of their own. */
@@ -381,6 +415,14 @@ void dispatch_terminate(struct dispatch *dispatch, const struct revocation *revo
     }
 }
 
+static void check_settled(const struct request *request, int status)
+{
+    if (status < 0)
+        log_error("An outcome cannot be written down; the task is given back",
+                  F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
+                  F_C("err", cel_error_name(status)));
+}
+
 /* --- the run ---------------------------------------------------------------------------------- */
 
 static void on_stored(void *data, int status, const struct cel_error *err)
@@ -443,21 +485,72 @@ static void acknowledge(struct dispatch *dispatch, struct request *request)
     early_ack(&dispatch->early_acks, request);
 }
 
+/* It is parked until its turn is near. */
+static void put_off(struct dispatch *dispatch, struct request *request)
+{
+    int r =
+        settle_put_off(request, request->turn.wall, request->turn.back_wall, &request->settlement);
+    check_settled(request, r);
+    log_end(request, 0);
+    tell(dispatch, request);
+}
+
+/* False: it waits for its turn. */
+static bool has_turn(struct dispatch *dispatch, struct request *request)
+{
+    enum rate_verdict verdict = turns_ask(&dispatch->turns, request);
+    if (verdict == RATE_PARK)
+        put_off(dispatch, request);
+    return verdict == RATE_NOW;
+}
+
+/* Those whose turn has come stand in front. */
+static struct request *first_ready(struct dispatch *dispatch)
+{
+    turns_next(&dispatch->turns);
+    struct list_link *first = in_state(dispatch, REQUEST_READY)->head;
+    return first ? request_of(first) : NULL;
+}
+
 void dispatch_pump(struct dispatch *dispatch)
 {
-    struct list *ready = in_state(dispatch, REQUEST_READY);
-    while (!dispatch->paused && !dispatch->abandoned && ready->head &&
+    while (!dispatch->paused && !dispatch->abandoned &&
            pool_idle(dispatch->pool) > in_state(dispatch, REQUEST_ACKING)->count) {
-        struct request *request = request_of(ready->head);
+        struct request *request = first_ready(dispatch);
+        if (!request)
+            return;
         if (request->envelope.expires_wall && request_is_expired(&request->envelope, clock_wall()))
             settle_fate(dispatch, request, FATE_EXPIRED);
         else if (revocations_find(dispatch->revocations, &request->envelope))
             settle_fate(dispatch, request, FATE_REVOKED);
+        else if (!has_turn(dispatch, request))
+            continue;
         else if (request->task.acks_early && !request->ack.is_done)
             acknowledge(dispatch, request);
         else if (!run(dispatch, request))
             return;
     }
+}
+
+static void on_turn(void *data)
+{
+    struct dispatch *dispatch = data;
+    struct request *late;
+    if (dispatch->paused || dispatch->abandoned)
+        return;
+    dispatch_pump(dispatch);
+    while ((late = turns_late(&dispatch->turns)))
+        put_off(dispatch, late);
+}
+
+int dispatch_set_rate_limit(struct dispatch *dispatch,
+                            struct str task,
+                            struct str rate,
+                            struct cel_error *err)
+{
+    if (!registry_find(&dispatch->pool->registry, task))
+        return error_set(err, -ENOENT, "unknown task");
+    return turns_tell(&dispatch->turns, task, rate, err);
 }
 
 static void on_acked(void *data, struct request *request, int status)
@@ -512,14 +605,6 @@ void dispatch_progress(struct dispatch *dispatch,
 }
 
 /* --- after the run ---------------------------------------------------------------------------- */
-
-static void check_settled(const struct request *request, int status)
-{
-    if (status < 0)
-        log_error("An outcome cannot be written down; the task is given back",
-                  F_STR("task", request->envelope.task), F_STR("task_id", request->envelope.id),
-                  F_C("err", cel_error_name(status)));
-}
 
 usec_t
 dispatch_outcome(struct dispatch *dispatch, struct job *job, const struct frame_outcome *outcome)
@@ -587,6 +672,15 @@ void dispatch_give_back(struct dispatch *dispatch)
         give_back(dispatch, request_of(link));
 }
 
+/* They came before those that were ready. */
+static void give_back_limited(struct dispatch *dispatch)
+{
+    struct list_link *link;
+    turns_stop(&dispatch->turns);
+    while ((link = in_state(dispatch, REQUEST_LIMITED)->tail))
+        give_back(dispatch, request_of(link));
+}
+
 void dispatch_pause(struct dispatch *dispatch)
 {
     dispatch->paused = true;
@@ -599,6 +693,12 @@ void dispatch_drain(struct dispatch *dispatch)
     dispatch->draining = true;
     completions_drain(&dispatch->completions);
     dispatch_give_back(dispatch);
+    give_back_limited(dispatch);
+}
+
+void dispatch_stop(struct dispatch *dispatch)
+{
+    follow_stop(&dispatch->follow);
 }
 
 void dispatch_abandon(struct dispatch *dispatch)
@@ -606,6 +706,8 @@ void dispatch_abandon(struct dispatch *dispatch)
     dispatch->abandoned = true;
     completions_stop(&dispatch->completions);
     early_acks_stop(&dispatch->early_acks);
+    follow_abandon(&dispatch->follow);
+    turns_stop(&dispatch->turns);
     for (int state = REQUEST_CLAIMED; state <= REQUEST_SETTLING; state++) {
         struct list *list = in_state(dispatch, (enum request_state)state);
         while (list->head) {
@@ -648,14 +750,19 @@ void dispatch_init(struct dispatch *dispatch,
     if (options->result_extended)
         dispatch->requests.extended_by = options->node;
     completions_init(&dispatch->completions, loop, broker, &dispatch->requests, options->rows,
-                     on_told, dispatch);
+                     on_told, on_joined, dispatch);
+    follow_init(&dispatch->follow, loop, &dispatch->requests, options->children, &follow_events,
+                dispatch);
     early_acks_init(&dispatch->early_acks, loop, broker, &dispatch->requests, options->lease,
                     on_acked, dispatch);
+    turns_init(&dispatch->turns, loop, &dispatch->requests, on_turn, dispatch);
 }
 
 void dispatch_deinit(struct dispatch *dispatch)
 {
     completions_deinit(&dispatch->completions);
     early_acks_deinit(&dispatch->early_acks);
+    follow_deinit(&dispatch->follow);
+    turns_deinit(&dispatch->turns);
     requests_deinit(&dispatch->requests);
 }

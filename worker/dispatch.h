@@ -1,7 +1,7 @@
 /*
- * The way of a claimed call through the supervisor: headers read, fate decided, handed to a child,
- * its outcome settled and told. Here the policy (request.h, settle.h) meets the mechanism (pool.h,
- * completions.h); nothing here asks for more work, see credit.h.
+ * The way of a claimed call through the supervisor: headers read, fate decided, its turn awaited,
+ * handed to a child, its outcome settled and told. Here the policy (request.h, settle.h) meets the
+ * mechanism (pool.h, turns.h, completions.h); nothing here asks for more work, see credit.h.
  */
 #pragma once
 
@@ -9,12 +9,15 @@
 #include "pool/pool.h"
 #include "worker/completions.h"
 #include "worker/early_ack.h"
+#include "worker/follow.h"
 #include "worker/revocations.h"
+#include "worker/turns.h"
 
 /* What the dispatch tells its owner. */
 struct dispatch_events {
     void (*on_parked)(void *data, struct str queue, usec_t due_wall);
-    void (*on_told)(void *data); /* one request less */
+    void (*on_told)(void *data);    /* one request less */
+    void (*on_stopped)(void *data); /* after dispatch_stop */
 };
 
 struct dispatch_options {
@@ -26,6 +29,7 @@ struct dispatch_options {
     bool track_started;        /* STARTED is stored, whatever the task says */
     bool result_extended;      /* documents have name, arguments, worker, retries, queue */
     struct recorder *recorder; /* of the ledger; NULL: there is none */
+    const struct pool_options *children; /* how they are started */
 };
 
 struct dispatch {
@@ -37,6 +41,8 @@ struct dispatch {
     struct requests requests;
     struct completions completions;
     struct early_acks early_acks;
+    struct follow follow;
+    struct turns turns;
     struct revocations *revocations;
     bool paused;   /* nothing is given to children any more */
     bool draining; /* what is ready is given back */
@@ -64,7 +70,13 @@ void dispatch_admit(struct dispatch *dispatch, const struct broker_claimed *clai
 void dispatch_resume(struct dispatch *dispatch);
 /* Ends the running calls that `revocation` names, with its signal. */
 void dispatch_terminate(struct dispatch *dispatch, const struct revocation *revocation);
-/* Gives ready calls to idle children. */
+/* The rate limit of a registered task from now on. -ENOENT: there is no such task; others: turns_tell.
+ */
+int dispatch_set_rate_limit(struct dispatch *dispatch,
+                            struct str task,
+                            struct str rate,
+                            struct cel_error *err) MUST_CHECK;
+/* Gives ready calls to idle children, as often as their tasks may begin. */
 void dispatch_pump(struct dispatch *dispatch);
 /* Gives ready calls back, in their order. */
 void dispatch_give_back(struct dispatch *dispatch);
@@ -72,6 +84,9 @@ void dispatch_give_back(struct dispatch *dispatch);
 void dispatch_pause(struct dispatch *dispatch);
 /* When no claim is under way any more, so that the order is kept: gives back all that is held. */
 void dispatch_drain(struct dispatch *dispatch);
+
+/* When nothing is here any more: ends what was started for it. */
+void dispatch_stop(struct dispatch *dispatch);
 
 /* The lease was lost: what is here belongs to others, and nothing is told or given out any more. */
 void dispatch_abandon(struct dispatch *dispatch);

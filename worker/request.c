@@ -9,8 +9,9 @@ enum { SPARE_MAX = 512, SPARE_BYTES_MAX = 16 * 1024 };
 /* What a quarantine entry shows of a task's last progress. */
 enum { PROGRESS_KEPT_MAX = 64 * 1024 };
 
-static const char *const state_names[REQUEST_STATES] = {"CLAIMED", "READY",    "ACKING",    "PIPED",
-                                                        "RUNNING", "SETTLING", "ABANDONED", "DONE"};
+static const char *const state_names[REQUEST_STATES] = {
+    "CLAIMED", "READY",     "LIMITED",  "ACKING",    "PIPED",
+    "RUNNING", "FOLLOWING", "SETTLING", "ABANDONED", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {
     "succeeded", "failed", "retried",    "ignored",     "skipped",  "expired", "revoked",
     "buried",    "parked", "given back", "redelivered", "rejected", "requeued"};
@@ -18,11 +19,13 @@ static const char *const end_names[REQUEST_ENDS] = {
 #define TO(state) (1U << REQUEST_##state)
 static const unsigned transitions[REQUEST_STATES] = {
     [REQUEST_CLAIMED] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
-    [REQUEST_READY] = TO(ACKING) | TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_READY] = TO(LIMITED) | TO(ACKING) | TO(PIPED) | TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_LIMITED] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
     [REQUEST_ACKING] = TO(READY) | TO(SETTLING) | TO(ABANDONED),
     [REQUEST_PIPED] = TO(RUNNING) | TO(READY) | TO(ABANDONED),
     [REQUEST_RUNNING] = TO(SETTLING) | TO(ABANDONED),
-    [REQUEST_SETTLING] = TO(DONE) | TO(ABANDONED),
+    [REQUEST_FOLLOWING] = TO(SETTLING) | TO(ABANDONED),
+    [REQUEST_SETTLING] = TO(FOLLOWING) | TO(DONE) | TO(ABANDONED),
     [REQUEST_DONE] = TO(CLAIMED),
 };
 #undef TO
@@ -43,11 +46,10 @@ static void request_free(struct request *request)
     buf_deinit(&request->bytes);
     buf_deinit(&request->settlement.document);
     buf_deinit(&request->settlement.retry);
-    buf_deinit(&request->settlement.sends);
     buf_deinit(&request->settlement.evidence);
     buf_deinit(&request->progress);
     buf_deinit(&request->arguments);
-    mem_free(request->settlement.follow_ups);
+    follow_ups_clear(&request->settlement.follow_ups);
     mem_free(request);
 }
 
@@ -85,12 +87,10 @@ static void forget(struct request *request)
     clear_buf(&request->bytes);
     clear_buf(&settlement->document);
     clear_buf(&settlement->retry);
-    clear_buf(&settlement->sends);
     clear_buf(&settlement->evidence);
     clear_buf(&request->progress);
     clear_buf(&request->arguments);
-    mem_free(settlement->follow_ups);
-    settlement->follow_ups = NULL;
+    follow_ups_clear(&settlement->follow_ups);
 }
 
 struct request *
@@ -105,7 +105,6 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
         buf_init(&request->bytes, 2 * ENVELOPE_BYTES_MAX);
         buf_init(&request->settlement.document, 2 * FRAME_BYTES_MAX);
         buf_init(&request->settlement.retry, 4 * ENVELOPE_BYTES_MAX);
-        buf_init(&request->settlement.sends, 2 * FRAME_BYTES_MAX);
         buf_init(&request->settlement.evidence, 2 * PROGRESS_KEPT_MAX);
         buf_init(&request->progress, PROGRESS_KEPT_MAX);
         buf_init(&request->arguments, FRAME_BYTES_MAX);
@@ -120,10 +119,11 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
     request->death = (struct death){.pid = 0};
     request->claimed_len = bytes.len;
     request->ack = (struct request_ack){.acks = NULL};
+    request->turn = (struct request_turn){.bucket = NULL};
     request->is_looked_at = false;
     request->settlement.under_way = request->settlement.uncertain = false;
     request->settlement.refusals = 0;
-    request->settlement.is_refused = false;
+    request->settlement.is_refused = request->settlement.is_awaited = false;
     if (bytes.len <= ENVELOPE_BYTES_MAX)
         buf_add_str(&request->bytes, bytes);
     if (buf_status(&request->bytes) < 0) {
@@ -208,6 +208,8 @@ void request_set_rules(struct request *request,
 {
     request->task = *task;
     request->task.name = request->task.queue = STR_NONE; /* they go when new code comes */
+    request->task.rate_limit = STR_NONE;
+    request->job.cpu_limit = task->cpu_limit;
     request->job.soft_limit =
         first_given(request->envelope.soft_limit, task->soft_limit, worker_soft);
     request->job.hard_limit =

@@ -3,17 +3,19 @@
  * rules of its task, its state, and at the end what the broker shall be told about it. Owned by the
  * supervisor's table of requests; never seen by a child.
  *
- *                       ACKING (early_ack.h) --gone--> SETTLING
- *                        ^   |
- *                        |   v
+ *             LIMITED   ACKING (early_ack.h) --gone--> SETTLING
+ *   (turns.h)    ^  |    ^   |
+ *                |  v    |   v
  *   CLAIMED --run now--> READY --frame begun--> PIPED --frame written--> RUNNING
  *      |                 |   ^                      |                        |
  *      |                 |   +------recalled--------+                        | outcome, or
  *      |                 |                                                   | process gone
  *      |                 +--expired, given back--------+                     |
  *      +--parked, expired, buried, given back----------+--> SETTLING <-------+
- *                                                              |
- *                                                              +--the broker knows--> DONE
+ *                                                           |  ^  |
+ *          others wait for its end, or it completes a chord |  |  +--the broker knows--> DONE
+ *                                                           v  |
+ *                                                      FOLLOWING
  *
  *   any --lease lost--> ABANDONED: others have it, nothing is told; it goes with the table
  *
@@ -26,13 +28,16 @@
 #include "core/list.h"
 #include "message/envelope.h"
 #include "pool/job.h"
+#include "worker/follow_ups.h"
 
 enum request_state {
     REQUEST_CLAIMED,   /* in the supervisor, headers being looked at */
     REQUEST_READY,     /* waits for a free child */
+    REQUEST_LIMITED,   /* waits for its turn: its task may not begin so often */
     REQUEST_ACKING,    /* a child waits for its acknowledgement */
     REQUEST_PIPED,     /* given to a child, its frame not yet wholly written */
     REQUEST_RUNNING,   /* a child has it */
+    REQUEST_FOLLOWING, /* a child looks for what follows from its end (follow.h) */
     REQUEST_SETTLING,  /* the broker is being told */
     REQUEST_ABANDONED, /* the lease was lost */
     REQUEST_DONE,      /* free */
@@ -65,11 +70,12 @@ struct settlement {
     enum request_end end;
     struct broker_completion completion; /* points into what follows and into the request */
     struct broker_dead dead;
-    usec_t due_wall;                   /* PARK */
-    struct broker_message *follow_ups; /* owned, with its texts in `sends` */
-    struct buf document, retry, sends;
+    usec_t due_wall; /* PARK */
+    struct follow_ups follow_ups;
+    struct buf document, retry;
     struct buf evidence; /* of `dead` */
     char detail[256];    /* text of `dead` */
+    bool is_awaited; /* its end has consequences, perhaps, which `follow_ups` does not have yet */
     bool under_way;
     bool uncertain;    /* an earlier attempt may have been carried out */
     unsigned refusals; /* of Redis, so far */
@@ -87,23 +93,34 @@ struct request_ack {
     bool is_done; /* the broker has the call no more */
 };
 
+/* When it may begin, if its task has a rate limit (turns.h). */
+struct rate_bucket;
+struct request_turn {
+    struct rate_bucket *bucket; /* of its task */
+    usec_t mono, wall;          /* 0: it has none */
+    usec_t back_wall;           /* when it is parked: until then */
+    bool is_taken;              /* it may begin */
+};
+
 struct request {
     struct requests *table;
     struct completions *completions; /* who tells the broker */
     struct list_link link;           /* in the list of its state */
     enum request_state state;
-    struct broker_claim claim; /* its queue's name belongs to the consumer */
-    struct buf bytes;          /* the message; protocol 1 already translated; empty: too long */
-    size_t claimed_len;        /* of the message as it was claimed */
-    struct envelope envelope;  /* borrows from `bytes`; all absent when they could not be read */
-    struct frame_task task;    /* rules of the registered task; its texts are absent */
-    struct job job;            /* as the pool knows it */
+    struct broker_claim claim;  /* its queue's name belongs to the consumer */
+    struct buf bytes;           /* the message; protocol 1 already translated; empty: too long */
+    size_t claimed_len;         /* of the message as it was claimed */
+    struct envelope envelope;   /* borrows from `bytes`; all absent when they could not be read */
+    struct frame_task task;     /* rules of the registered task; its texts are absent */
+    struct job job;             /* as the pool knows it */
+    struct frame_follow follow; /* FOLLOWING: what is asked */
     usec_t ready_mono;
     usec_t received_mono, ended_mono; /* for the ledger */
     int64_t pid;                      /* of its process; 0: it was given to none */
     struct death death;               /* of that process; pid 0: it lives */
     uint64_t peak_rss;                /* of that process; 0: not known */
     struct request_ack ack;
+    struct request_turn turn;
     bool is_looked_at;    /* CLAIMED: its result is being looked at */
     struct buf progress;  /* what the task told last of itself, JSON */
     struct buf arguments; /* "args": [], "kwargs": {}, where documents have them; else empty */

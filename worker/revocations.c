@@ -27,20 +27,13 @@ enum { PAUSE_MS = 500 };
 
 /* --- the store -------------------------------------------------------------------------------- */
 
-static int compare_texts(struct str x, struct str y)
-{
-    size_t len = x.len < y.len ? x.len : y.len;
-    int order = len ? memcmp(x.ptr, y.ptr, len) : 0;
-    return order ? order : (x.len > y.len) - (x.len < y.len);
-}
-
 static int by_what(const void *a, const void *b)
 {
     const struct revocation *x = a, *y = b;
-    int order = compare_texts(x->id, y->id);
+    int order = str_compare(x->id, y->id);
     if (!order)
-        order = compare_texts(x->stamp, y->stamp);
-    return order ? order : compare_texts(x->value, y->value);
+        order = str_compare(x->stamp, y->stamp);
+    return order ? order : str_compare(x->value, y->value);
 }
 
 static bool ends_first(const struct heap_node *a, const struct heap_node *b)

@@ -22,17 +22,24 @@ static void begin(const struct request *request, enum request_end end, struct se
 {
     buf_clear(&ret->document);
     buf_clear(&ret->retry);
-    buf_clear(&ret->sends);
     buf_clear(&ret->evidence);
-    mem_free(ret->follow_ups);
-    ret->follow_ups = NULL;
+    follow_ups_clear(&ret->follow_ups);
+    ret->is_awaited = false;
     ret->verb = SETTLE_COMPLETE;
     ret->end = end;
     ret->completion = (struct broker_completion){.claim = request->claim};
     ret->dead = (struct broker_dead){.reason = STR_NONE};
     ret->due_wall = 0;
-    ret->under_way = ret->uncertain = false;
     ret->refusals = 0;
+}
+
+static void show_follow_ups(struct settlement *ret)
+{
+    struct broker_completion *completion = &ret->completion;
+    follow_ups_show(&ret->follow_ups, completion);
+    bool says_nothing = !completion->result_id.ptr && !completion->retry.ptr && !completion->dead &&
+                        !follow_ups_has_some(&ret->follow_ups) && completion->ending == BROKER_DONE;
+    ret->verb = says_nothing ? SETTLE_ACK : SETTLE_COMPLETE;
 }
 
 /* Ends every way of settling: a settlement that says nothing is a bare acknowledgement, one that
@@ -54,9 +61,7 @@ static int finish(const struct request *request, int status, struct settlement *
     }
     if (ret->retry.len > 0)
         completion->retry = buf_str(&ret->retry);
-    if (!completion->result_id.ptr && !completion->retry.ptr && !completion->dead &&
-        completion->follow_up_count == 0 && completion->ending == BROKER_DONE)
-        ret->verb = SETTLE_ACK;
+    show_follow_ups(ret);
     return 0;
 }
 
@@ -174,36 +179,6 @@ int settle_progress_document(const struct request *request,
 
 /* --- after a run ------------------------------------------------------------------------------ */
 
-/* The sends' texts go away with the frame, so they are copied: first all bytes, then the pointers.
- */
-static int keep_sends(const struct frame_outcome *outcome, struct settlement *ret)
-{
-    if (outcome->send_count == 0)
-        return 0;
-    ret->follow_ups = mem_array(outcome->send_count, sizeof(*ret->follow_ups));
-    if (!ret->follow_ups)
-        return -ENOMEM;
-    for (size_t i = 0; i < outcome->send_count; i++) {
-        buf_add_str(&ret->sends, outcome->sends[i].queue);
-        buf_add_str(&ret->sends, outcome->sends[i].bytes);
-    }
-    int r = buf_status(&ret->sends);
-    if (r < 0)
-        return r;
-    const char *at = ret->sends.ptr;
-    for (size_t i = 0; i < outcome->send_count; i++) {
-        const struct frame_send *send = &outcome->sends[i];
-        struct broker_message *message = &ret->follow_ups[i];
-        message->queue = str_n(at, send->queue.len);
-        message->bytes = str_n(at + send->queue.len, send->bytes.len);
-        message->step = priority_step(send->step);
-        at += send->queue.len + send->bytes.len;
-    }
-    ret->completion.follow_ups = ret->follow_ups;
-    ret->completion.follow_up_count = outcome->send_count;
-    return 0;
-}
-
 static int succeed(const struct request *request,
                    const struct frame_outcome *outcome,
                    const struct settle_context *context,
@@ -217,7 +192,7 @@ static int succeed(const struct request *request,
                                    .date_done_wall = context->now_wall},
                   ret);
     if (r == 0)
-        r = keep_sends(outcome, ret);
+        r = follow_ups_add(&ret->follow_ups, outcome);
     return finish(request, r, ret);
 }
 
@@ -225,7 +200,7 @@ static int
 ignore(const struct request *request, const struct frame_outcome *outcome, struct settlement *ret)
 {
     begin(request, END_IGNORED, ret);
-    return finish(request, keep_sends(outcome, ret), ret);
+    return finish(request, follow_ups_add(&ret->follow_ups, outcome), ret);
 }
 
 /* .reject_on_failure: the message goes to quarantine, if the broker has it still. */
@@ -256,6 +231,7 @@ static int fail(const struct request *request,
 {
     begin(request, END_FAILED, ret);
     keep_failed(request, STR("the task failed"), ret);
+    ret->is_awaited = outcome->is_awaited;
     return finish(request, store_failure(request, outcome, context, ret), ret);
 }
 
@@ -300,6 +276,7 @@ static int add_next_attempt(const struct request *request,
     if (!outcome->conflict)
         next.conflicts = 0;
     next.redelivered = false;
+    next.turn_wall = 0;
     next.origin = context->node;
     next.delivery_tag = context->delivery_tag;
     return envelope_encode(buf, &next);
@@ -320,6 +297,7 @@ static int give_up(const struct request *request,
         return fail(request, outcome, context, ret);
     begin(request, END_FAILED, ret);
     keep_failed(request, STR("its retries are used up"), ret);
+    ret->is_awaited = outcome->is_awaited;
     const struct envelope *envelope = &request->envelope;
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(VALUE_BYTES_MAX);
     buf_add_c(&text, "Can't retry ");
@@ -404,6 +382,7 @@ static int end_requeues(const struct request *request,
              (long long)request->envelope.requeues + 1,
              STR_ARGS(outcome->detail.len > 0 ? outcome->detail : STR("no reason")));
     begin(request, END_FAILED, ret);
+    ret->is_awaited = true;
     if (!request->ack.is_done)
         bury(request, STR("rejected"), str_of(text), ret);
     int r = store_failure_text(request, STR("Reject"), str_of(text), STR("celery.exceptions"),
@@ -445,9 +424,35 @@ int settle_outcome(const struct request *request,
     case OUTCOME_REQUEUED:
         return requeue(request, outcome, context, ret);
     case OUTCOME_FAILURE:
+    case OUTCOME_FOLLOWS: /* no end of a call: slots let none of these through */
         break;
     }
     return fail(request, outcome, context, ret);
+}
+
+/* --- what follows ------------------------------------------------------------------------------ */
+
+int settle_follow(const struct frame_outcome *outcome, struct settlement *ret)
+{
+    int r = follow_ups_add(&ret->follow_ups, outcome);
+    ret->is_awaited = false;
+    show_follow_ups(ret);
+    return r;
+}
+
+void settle_unjoin(struct settlement *ret)
+{
+    follow_ups_unjoin(&ret->follow_ups);
+    show_follow_ups(ret);
+}
+
+void settle_unfollowed(const struct request *request, struct str why, struct settlement *ret)
+{
+    ret->is_awaited = false;
+    follow_ups_unjoin(&ret->follow_ups);
+    if (!ret->completion.dead && !request->ack.is_done)
+        bury(request, STR("follow-ups"), why, ret);
+    show_follow_ups(ret);
 }
 
 /* --- the manner of death ---------------------------------------------------------------------- */
@@ -494,6 +499,7 @@ static int lose(const struct request *request,
     snprintf(text, sizeof(text), "Worker exited prematurely: %s Job: %llu.", how,
              (unsigned long long)request->job.seq);
     begin(request, is_ours ? END_BURIED : END_FAILED, ret);
+    ret->is_awaited = true;
     if (is_ours) {
         bury(request, STR("crash"), str_of(text), ret);
         add_evidence(request, death, crashes, context, &ret->evidence);
@@ -501,6 +507,34 @@ static int lose(const struct request *request,
     }
     int r = store_failure_text(request, STR("WorkerLostError"), str_of(text),
                                STR("billiard.exceptions"), context->now_wall, ret);
+    return finish(request, r, ret);
+}
+
+/* The process died of a limit of its task; with another run it would be the same. */
+static int exceed(const struct request *request,
+                  const struct death *death,
+                  const struct settle_context *context,
+                  struct settlement *ret)
+{
+    bool is_time = death->cause == DEATH_CPU_LIMIT, is_ours = !request->ack.is_done;
+    char how[64], text[160];
+    death_describe(death, how, sizeof(how));
+    if (is_time)
+        snprintf(text, sizeof(text), "The run took more than %g s of processor time: %s.",
+                 (double)request->task.cpu_limit / (double)USEC_PER_SEC, how);
+    else
+        snprintf(text, sizeof(text), "The run needed more than %llu bytes of address space: %s.",
+                 (unsigned long long)request->task.memory_limit, how);
+    begin(request, is_ours ? END_BURIED : END_FAILED, ret);
+    ret->is_awaited = true;
+    if (is_ours) {
+        bury(request, is_time ? STR("cpu limit") : STR("memory limit"), str_of(text), ret);
+        add_evidence(request, death, request->envelope.crashes + 1, context, &ret->evidence);
+        ret->dead.evidence = buf_str(&ret->evidence);
+    }
+    struct str type = is_time ? STR("CPUTimeLimitExceeded") : STR("MemoryLimitExceeded");
+    int r =
+        store_failure_text(request, type, str_of(text), STR("celery_c"), context->now_wall, ret);
     return finish(request, r, ret);
 }
 
@@ -518,6 +552,7 @@ static int run_out_of_time(const struct request *request,
     buf_add_char(&message, ']');
     begin(request, END_FAILED, ret);
     keep_failed(request, STR("hard time limit"), ret);
+    ret->is_awaited = true;
     int r = buf_status(&message);
     if (r == 0) {
         result_add_exception(&exception, STR("TimeLimitExceeded"), buf_str(&message),
@@ -537,6 +572,8 @@ static int end_revoked(const struct request *request,
     CLEANUP(buf_deinit) struct buf exception = BUF_INIT(4096);
     result_add_exception_text(&exception, STR("TaskRevokedError"), why, STR("celery.exceptions"));
     begin(request, is_late ? END_EXPIRED : END_REVOKED, ret);
+    ret->is_awaited =
+        request->envelope.group.ptr != NULL; /* a chord counts it; links and chain do not */
     ret->completion.ending = is_late ? BROKER_EXPIRED : BROKER_REVOKED;
     return finish(
         request, store_exception(request, STR("REVOKED"), &exception, context->now_wall, ret), ret);
@@ -549,6 +586,8 @@ int settle_death(const struct request *request,
 {
     if (death->cause == DEATH_HARD_LIMIT)
         return run_out_of_time(request, context, ret);
+    if (death->cause == DEATH_CPU_LIMIT || death->cause == DEATH_MEMORY_LIMIT)
+        return exceed(request, death, context, ret);
     if (death->cause == DEATH_SHUTDOWN && !request->ack.is_done) {
         settle_give_back(request, ret);
         return 0;
@@ -565,6 +604,7 @@ static int bury_unregistered(const struct request *request,
                              struct settlement *ret)
 {
     begin(request, END_BURIED, ret);
+    ret->is_awaited = true;
     bury(request, STR("unregistered"), STR("no module of this worker registers the task"), ret);
     int r = store_failure_text(request, STR("NotRegistered"), request->envelope.task,
                                STR("celery.exceptions"), context->now_wall, ret);
@@ -636,6 +676,18 @@ void settle_postpone(const struct request *request, usec_t due_wall, struct sett
     ret->due_wall = due_wall;
 }
 
+int settle_put_off(const struct request *request,
+                   usec_t turn_wall,
+                   usec_t due_wall,
+                   struct settlement *ret)
+{
+    struct envelope later = request->envelope;
+    later.turn_wall = turn_wall;
+    begin(request, END_PARKED, ret);
+    ret->completion.retry_due_wall = due_wall;
+    return finish(request, envelope_encode(&ret->retry, &later), ret);
+}
+
 void settle_give_back(const struct request *request, struct settlement *ret)
 {
     begin(request, END_GIVEN_BACK, ret);
@@ -653,8 +705,8 @@ int settle_refused(const struct request *request,
 {
     const struct broker_completion *completion = &ret->completion;
     bool can_do_less = ret->verb == SETTLE_COMPLETE && ret->end != END_GIVEN_BACK &&
-                       !completion->dead &&
-                       (completion->follow_up_count > 0 || completion->retry.ptr);
+                       ret->end != END_PARKED && !completion->dead &&
+                       (follow_ups_has_some(&ret->follow_ups) || completion->retry.ptr);
     if (!can_do_less)
         return -EINVAL;
     begin(request, END_FAILED, ret);
@@ -667,7 +719,7 @@ int settle_uncertain(const struct request *request, usec_t now_wall, struct sett
 {
     struct broker_completion *completion = &ret->completion;
     bool is_again = completion->retry.ptr != NULL;
-    if (!is_again && completion->follow_up_count == 0)
+    if (!is_again && ret->follow_ups.message_count == 0)
         return 0;
     struct str why =
         is_again
@@ -676,7 +728,7 @@ int settle_uncertain(const struct request *request, usec_t now_wall, struct sett
             : STR("The task ended well and the connection to Redis broke: it is not known "
                   "whether what it sent was written, and it is not written again");
     completion->is_uncertain = true;
-    completion->follow_up_count = 0;
+    follow_ups_keep_guarded(&ret->follow_ups);
     completion->result_id = completion->result_document = STR_NONE;
     buf_clear(&ret->document);
     if (ret->end != END_IGNORED &&
@@ -686,7 +738,8 @@ int settle_uncertain(const struct request *request, usec_t now_wall, struct sett
         completion->result_id = request->envelope.id;
         completion->result_document = buf_str(&ret->document);
     }
-    if (!completion->result_id.ptr)
+    show_follow_ups(ret);
+    if (!completion->result_id.ptr && !follow_ups_has_some(&ret->follow_ups))
         ret->verb = SETTLE_ACK; /* there is nobody to tell */
     return 1;
 }

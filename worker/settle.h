@@ -17,12 +17,17 @@
  *   child died                   delivered again, counted; the last time that its task allows:
  *                                FAILURE WorkerLostError, message to quarantine
  *   hard time limit              FAILURE TimeLimitExceeded
+ *   child died of a limit that its task set (processor time, memory)
+ *                                FAILURE CPUTimeLimitExceeded, MemoryLimitExceeded, message to quarantine
  *   killed by a cold stop        given back, the attempt not counted (acknowledged early:
  *                                WorkerLostError)
  *   killed by a revocation       REVOKED "terminated"
  *   refused by Redis for good    FAILURE OperationalError, without what follows
  *
  * With .reject_on_failure the message of a FAILURE goes to quarantine, too.
+ * An end other than SUCCESS may have consequences (errbacks, the rest of a chain, a chord's part), which are in the body:
+ * then the settlement is_awaited, and a child is asked (follow.h) before it is told.
+ *
  * Nothing is stored for a call that ignores its result. What Celery does: docs/protocol.md.
  */
 #pragma once
@@ -58,9 +63,14 @@ int settle_unrun(const struct request *request,
 void settle_undecodable(const struct request *request, struct str why, struct settlement *ret);
 /* Its result is there already: acknowledged. */
 void settle_skip(const struct request *request, struct settlement *ret);
-/* Back to the queue, as if it had never been claimed. */
 /* Parked for a moment: it cannot be decided now whether it has to run. */
 void settle_postpone(const struct request *request, usec_t due_wall, struct settlement *ret);
+/* Parked until shortly before its turn, which is written into the message. */
+int settle_put_off(const struct request *request,
+                   usec_t turn_wall,
+                   usec_t due_wall,
+                   struct settlement *ret);
+/* Back to the queue, as if it had never been claimed. */
 void settle_give_back(const struct request *request, struct settlement *ret);
 
 /*
@@ -80,6 +90,14 @@ int settle_refused(const struct request *request,
 int settle_uncertain(const struct request *request,
                      usec_t now_wall,
                      struct settlement *ret) MUST_CHECK;
+
+/* Adds what follows, as a child has answered to FOLLOW. -ENOMEM: it is not added. */
+int settle_follow(const struct frame_outcome *outcome, struct settlement *ret) MUST_CHECK;
+/* A chord that it would have completed was completed by somebody else: what was added for that goes. */
+void settle_unjoin(struct settlement *ret);
+/* It cannot be found out what follows, because of `why`: the end stands, and the message goes to quarantine, so that
+ * what waits for it is not lost. */
+void settle_unfollowed(const struct request *request, struct str why, struct settlement *ret);
 
 /* Documents of a call that goes on: appended to `buf`. */
 int settle_started_document(const struct request *request,

@@ -246,6 +246,19 @@ static int find_ledger(struct startup *startup, struct cel_error *err)
     return 0;
 }
 
+static int count_children(struct startup *startup, struct cel_error *err)
+{
+    const struct settings *settings = &startup->settings;
+    startup->concurrency =
+        settings->concurrency > 0 ? (unsigned)settings->concurrency : uv_available_parallelism();
+    if (!*settings->autoscale)
+        return 0;
+    int r = autoscale_parse(str_of(settings->autoscale), &startup->autoscale, err);
+    if (r == 0)
+        startup->concurrency = startup->autoscale.min > 0 ? startup->autoscale.min : 1;
+    return r;
+}
+
 static int complete(struct startup *startup, struct cel_error *err)
 {
     const struct settings *settings = &startup->settings;
@@ -254,10 +267,10 @@ static int complete(struct startup *startup, struct cel_error *err)
     int r = plan_queues(startup, err);
     if (r == 0)
         r = check_routes(startup, err);
+    if (r == 0)
+        r = count_children(startup, err);
     if (r < 0)
         return r;
-    startup->concurrency =
-        settings->concurrency > 0 ? (unsigned)settings->concurrency : uv_available_parallelism();
     const struct url_sentinel sentinel = {
         .master_name = settings->master_name,
         .user = settings->sentinel_username,

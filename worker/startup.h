@@ -8,6 +8,7 @@
 #include "core/process.h"
 #include "core/settings.h"
 #include "store/ledger.h"
+#include "worker/autoscale.h"
 #include "worker/queues.h"
 
 struct startup {
@@ -20,7 +21,8 @@ struct startup {
     struct str *modules;
     size_t queue_count, module_count;
     enum credit_order order; /* of the queues */
-    unsigned concurrency;
+    unsigned concurrency;    /* at the start */
+    struct autoscale_bounds autoscale;
     struct frame_setup setup; /* of the children */
     struct frame_pair *settings_pairs, *databases;
     char *routes;

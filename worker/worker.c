@@ -23,6 +23,7 @@
 #include "core/mem.h"
 #include "keeper/promoter.h"
 #include "keeper/releaser.h"
+#include "worker/autoscale.h"
 #include "worker/credit.h"
 #include "worker/dispatch.h"
 #include "worker/presence.h"
@@ -47,6 +48,7 @@ struct worker {
     struct recorder recorder;
     struct credit credit;
     struct queues queues;
+    struct autoscale autoscale;
     struct promoter promoter;
     struct releaser releaser;
     struct rescuer rescuer;
@@ -65,8 +67,9 @@ struct worker {
         ABANDONING,
         CLOSING,
     } phase;
-    bool cold, children_gone;
-    bool again; /* run once more, under a new incarnation */
+    bool cold, children_gone, dispatch_gone;
+    bool gives_up; /* Redis cannot be told */
+    bool again;    /* run once more, under a new incarnation */
     usec_t started_mono;
     enum exit_status exit;
 };
@@ -83,7 +86,7 @@ static void describe(const struct worker *worker, char *buffer, size_t size)
              (unsigned long long)dispatch->ends[END_SUCCEEDED],
              (unsigned long long)dispatch->ends[END_FAILED],
              (unsigned long long)dispatch->ends[END_RETRIED],
-             worker->rows.is_down ? "; PostgreSQL does not take results"
+             worker->rows.failures > 0 ? "; PostgreSQL does not take results"
              : worker->credit.failures > 0 || dispatch->completions.failures > 0
                  ? "; Redis does not answer"
                  : "");
@@ -145,6 +148,7 @@ static void report(const struct worker *worker)
         "Report", F_C("node", worker->startup.name),
         F_USEC("uptime", clock_mono() - worker->started_mono),
         F_U64("received", dispatch->received), F_U64("held", dispatch_held(dispatch)),
+        F_U64("limited", dispatch->requests.lists[REQUEST_LIMITED].count),
         F_U64("running", pool_busy(&worker->pool)), F_U64("idle", pool_idle(&worker->pool)),
         F_U64("untold", dispatch->requests.lists[REQUEST_SETTLING].count),
         F_U64("succeeded", dispatch->ends[END_SUCCEEDED]),
@@ -184,6 +188,7 @@ static void on_recorded(void *data)
     recorder_deinit(&worker->recorder);
     dispatch_deinit(&worker->dispatch);
     credit_deinit(&worker->credit);
+    autoscale_deinit(&worker->autoscale);
     promoter_deinit(&worker->promoter);
     releaser_deinit(&worker->releaser);
     rescuer_deinit(&worker->rescuer);
@@ -233,8 +238,22 @@ static void check_stopped(struct worker *worker)
                                         requests_live(&worker->dispatch.requests) == 0);
     if (!nothing_to_tell || !worker->children_gone)
         return;
-    worker->phase = LEAVING;
-    presence_leave(&worker->presence);
+    if (worker->dispatch_gone) {
+        worker->phase = LEAVING;
+        presence_leave(&worker->presence);
+    } else {
+        dispatch_stop(&worker->dispatch);
+    }
+}
+
+static void on_dispatch_stopped(void *data)
+{
+    struct worker *worker = data;
+    worker->dispatch_gone = true;
+    if (worker->gives_up)
+        close_all(worker);
+    else
+        check_stopped(worker);
 }
 
 static void on_left(void *data)
@@ -260,6 +279,7 @@ static void abandon(struct worker *worker)
     promoter_stop(&worker->promoter);
     releaser_stop(&worker->releaser);
     revocations_stop(&worker->revocations);
+    autoscale_stop(&worker->autoscale);
     credit_abandon(&worker->credit);
     dispatch_abandon(&worker->dispatch);
     pool_kill(&worker->pool);
@@ -277,7 +297,8 @@ static void on_stop_limit(uv_timer_t *timer)
         log_error("Redis cannot be told; the tasks stay in flight",
                   F_C("node", worker->startup.node),
                   F_U64("tasks", requests_live(&worker->dispatch.requests)));
-        close_all(worker);
+        worker->gives_up = true;
+        dispatch_stop(&worker->dispatch);
     } else {
         uv_timer_start(timer, on_stop_limit, 1000, 0);
     }
@@ -302,6 +323,7 @@ static void stop_warm(struct worker *worker)
     promoter_stop(&worker->promoter);
     releaser_stop(&worker->releaser);
     rescuer_stop(&worker->rescuer);
+    autoscale_stop(&worker->autoscale);
     if (limit > 0)
         uv_timer_start(&worker->stop_limit, on_stop_limit, limit / USEC_PER_MSEC, 0);
     dispatch_pause(&worker->dispatch);
@@ -345,6 +367,7 @@ static void on_code(void *data, bool reloaded)
     releaser_start(&worker->releaser);
     rescuer_start(&worker->rescuer);
     credit_start(&worker->credit);
+    autoscale_start(&worker->autoscale);
 }
 
 static void on_room(void *data)
@@ -502,7 +525,8 @@ static void on_told(void *data)
     check_stopped(worker);
 }
 
-static const struct dispatch_events dispatch_events = {.on_parked = on_parked, .on_told = on_told};
+static const struct dispatch_events dispatch_events = {
+    .on_parked = on_parked, .on_told = on_told, .on_stopped = on_dispatch_stopped};
 
 static void on_current(void *data)
 {
@@ -530,6 +554,7 @@ static void reload(struct worker *worker)
         log_warning("Not now: children are being started or stopped");
         return;
     }
+    follow_reload(&worker->dispatch.follow);
     log_info("A child with new code is started");
     process_notify_reloading();
 }
@@ -685,6 +710,7 @@ static int open_parts(struct worker *worker)
     const struct pool_options pool_options = {
         .concurrency = startup->concurrency,
         .max_tasks_per_child = startup->settings.max_tasks_per_child,
+        .max_memory_per_child = (uint64_t)startup->settings.max_memory_per_child * 1024,
         .setup = startup->setup,
     };
     const struct dispatch_options dispatch_options = {
@@ -697,6 +723,7 @@ static int open_parts(struct worker *worker)
         .track_started = startup->settings.track_started,
         .result_extended = startup->settings.result_extended,
         .recorder = startup->ledger == LEDGER_OFF ? NULL : &worker->recorder,
+        .children = &pool_options,
     };
     const struct recorder_options recorder_options = {
         .detail = startup->ledger,
@@ -714,6 +741,8 @@ static int open_parts(struct worker *worker)
                   &worker->revocations, &dispatch_options, &dispatch_events, worker);
     credit_init(&worker->credit, &worker->loop, worker->broker, startup->order, &credit_events,
                 worker);
+    autoscale_init(&worker->autoscale, &worker->loop, &worker->pool, &worker->credit,
+                   &startup->autoscale, startup->settings.autoscale_keepalive);
     open_keepers(worker);
     open_queues(worker);
     return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "celeriac/call.h"
+#include "celeriac/canvas.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -102,6 +103,18 @@ CEL_API int cel_send_bulk(struct cel_client *client,
                           struct cel_error *err);
 
 /*
+ * Sends a canvas. Tasks and chords that begin together are with Redis all or not at all: with a chord in
+ * one step (with results on another server its keys are there first), else as cel_send_bulk sends them.
+ * `ret_handle` (or NULL): where its results will be; the caller frees it. It is written before anything is
+ * sent, and is NULL when nothing could be. Fails as cel_send_bulk (with a chord as cel_send), and with
+ * CEL_E_CONFIG: a chord needs results in Redis.
+ */
+CEL_API int cel_send_canvas(struct cel_client *client,
+                            const struct cel_signature *canvas,
+                            struct cel_handle **ret_handle,
+                            struct cel_error *err);
+
+/*
  * The message that `call` becomes, for code that brings it to its queue by another way (outbox.h).
  * `queue` is where it goes when the call names none; NULL: "celery". Any thread. 0, or the first error
  * of a setter, CEL_E_FORMAT, CEL_E_LIMIT, -ENOMEM. `*ret` is freed with cel_message_free().
@@ -126,6 +139,21 @@ CEL_API int cel_result_get(struct cel_client *client,
                            const char *id,
                            struct cel_result **ret_result,
                            struct cel_error *err);
+/*
+ * Waits until the task has ended, or all of a group, within one time limit. `ret_results` is NULL or
+ * has cel_handle_tasks(handle) places, for their results in that order, which the caller frees; it is
+ * written on success only. Returns 0 whatever the ends were; -ETIMEDOUT: err names one that has not
+ * ended. A task with ignore_result never has a result.
+ */
+CEL_API int cel_handle_wait(struct cel_client *client,
+                            const struct cel_handle *handle,
+                            int64_t timeout_ms,
+                            struct cel_result **ret_results,
+                            struct cel_error *err);
+/* Stores a group, so that Celery's GroupResult.restore(id) finds it, as GroupResult.save() does; for a day. */
+CEL_API int
+cel_group_save(struct cel_client *client, const struct cel_handle *group, struct cel_error *err);
+
 /* Deletes the stored result. 0 also when there was none. */
 CEL_API int cel_result_forget(struct cel_client *client, const char *id, struct cel_error *err);
 

@@ -14,13 +14,14 @@ struct cel_task;
 /*
  * cel_db() is this process's own connection to the database of `[database] default`, or to the one
  * that the module's router names (CEL_ROUTER), opened on first use, checked and re-opened when it
- * went away between tasks. NULL when it cannot be had; then the task's outcome is already recorded:
- * return CEL_RETRY.
+ * went away between tasks. NULL when it cannot be had: the reason is recorded, and the task gives it
+ * to what it returns then, CEL_RETRY as a rule (CEL_FAIL where the router has refused).
  *
  * The functions return 0 or, with the outcome recorded, what the task shall return: CEL_RETRY after
  * an error that a later run can mend (serialization failure, deadlock, lost connection ...:
- * SQLSTATE 40001 40P01 55P03 53300 57P0x 08xxx), CEL_CANCELLED after the soft time limit, else
- * CEL_FAIL with SQLSTATE and message. A caller that can go on may ignore it: the next success
+ * SQLSTATE 40001 40P01 55P03 53300 57P0x 08xxx; 0A000 and 26000 when a table was changed under a
+ * prepared statement; 25006 when the URI asks for a server that can be written to, and this one
+ * cannot any more), CEL_CANCELLED after the soft time limit, else CEL_FAIL with SQLSTATE and message. A caller that can go on may ignore it: the next success
  * clears it.
  */
 struct cel_db;

@@ -43,7 +43,8 @@ enum cel_outcome {
     CEL_RETRY = 2,     /* run again later, as cel_retry() or a failed helper said */
     CEL_CANCELLED = 3, /* stopped because cel_cancelled(): SoftTimeLimitExceeded */
     CEL_IGNORE = 4,    /* done; nothing is stored (Celery's Ignore) */
-    CEL_REJECT = 5,    /* not taken, as cel_reject() said; nothing is stored (Celery's Reject) */
+    CEL_REPLACED = 5,  /* what cel_replace() returns: others come to what it should */
+    CEL_REJECT = 6,    /* not taken, as cel_reject() said; nothing is stored (Celery's Reject) */
 };
 
 typedef int cel_task_fn(struct cel_task *task);
@@ -93,6 +94,19 @@ struct cel_task_def {
                         with the last one it goes to quarantine, and ends as FAILURE
                         WorkerLostError. 1: the first death is the last */
     bool once;       /* not run again when its result is already SUCCESS (a redelivery) */
+    const char
+        *rate_limit; /* at most so many begin in a time, in each worker: "10/s", "5/m", "1/h",
+                               a number alone is per second. The others wait for their turn */
+    /*
+     * What one run may use, each beyond what its process uses before it begins. A run that takes more
+     * processor time ends with its process: FAILURE CPUTimeLimitExceeded. One for which no more
+     * address space can be had sees that where it asks for memory; if it dies of that (a signal, and an
+     * allocation had failed before) it is a FAILURE MemoryLimitExceeded. Neither is delivered again;
+     * both go to quarantine. With too many files open() and its like fail with EMFILE.
+     */
+    int64_t cpu_limit_ms;      /* of all its threads; the processes that it starts do not count */
+    int64_t memory_limit;      /* bytes of address space */
+    int open_files_limit;      /* a database connection that it opens is one */
     const char *autoretry_for; /* exceptions after which a failure of the function is a retry:
                                   "OperationalError, shop.errors.Busy"; a name without a module is
                                   that type of any; "Exception" is every one */
@@ -113,8 +127,9 @@ struct cel_setting_def {
  * Names the database that cel_db(task) is, one of the section [database]: by the task's name
  * (cel_request), its arguments, a header ... It is asked once in a run, at the first cel_db() or
  * before the task's own transaction begins; while it is asked, cel_db(task) is "default". The text
- * must stay valid until the task returns. NULL: it cannot say, and the task ends as cel_fail(),
- * cel_retry() or a failed helper recorded.
+ * must stay valid until the task returns. NULL: it cannot say; cel_db(task) is NULL for the whole run,
+ * with the reason that cel_fail(), cel_retry() or a failed helper recorded. A task with .transaction
+ * does not begin then, and ends as was recorded.
  */
 typedef const char *cel_router_fn(struct cel_task *task);
 

@@ -113,7 +113,6 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     given jsonb := coalesce(options, '{}');
     kept jsonb;
-    entry record;
 BEGIN
     IF task IS NULL OR octet_length(task) NOT BETWEEN 1 AND 255 THEN
         PERFORM celeriac.refuse('task is a name of 1 to 255 bytes');
@@ -129,9 +128,7 @@ BEGIN
     END IF;
     -- Celery's apply_async(queue=None) means: not given
     given := jsonb_strip_nulls(given);
-    FOR entry IN SELECT * FROM jsonb_each(given) LOOP
-        PERFORM celeriac.check_option(entry.key, entry.value);
-    END LOOP;
+    PERFORM celeriac.check_option(key, value) FROM jsonb_each(given);
     IF given ?& ARRAY['countdown', 'eta'] THEN
         PERFORM celeriac.refuse('countdown and eta exclude each other');
     END IF;
@@ -196,11 +193,12 @@ BEGIN
         SELECT id FROM named ORDER BY place;
 END $$;
 
--- For client libraries: a message as it goes to Redis.
+-- For client libraries: a message as it goes to Redis. In PL/pgSQL, which keeps the plan.
 CREATE FUNCTION celeriac.enqueue_message(id text, queue text, step int, message text, ordered boolean DEFAULT false)
-RETURNS void LANGUAGE sql AS $$
-    INSERT INTO celeriac.outbox (id, ordered, queue, step, message) VALUES (id, ordered, queue, step, message)
-$$;
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO celeriac.outbox (id, ordered, queue, step, message) VALUES (id, ordered, queue, step, message);
+END $$;
 
 -- --- the relay ----------------------------------------------------------------------------------
 

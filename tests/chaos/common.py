@@ -18,11 +18,44 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 from integration.worker.calls import children_of, message  # noqa: E402,F401
 from support.servers import (  # noqa: E402,F401
-    BUILD, MODULES, PostgresServer, RedisServer, Sentinels, celeriac_worker, free_port, stop_process,
+    BUILD, MODULES, PostgresServer, RedisServer, Sentinels, celeriac_worker, free_port, lua_script, stop_process,
     temporary_folder, wait_until)
 
 ENDED = ("done", "expired", "revoked", "dropped", "cancelled")
 DURABLE = {"appendonly": "yes", "appendfsync": "always", "save": '""'}  # a Redis that forgets nothing
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------
+
+# what chaos.once writes: a row and a count
+COUNTED = ("CREATE TABLE executed (n bigint, node text, at timestamptz); CREATE TABLE counter (shard int PRIMARY KEY, "
+           "total bigint NOT NULL); INSERT INTO counter SELECT s, 0 FROM generate_series(0, 15) AS s")
+
+
+class Questions:
+    """A connection that is made anew when the server was restarted."""
+
+    def __init__(self, server):
+        self.server, self.connection = server, None
+
+    def query(self, text, has_rows=True, seconds=30.0):
+        import psycopg2
+
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if not self.connection or self.connection.closed:
+                    self.connection = self.server.connect()
+                    self.connection.autocommit = True
+                with self.connection.cursor() as cursor:
+                    cursor.execute(text)
+                    return cursor.fetchall() if has_rows else None
+            except psycopg2.Error as error:  # without an SQLSTATE: the server is away, or went in the middle
+                if time.monotonic() > end or error.pgcode and not error.pgcode.startswith("57P"):
+                    raise
+                if self.connection:
+                    self.connection.close()
+                time.sleep(0.05)
 
 
 # --- the program --------------------------------------------------------------------------------

@@ -19,14 +19,13 @@ import struct
 import sys
 import time
 
-from common import (Node, PostgresServer, Table, chance, is_over, message, parser, places, say, wait_until,
+from common import (COUNTED, Node, PostgresServer, Table, chance, is_over, message, parser, places, say, wait_until,
                     work_folder)
 from redisplace import Single
 from support.pg_proxy import PgProxy
 from support.servers import celeriac, thaw
 
 LEASE = 3.0
-SHARDS = 16
 
 
 def peer_pid(end):
@@ -79,9 +78,7 @@ class World:
         self.place = Single(folder)
         self.postgres = PostgresServer(folder, options={"max_connections": "300"}).start()
         celeriac("migrate", environment={"CELERIAC_DATABASE_URL": self.postgres.uri}, check=True)
-        self.postgres.psql("CREATE TABLE executed (n bigint, at timestamptz);"
-                           "CREATE TABLE counter (shard int PRIMARY KEY, total bigint NOT NULL);"
-                           f"INSERT INTO counter SELECT s, 0 FROM generate_series(0, {SHARDS - 1}) AS s")
+        self.postgres.psql(COUNTED)
         self.redis = self.place.client()
         self.next, self.nodes = 0, []
 
@@ -101,7 +98,7 @@ class World:
         wait_until(lambda: is_over(self.redis), seconds, f"all is over, now {places(self.redis)}", 0.02)
 
     def value(self, sql):
-        return int(self.postgres.psql(sql).stdout.strip() or 0)
+        return int(self.postgres.sql(sql) or 0)
 
     def faults(self):
         """(lost, doubled) of all calls so far, by rows; and what the counters say too much or too little."""

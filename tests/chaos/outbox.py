@@ -1,29 +1,36 @@
 #!/usr/bin/python3
-"""Transactions enqueue calls, half of them are rolled back, and everything on the way is killed.
+"""Transactions enqueue calls, half of them are rolled back, and what is on the way breaks.
+
+everything  applications, relays, nodes, Redis, PostgreSQL: one of them every 1 to 3 seconds
+restarts    PostgreSQL alone, by a fast and an immediate shutdown in turn; nobody else is started again
 
 Four applications (C, libpq, cel_send_in) write a number and send a call in one transaction, every second of which
 is rolled back. Two beats relay the outbox to Redis (appendfsync always); two workers run the calls, each of which
-adds a row and counts in one transaction with its marker (CEL_ONCE). Meanwhile one of these breaks every 1 to 3
-seconds. In the end the committed numbers must be the executed ones, each once, and the counters must add up.
+adds a row and counts in one transaction with its marker (CEL_ONCE). In the end the committed numbers must be the
+executed ones, each once, and the counters must add up. In the part restarts the workers write a ledger as well, whose
+backlog is short: what it has and what it says that it lost must be all attempts.
 
 What was killed is started again, as a service manager does. `lag` is the time from a commit to the message in
-Redis, measured afterwards, with nothing broken.
+Redis, measured afterwards, with nothing broken. Recovery is the time from the server's first answer until every node
+has executed a task again.
 """
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
-import psycopg2
-
-from common import (BUILD, Node, PostgresServer, Table, chance, dead_ids, is_over, parser, percentile, places, say,
+from common import (BUILD, COUNTED, Node, PostgresServer, Questions, Table, chance, counts, dead_ids, is_over, parser, percentile, places, say,
                     wait_until, work_folder)
 from redisplace import Single
 from support.servers import CELERIAC, Daemon, celeriac, thaw
 
 LEASE = 3.0
-APPLICATIONS, SHARDS = 4, 16
+APPLICATIONS = 4
+ENDLESS = 4 * 10**8  # transactions
+RECOVERY = 30.0  # a restart that is not recovered from within so many seconds is a finding
 
 
 class Application:
@@ -37,7 +44,7 @@ class Application:
         begin = self.first if done is None else done + 1
         self.process = subprocess.Popen(
             [os.path.join(BUILD, "tests", "outbox_buyer"), self.world.postgres.uri, str(begin), str(self.end - begin),
-             "chaos.once", str(self.world.options.pause)], stdout=subprocess.DEVNULL)
+             "chaos.once", str(self.world.options.pause)], stdout=subprocess.DEVNULL, stderr=self.world.log)
 
     def is_over(self):
         return self.process.poll() is not None
@@ -48,37 +55,20 @@ class Application:
 
 
 class World:
-    def __init__(self, options, folder, place):
-        self.options, self.place, self.connection = options, place, None
+    def __init__(self, options, folder, place, transactions, *worker_arguments):
+        self.options, self.place = options, place
         self.postgres = PostgresServer(folder, options={"synchronous_commit": "on"}).start()
         celeriac("migrate", environment={"CELERIAC_DATABASE_URL": self.postgres.uri}, check=True)
-        self.query("CREATE TABLE bought (n bigint PRIMARY KEY); CREATE TABLE executed (n bigint, at timestamptz);"
-                   "CREATE TABLE counter (shard int PRIMARY KEY, total bigint NOT NULL);"
-                   f"INSERT INTO counter SELECT s, 0 FROM generate_series(0, {SHARDS - 1}) AS s", False)
+        self.query = Questions(self.postgres).query
+        self.query("CREATE TABLE bought (n bigint PRIMARY KEY);" + COUNTED, False)
         self.beats = [Daemon([CELERIAC, "beat", "-b", place.server.url, "--database", self.postgres.uri, "-l", "warning",
                               "--lease", f"{LEASE:.0f}s"], folder, f"beat{i}") for i in range(2)]
-        self.nodes = [Node(place.front(name), folder, name, lease=f"{LEASE:.0f}s", modules=("chaos",),
+        self.nodes = [Node(place.front(name), folder, name, *worker_arguments, lease=f"{LEASE:.0f}s", modules=("chaos",),
                            postgres=self.postgres, level="warning") for name in ("one", "two")]
-        share = options.transactions // APPLICATIONS
+        share = transactions // APPLICATIONS
         self.applications = [Application(self, i * share, share) for i in range(APPLICATIONS)]
         self.chance = chance(options, "faults")
-
-    def query(self, text, has_rows=True, seconds=30.0):
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if not self.connection or self.connection.closed:
-                    self.connection = self.postgres.connect()
-                    self.connection.autocommit = True
-                with self.connection.cursor() as cursor:
-                    cursor.execute(text)
-                    return cursor.fetchall() if has_rows else None
-            except psycopg2.Error as error:
-                if time.monotonic() > end or error.pgcode and not error.pgcode.startswith("57P"):
-                    raise
-                if self.connection:
-                    self.connection.close()
-                time.sleep(0.05)
+        self.log = open(os.path.join(folder, "applications.log"), "ab")
 
     def start(self):
         for part in (*self.beats, *self.nodes, *self.applications):
@@ -91,6 +81,7 @@ class World:
         for part in (*self.beats, *self.nodes):
             part.stop()
         self.postgres.stop()
+        self.log.close()
 
 
 # --- the faults ---------------------------------------------------------------------------------
@@ -138,9 +129,10 @@ def restart_redis(world):
     world.place.server.start()
 
 
-def restart_postgres(world):
-    world.postgres.stop(world.chance.choice((signal.SIGINT, signal.SIGQUIT)))
-    time.sleep(world.chance.uniform(0, 1))
+def restart_postgres(world, how=None, most=1.0):
+    """`how`: SIGINT is a fast shutdown, SIGQUIT an immediate one; up to `most` seconds later it starts again."""
+    world.postgres.stop(how or world.chance.choice((signal.SIGINT, signal.SIGQUIT)))
+    time.sleep(world.chance.uniform(0, most))
     world.postgres.start()
 
 
@@ -163,6 +155,38 @@ def harass(world, table):
         FAULTS[name](world)
         table.add(name)
         say(f"{name}; {world.query('SELECT count(*) FROM bought')[0][0]} committed")
+
+
+def recovery(world):
+    """Seconds from now until every node has executed a task."""
+    begin = time.time()
+
+    def first_ones():
+        rows = world.query("SELECT extract(epoch FROM min(at)) FROM executed WHERE at > to_timestamp(%.6f) GROUP BY node" % begin)
+        return [float(at) for at, in rows] if len(rows) == len(world.nodes) else None
+
+    return max(wait_until(first_ones, RECOVERY, "all nodes execute tasks again", 0.02)) - begin
+
+
+def is_alive(part):
+    return getattr(part, "daemon", part).process.poll() is None
+
+
+def restart_again_and_again(world, table):
+    """Under load: the applications go on until the last one is recovered from."""
+    pids = [part.pid for part in (*world.beats, *world.nodes)]
+    for number in range(world.options.restarts):
+        name, how = (("fast", signal.SIGINT), ("immediate", signal.SIGQUIT))[number % 2]
+        time.sleep(world.chance.uniform(0.5, 2))
+        restart_postgres(world, how, 2.0)
+        seconds = recovery(world)
+        table.add(f"PostgreSQL restart, {name}", seconds=seconds)
+        say(f"{name}, recovered in {seconds:.2f} s; {world.query('SELECT count(*) FROM bought')[0][0]} committed")
+    for application in world.applications:
+        application.kill()
+    ended = [part.text() for part in (*world.beats, *world.nodes) if not is_alive(part)]
+    if ended or pids != [part.pid for part in (*world.beats, *world.nodes)]:
+        raise AssertionError(f"a daemon has ended: {ended}")
 
 
 def finish(world):
@@ -189,7 +213,26 @@ def lags(world, count):
     return found
 
 
-def audit(world, table):
+def given_back(node):
+    """How many claims it gave back without a run."""
+    node.send_signal(signal.SIGUSR1)
+    node.daemon.says("msg=Report")
+    return int(re.findall(r"msg=Report .* given_back=(\d+)", node.text())[-1])
+
+
+def audit_ledger(world, table):
+    """Ends the nodes: what they wrote and what they lost must be all attempts, and each row an attempt of its own."""
+    with world.place.client() as client:
+        attempts = counts(client)["claimed"] - sum(map(given_back, world.nodes))
+    for node in world.nodes:
+        node.stop()
+    [(written, lost)] = world.query("SELECT sum(attempts)::bigint, sum(lost)::bigint FROM celeriac.ledger_node")
+    rows, distinct = world.query("SELECT count(*), count(DISTINCT (task_id, received_at)) FROM celeriac.ledger")[0]
+    table.note(f"restarts: {attempts} attempts, {written} in the ledger, {lost} counted as lost to it")
+    return attempts != written + lost or not written == rows == distinct
+
+
+def audit(world, table, part):
     committed = {n for n, in world.query("SELECT n FROM bought")}
     executed = [n for n, in world.query("SELECT n FROM executed")]
     total = int(world.query("SELECT sum(total) FROM counter")[0][0])
@@ -197,37 +240,68 @@ def audit(world, table):
         buried = len(dead_ids(client))
     strangers = set(executed) - committed
     lost, doubled = len(committed - set(executed)), len(executed) - len(set(executed))
-    table.add("(in the end)", 0, lost=lost, doubled=doubled)
-    table.note(f"{world.options.transactions} transactions, {len(committed)} committed, {len(executed)} executed, "
-               f"{len(strangers)} of them rolled back; the counters say {total}; {buried} in quarantine; "
-               f"seed {world.options.seed}")
+    table.add(f"({part}: in the end)", 0, lost=lost, doubled=doubled)
+    table.note(f"{part}: {len(committed)} committed, {len(executed)} executed, {len(strangers)} of them rolled back; "
+               f"the counters say {total}; {buried} in quarantine; seed {world.options.seed}")
     measured = lags(world, 20 if world.options.smoke else 500)
-    table.note(f"publish lag p50 {percentile(measured, 0.5) * 1000:.1f} ms, p99 {percentile(measured, 0.99) * 1000:.1f} ms")
+    table.note(f"{part}: publish lag p50 {percentile(measured, 0.5) * 1000:.1f} ms, p99 {percentile(measured, 0.99) * 1000:.1f} ms")
     return lost or doubled or strangers or total != len(committed) or buried
+
+
+# --- the parts ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running(options, folder, transactions, *worker_arguments):
+    place, world = Single(folder), None
+    try:
+        world = World(options, folder, place, transactions, *worker_arguments)
+        world.start()
+        yield world
+    finally:
+        if world:
+            world.stop()
+        place.stop()
+
+
+def everything(options, folder, table):
+    with running(options, folder, options.transactions) as world:
+        harass(world, table)
+        finish(world)
+        return audit(world, table, "everything")
+
+
+def restarts(options, folder, table):
+    settings = os.path.join(folder, "celeriac.ini")
+    with open(settings, "w") as file:
+        file.write("[worker]\nledger = full\nledger_backlog = 200\n")
+    with running(options, folder, ENDLESS, "--config", settings, "-l", "info") as world:
+        restart_again_and_again(world, table)
+        finish(world)
+        wrong = audit(world, table, "restarts")
+        return audit_ledger(world, table) or wrong
+
+
+PARTS = {"everything": everything, "restarts": restarts}
 
 
 def main():
     options = parser(__doc__)
-    options.add_argument("--transactions", type=int, default=100000, help="how many (default 100000)")
+    options.add_argument("--only", default=",".join(PARTS), help="parts, comma-separated")
+    options.add_argument("--transactions", type=int, default=100000, help="of the part everything (default 100000)")
+    options.add_argument("--restarts", type=int, default=40, help="of the part restarts (default 40)")
     options.add_argument("--pause", type=int, default=4000, metavar="US", help="of an application after each (default 4000)")
     options = options.parse_args()
     if options.smoke:
-        options.transactions = 4000
+        options.transactions, options.restarts = 4000, 4
+    table, wrong = Table("Outbox: transactions that enqueue, half of them rolled back"), False
     with work_folder(options, "celeriac-outbox-") as folder:
-        place = Single(folder)
-        world, table = None, Table(f"Outbox: {options.transactions} transactions, half rolled back")
-        try:
-            world = World(options, folder, place)
-            world.start()
-            harass(world, table)
-            finish(world)
-            wrong = audit(world, table)
-        finally:
-            if world:
-                world.stop()
-            place.stop()
-        table.print(options)
-        sys.exit(1 if wrong else 0)
+        for name in options.only.split(","):
+            own = os.path.join(folder, name)
+            os.makedirs(own, mode=0o755, exist_ok=True)
+            wrong = PARTS[name](options, own, table) or wrong
+    table.print(options)
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

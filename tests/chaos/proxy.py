@@ -22,11 +22,11 @@ import os
 import threading
 import time
 
-from common import ROOT
+from common import ROOT, lua_script
 
 CHUNK = 1 << 16
-SCRIPTS = {hashlib.sha1(open(path, "rb").read()).hexdigest().encode(): os.path.basename(path)[:-4]
-           for path in glob.glob(os.path.join(ROOT, "broker", "*.lua"))}
+NAMES = [os.path.basename(path)[:-4] for path in glob.glob(os.path.join(ROOT, "broker", "*.lua"))]
+SCRIPTS = {hashlib.sha1(lua_script(name).encode()).hexdigest().encode(): name for name in NAMES}
 TWO_WORDS = (b"SCRIPT", b"CLIENT", b"COMMAND")
 
 

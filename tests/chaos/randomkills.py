@@ -17,10 +17,9 @@ import signal
 import sys
 import time
 
-import psycopg2
 import redis as redis_py
 
-from common import (Node, PostgresServer, Table, chance, dead_ids, discrepancies, is_over, message, parser, places, say,
+from common import (Node, PostgresServer, Questions, Table, chance, dead_ids, discrepancies, is_over, message, parser, places, say,
                     wait_until, work_folder)
 from redisplace import Replicated, Single
 from support.servers import thaw
@@ -43,30 +42,13 @@ class Event:
 # --- the servers --------------------------------------------------------------------------------
 
 
-class Effects:
-    """The table of executions; its connection is made anew when PostgreSQL was restarted."""
+class Effects(Questions):
+    """The table of executions."""
 
     def __init__(self, server):
-        self.server, self.connection = server, None
+        super().__init__(server)
         self.query("create table effect (n bigint, node text, at timestamptz, backend int default pg_backend_pid()); "
                    "create index on effect (node, at)", False)
-
-    def query(self, text, has_rows=True, seconds=20.0):
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if not self.connection or self.connection.closed:
-                    self.connection = self.server.connect()
-                    self.connection.autocommit = True
-                with self.connection.cursor() as cursor:
-                    cursor.execute(text)
-                    return cursor.fetchall() if has_rows else None
-            except psycopg2.Error as error:  # without an SQLSTATE: the server is away, or went in the middle
-                if time.monotonic() > end or error.pgcode and not error.pgcode.startswith("57P"):
-                    raise
-                if self.connection:
-                    self.connection.close()
-                time.sleep(0.05)
 
     def first_after(self, node, event):
         """When `node` completed something again after `event` (wall clock), or None."""

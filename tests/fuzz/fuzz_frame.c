@@ -26,6 +26,12 @@ static void write_again(struct buf *buf, const struct frame *frame)
     case FRAME_OUTCOME:
         frame_add_outcome(buf, &frame->outcome);
         break;
+    case FRAME_FOLLOW:
+        frame_add_follow(buf, &frame->follow);
+        break;
+    case FRAME_DYING:
+        frame_add_dying(buf, &frame->dying);
+        break;
     }
 }
 

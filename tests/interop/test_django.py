@@ -69,9 +69,9 @@ class DjangoProject(unittest.TestCase):
         every = update_product_prices.delay(dry_run=True).get(timeout=20)
         self.assertTrue(one["dry_run"])
         self.assertLess(one["count"], every["count"])
-        expected = self.postgres.psql(
+        expected = self.postgres.sql(
             "SELECT count(*) || ' ' || sum(price) || ' ' || sum(round(price * 1.05, 2)) FROM shop.product"
-            " WHERE round(price * 1.05, 2) <> price").stdout.strip()
+            " WHERE round(price * 1.05, 2) <> price")
         self.assertEqual(f"{every['count']} {every['old_total']} {every['new_total']}", expected)
 
     def test_a_missing_order_is_a_failure_with_a_clear_text(self):
@@ -113,7 +113,7 @@ class DjangoProject(unittest.TestCase):
                 with self.assertRaises(NotImplementedError):
                     first.get(timeout=20)
                 self.assertEqual(self.redis.client().xlen("celeriac:dead:{celery}"), before + 1)
-        self.assertEqual(self.postgres.psql('SELECT status FROM shop."order" WHERE id = 60').stdout.strip(), "pending")
+        self.assertEqual(self.postgres.sql('SELECT status FROM shop."order" WHERE id = 60'), "pending")
 
     def test_mail_with_unicode_subject_reaches_all_recipients(self):
         from products.tasks import send_email_notification
@@ -142,7 +142,7 @@ class DjangoProject(unittest.TestCase):
         from products.tasks import send_daily_report
 
         place_order(50).get(timeout=20)
-        today = self.postgres.psql("SELECT (now() AT TIME ZONE 'UTC')::date").stdout.strip()
+        today = self.postgres.sql("SELECT (now() AT TIME ZONE 'UTC')::date")
         result = send_daily_report.delay(day=today)
         answer = result.get(timeout=20)
         self.assertEqual(answer["day"], today)

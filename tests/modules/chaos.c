@@ -84,8 +84,8 @@ static int once(struct cel_task *task)
     struct cel_db *db = cel_db(task);
     int r = db ? 0 : CEL_RETRY;
     if (!r)
-        r = cel_query(db, "INSERT INTO executed (n, at) VALUES ($1, clock_timestamp())",
-                      CEL_PARAMS(cel_p_int(n)), NULL);
+        r = cel_query(db, "INSERT INTO executed (n, node, at) VALUES ($1, $2, clock_timestamp())",
+                      CEL_PARAMS(cel_p_int(n), cel_p_text(cel_request(task)->hostname)), NULL);
     if (!r)
         r = cel_sleep_ms(task, ms);
     if (!r)

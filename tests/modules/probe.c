@@ -325,6 +325,16 @@ static int send(struct cel_task *task)
     return strcmp(end, "ignore") == 0 ? CEL_IGNORE : CEL_OK;
 }
 
+/* Only after `ms`. */
+static int send_late(struct cel_task *task)
+{
+    int64_t ms;
+    if (cel_arg_int(task, "ms", &ms))
+        return CEL_FAIL;
+    int r = cel_sleep_ms(task, ms);
+    return r ? r : send(task);
+}
+
 static struct cel_value *text_or_null(const char *text)
 {
     return text ? cel_text(text) : cel_null();
@@ -553,6 +563,10 @@ CEL_TASKS(
      .hard_time_limit_ms = 500},
     {.name = "tests.progress", .run = progress, .params = "steps=3, ms=10"},
     {.name = "tests.send", .run = send, .params = "name, args=[], count=1, end=\"ok\", priority=0"},
+    {.name = "tests.send_early",
+     .run = send_late,
+     .params = "ms, name, args=[], count=1, end=\"ok\", priority=0",
+     .acks = CEL_ACKS_EARLY},
     {.name = "tests.request", .run = request, .params = "*args, **kwargs"},
     {.name = "tests.log", .run = log_text, .params = "text"},
     {.name = "tests.print", .run = print, .params = "text"},

@@ -10,6 +10,12 @@ static const char *by_tenant(struct cel_task *task)
         return NULL;
     if (strcmp(tenant, "nobody") == 0)
         return NULL;
+    if (strcmp(tenant, "wavering") == 0) { /* would say something else if it were asked again */
+        static bool was_asked;
+        const char *name = was_asked ? "south" : NULL;
+        was_asked = true;
+        return name;
+    }
     if (strcmp(tenant, "broke") == 0) {
         cel_fail(task, "TenantSuspended", "it has not paid");
         return NULL;
@@ -31,6 +37,8 @@ static int run(struct cel_task *task)
 {
     struct cel_db *db = cel_db(task);
     struct cel_rows *rows;
+    if (!db)
+        db = cel_db(task); /* in vain: a run has one answer */
     if (!db)
         return CEL_FAIL;
     int r = cel_query(db, "INSERT INTO visit VALUES (1) RETURNING current_database() AS name",

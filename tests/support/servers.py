@@ -245,16 +245,19 @@ class PostgresServer:
             return self.psql("select 1", database="postgres", check=False).returncode == 0
 
         wait_until(ready, 30, "postgres answers", 0.05)
-        if self.psql("select 1 from pg_database where datname = 'celeriac'", database="postgres").stdout.strip() != "1":
+        if self.sql("select 1 from pg_database where datname = 'celeriac'", database="postgres") != "1":
             self.psql("create database celeriac", database="postgres")
         return self
 
-    def psql(self, sql, database="celeriac", check=True):
+    def psql(self, sql, database="celeriac", check=True, user="celeriac"):
         return subprocess.run(
-            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", "celeriac",
-             "-d", database,
-             "-c", sql],
+            ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", user,
+             "-d", database, "-c", sql],
             capture_output=True, text=True, check=check)
+
+    def sql(self, text, **options):
+        """What the last statement of `text` answers."""
+        return self.psql(text, **options).stdout.strip()
 
     def connect(self):
         import psycopg2
@@ -336,6 +339,17 @@ class Daemon:
     def send_signal(self, number):
         self.process.send_signal(number)
 
+    def report(self, children=0, seconds=10.0):
+        """What it says when it is asked (SIGUSR1), with lines for so many children."""
+        before = os.path.getsize(self.log_path)
+        self.send_signal(signal.SIGUSR1)
+
+        def said():
+            text = self.text(before)
+            return text if re.search("msg=Report .*\n", text) and text.count("msg=Child ") >= children else None
+
+        return wait_until(said, seconds, f"a report of {self.arguments[:3]}")
+
     def wait(self, seconds=20.0):
         return self.process.wait(seconds)
 
@@ -366,11 +380,19 @@ def celeriac_worker(redis, folder, modules, *arguments, postgres=None, name="wor
     return Daemon([*command, *arguments], folder, name, settings, ready=NOTIFY)
 
 
+def lua_script(name):
+    """The text of broker/<name>.lua as the server has it: with what it includes."""
+    def text_of(file_name):
+        with open(os.path.join(ROOT, "broker", file_name)) as file:
+            return file.read()
+
+    return re.sub(r"-- include (\w+)\n", lambda found: text_of(f"part_{found[1]}.lua"), text_of(name + ".lua"))
+
+
 def revoke(client, id, signal_name="", kept_ms=86400000):
     """As celeriac revoke does, without starting a process for each."""
-    with open(os.path.join(ROOT, "broker", "revoke.lua")) as file:
-        return client.eval(file.read(), 3, "celeriac:revoked", "celeriac:revoked:newest", "celeriac:revoked:until",
-                           kept_ms, id, "", "", signal_name)
+    return client.eval(lua_script("revoke"), 3, "celeriac:revoked", "celeriac:revoked:newest",
+                       "celeriac:revoked:until", kept_ms, id, "", "", signal_name)
 
 
 def celeriac(*arguments, redis=None, environment=None, check=False, seconds=30):

@@ -7,8 +7,6 @@ import subprocess
 import unittest
 import uuid
 
-import psycopg2
-
 from support.pg_proxy import PgProxy
 from support.servers import BUILD, CELERIAC, Daemon, PostgresServer, RedisServer, celeriac, temporary_folder, wait_until
 
@@ -29,7 +27,7 @@ class Outbox(unittest.TestCase):
         self.beats = 0
 
     def sql(self, text):
-        return self.postgres.psql(text).stdout.strip()
+        return self.postgres.sql(text)
 
     def beat(self, *arguments, uri=None):
         self.beats += 1
@@ -177,6 +175,42 @@ class Outbox(unittest.TestCase):
         self.redis.delete("odd")
         self.sql("UPDATE celeriac.outbox SET refused = NULL WHERE refused LIKE '%WRONGTYPE%'")
         wait_until(lambda: self.args("odd") == [[2]], 10, "the mended one")
+
+    def test_a_message_of_no_priority_is_set_aside_and_holds_nobody_up(self):
+        for step in (5, -3, 12, 0):
+            self.sql(f"SELECT celeriac.enqueue_message('m{step}', 'celery', {step}, '{{\"body\": \"WzFd\"}}')")
+        beat = self.beat()
+        self.sql("SELECT celeriac.enqueue('t', '[1]', options => '{\"queue\": \"other\"}')")
+        wait_until(lambda: (self.redis.llen("celery"), self.redis.llen("other")) == (1, 1), 10, "the others")
+        wait_until(lambda: self.sql("SELECT count(*) FROM celeriac.outbox WHERE refused IS NULL") == "0", 10, "their reasons")
+        self.assertEqual(self.sql("SELECT id, refused FROM celeriac.outbox ORDER BY number").splitlines(),
+                         [f"m{step}|a message's step is 0, 3, 6 or 9, not {step}" for step in (5, -3, 12)])
+        beat.says("A call in the outbox cannot be published", 3)
+
+    def test_rows_that_cannot_be_deleted_are_told_once_and_published_once(self):
+        self.sql("""CREATE SEQUENCE refusals; CREATE FUNCTION refuse_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
+                    BEGIN PERFORM nextval('refusals'); RAISE EXCEPTION 'not today'; END $$;
+                    CREATE TRIGGER stay BEFORE DELETE ON celeriac.outbox EXECUTE FUNCTION refuse_deletion()""")
+        self.addCleanup(self.sql, "DROP TRIGGER IF EXISTS stay ON celeriac.outbox")
+        beat = self.beat()
+        self.sql("SELECT celeriac.enqueue('t', '[1]')")
+        wait_until(lambda: int(self.sql("SELECT last_value FROM refusals")) >= 4, 20, "some attempts")
+        beat.says("The outbox cannot be relayed.*not today", 1)
+        self.assertNotIn("relayed again", beat.text())
+        self.sql("DROP TRIGGER stay ON celeriac.outbox")
+        self.wait_published()
+        self.assertEqual(self.args(), [[1]])
+        beat.says("The outbox is relayed again", 1)
+        beat.says("The outbox cannot be relayed", 1)
+
+    def test_markers_that_cannot_be_removed_hold_nothing_up(self):
+        self.sql("ALTER FUNCTION celeriac.effect_expire() RENAME TO away")
+        self.addCleanup(self.sql, "ALTER FUNCTION celeriac.away() RENAME TO effect_expire")
+        beat = self.beat()
+        beat.says("Old markers of exactly-once effects stay.*effect_expire", 1)
+        self.sql("SELECT celeriac.enqueue('t', '[1]')")
+        self.wait_published()
+        self.assertNotIn("outbox", beat.text())
 
     def test_servers_that_are_away_are_waited_for(self):
         beat = self.beat()

@@ -303,6 +303,109 @@ static void a_server_that_cannot_save_is_told_with_advice(void **state)
     assert_int_equal(push(rig, 5, &outcome), 0);
 }
 
+static void on_dead(void *data,
+                    int status,
+                    const struct broker_dead_entry *entries,
+                    size_t count,
+                    struct str cursor,
+                    const struct cel_error *err)
+{
+    (void)entries, (void)count, (void)cursor;
+    on_done(data, status, err);
+}
+
+static void on_delayed(void *data,
+                       int status,
+                       const struct broker_delayed *delayed,
+                       size_t count,
+                       struct str cursor,
+                       const struct cel_error *err)
+{
+    (void)delayed, (void)count, (void)cursor;
+    on_done(data, status, err);
+}
+
+static void on_revocations(void *data,
+                           int status,
+                           const struct broker_revocations *found,
+                           const struct cel_error *err)
+{
+    (void)found;
+    on_done(data, status, err);
+}
+
+/* Each of these looks at the key that is in the way. */
+static int begin_call(struct rig *rig, unsigned number, struct outcome *outcome)
+{
+    const struct broker_message message = {.queue = QUEUE, .bytes = STR("x")};
+    const struct broker_delayed_range any = {.to_wall = USEC_NEVER};
+    const struct broker_revocation revocation = {.id = STR("id")};
+    struct broker *broker = rig->broker;
+    usec_t soon = in_seconds(5);
+    switch (number) {
+    case 0:
+        return broker_push(broker, &message, 1, soon, NULL, on_done, outcome);
+    case 1:
+        return broker_fire(broker, STR("e"), 1, USEC_PER_SEC, &message, soon, on_done, outcome);
+    case 2:
+        return broker_claim(broker, QUEUE, 1, soon, on_claim, outcome);
+    case 3:
+        return broker_purge(broker, QUEUE, false, soon, NULL, on_done, outcome);
+    case 4:
+        return broker_queues(broker, &QUEUE, 1, soon, on_stats, outcome);
+    case 5:
+        return broker_unstage(broker, QUEUE, soon, on_done, outcome);
+    case 6:
+        return broker_list_dead(broker, QUEUE, STR_NONE, false, soon, on_dead, outcome);
+    case 7:
+        return broker_list_delayed(broker, QUEUE, STR_NONE, &any, soon, on_delayed, outcome);
+    case 8:
+        return broker_purge(broker, QUEUE, true, soon, NULL, on_done, outcome);
+    case 9:
+        return broker_revoke(broker, &revocation, 1, USEC_PER_SEC, soon, on_done, outcome);
+    case 10:
+        return broker_revocations(broker, (struct broker_revocation_id){0}, soon, on_revocations,
+                                  outcome);
+    case 11:
+        return broker_leave(broker, QUEUE, soon, on_done, outcome);
+    default:
+        return -1;
+    }
+}
+
+static void what_is_in_the_way_is_named(void **state)
+{
+    static const char *const keys[] = {
+        "celery",
+        "celery",
+        "celery",
+        "celery",
+        "celery",
+        "celeriac:staging:{celery}:node@host:1",
+        "celeriac:dead:{celery}",
+        "celeriac:delayed:{celery}",
+        "celeriac:delayed:{celery}",
+        "celeriac:revoked",
+        "celeriac:revoked",
+        "celeriac:nodes:{celery}",
+    };
+    struct rig *rig = *state;
+    join(rig, QUEUE);
+    for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
+        struct outcome outcome = {0};
+        char words[128];
+        server_says(rig, "DEL %s", keys[i]);
+        expect(server_says(rig, "SET %s text", keys[i]), "+OK");
+        assert_int_equal(begin_call(rig, i, &outcome), 0);
+        rig_run(rig, &outcome);
+        if (outcome.status != CEL_E_SERVER)
+            fail_msg("call %u: %d", i, outcome.status);
+        snprintf(words, sizeof(words), "WRONGTYPE %s is a string and no ", keys[i]);
+        expect_in(outcome.err.text, words);
+        assert_int_equal(server_number(rig, "DEL %s", keys[i]), 1);
+    }
+}
+
 /* --- another password ------------------------------------------------------------------------- */
 
 static void a_user_that_goes_and_comes_is_greeted_anew(void **state)
@@ -355,6 +458,7 @@ int main(void)
         TEST(missing_replicas_are_waited_for),
         TEST(full_memory_is_told_with_advice),
         TEST(a_server_that_cannot_save_is_told_with_advice),
+        TEST(what_is_in_the_way_is_named),
         TEST(a_user_that_goes_and_comes_is_greeted_anew),
     };
     return cmocka_run_group_tests(tests, open_rig, rig_close);

@@ -115,6 +115,15 @@ class Audit(WorkerTest):
         self.assertIn("lost, removed, or ended by workers that do not note ids", text.stderr)
         self.assertNotIn(kept, text.stdout)
 
+    def test_a_result_on_another_server_is_found_there(self):
+        self.redis.hset("celeriac:ledger:{celery}", "ended", "node")
+        client = self.server.client()
+        self.addCleanup(client.close)
+        client.execute_command("SELECT", 2)
+        client.set("celery-task-meta-ended", json.dumps({"status": "SUCCESS", "result": 1, "task_id": "ended"}))
+        self.assertEqual([row["state"] for row in self.audit("--ids", "celery", expect=1)], [None])
+        self.assertEqual(self.audit("--ids", "celery", "--result-backend", f"unix://{self.server.socket}?db=2"), [])
+
     def test_a_message_of_protocol_1_is_found_where_it_waits(self):
         self.worker("-c", "1", "--track-ids")
         body = json.dumps({"task": "tests.add", "id": "old-1", "args": [1, 2], "kwargs": {}, "retries": 0, "eta": iso(3600)})

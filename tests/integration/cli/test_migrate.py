@@ -41,7 +41,7 @@ class Migrate(unittest.TestCase):
         return {row["name"]: row["state"] for row in rows}
 
     def value(self, sql):
-        return self.postgres.psql(sql).stdout.strip()
+        return self.postgres.sql(sql)
 
     def test_files_are_applied_once_in_order(self):
         self.file("0002_fill.sql", "INSERT INTO t.a VALUES (1); INSERT INTO t.a VALUES (2);")

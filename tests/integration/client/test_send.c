@@ -279,7 +279,7 @@ static void an_exchange_has_queues_or_the_call_is_not_sent(void **state)
     assert_int_equal(cel_call_message(call, NULL, &message, NULL), -EINVAL);
     COMMAND("SET", "two", "no list");
     assert_int_equal(cel_send(client, call, NULL, &err), CEL_E_UNCERTAIN);
-    assert_non_null(strstr(err.text, "of the 2 queues of its exchange"));
+    assert_non_null(strstr(err.text, "To the 2 queues of its exchange"));
     cel_call_free(call);
     cel_client_close(client);
 }

@@ -11,13 +11,7 @@
 #include <cmocka.h>
 
 #include "core/json.h"
-#include "store/pg.h"
-#include "tests/support/child_process.h"
-#include "tests/support/postgres_server.h"
-
-static struct postgres_server server;
-static struct child_process process;
-static struct pg *own; /* the test's connection */
+#include "tests/integration/pg/child_rig.h"
 
 #define SERIALIZATION_FAILURE "DO $$ BEGIN RAISE EXCEPTION 'raced' USING ERRCODE = '40001'; END $$"
 
@@ -25,43 +19,12 @@ static void start_child(struct child_process *child, usec_t max_age)
 {
     char refused[256];
     postgres_server_uri(&server, "somebody", "S3cr3tWord", refused, sizeof(refused));
-    const struct str modules[] = {STR(MODULES "/probe.so")};
     const struct frame_pair databases[] = {
         {STR("default"), str_of(server.uri), STR_NONE},
         {STR("analytics"), str_of(server.uri), STR_NONE},
         {STR("away"), STR("postgresql://u:S3cr3tWord@/x?host=%2Fnowhere"), STR_NONE},
         {STR("refused"), str_of(refused), STR_NONE}};
-    struct frame_setup setup = {.node = STR("celery@test"),
-                                .log_level = 1,
-                                .log_format = 1,
-                                .database_max_age = max_age,
-                                .modules = modules,
-                                .module_count = 1,
-                                .databases = databases,
-                                .database_count = ARRAY_SIZE(databases)};
-    child_process_start(child, &setup);
-    assert_int_equal(child_process_read(child, 20000), 0);
-    assert_int_equal(child->frame.type, FRAME_HELLO);
-}
-
-static void exec_own(const char *sql)
-{
-    struct cel_error err = {0};
-    pg_reset(own);
-    if (pg_exec(own, sql, &err))
-        fail_msg("%s: %s", sql, err.text);
-}
-
-static int64_t int_of(const char *sql)
-{
-    struct cel_rows *rows = NULL;
-    struct cel_error err = {0};
-    pg_reset(own);
-    if (pg_query(own, sql, CEL_NO_PARAMS, &rows, &err))
-        fail_msg("%s: %s", sql, err.text);
-    int64_t n = cel_row_int(rows, 0, "n");
-    cel_rows_free(rows);
-    return n;
+    rig_start_child(child, STR(MODULES "/probe.so"), databases, ARRAY_SIZE(databases), max_age);
 }
 
 static int64_t kept_rows(void)
@@ -71,10 +34,7 @@ static int64_t kept_rows(void)
 
 static const struct frame_outcome *call(const char *name, const char *args)
 {
-    char *message = message_of(name, args, "{}", "");
-    const struct frame_outcome *outcome = child_process_call(&process, message);
-    free(message);
-    return outcome;
+    return run_task(name, args, "{}");
 }
 
 /* tests.script with a list of steps that ends with NULL. */
@@ -93,43 +53,6 @@ static const struct frame_outcome *script(const char *task, const char *const *s
 
 #define SCRIPT(...)  script("tests.script", (const char *const[]){__VA_ARGS__, NULL})
 #define WRAPPED(...) script("tests.script_in_transaction", (const char *const[]){__VA_ARGS__, NULL})
-
-static void expect_success(const struct frame_outcome *outcome)
-{
-    if (outcome->kind != OUTCOME_SUCCESS)
-        fail_msg("kind %d: %.*s", outcome->kind, STR_ARGS(outcome->result_json));
-}
-
-static void check_value(const struct frame_outcome *outcome, const char *json)
-{
-    expect_success(outcome);
-    if (!str_equal(outcome->result_json, str_of(json)))
-        fail_msg("%.*s instead of %s", STR_ARGS(outcome->result_json), json);
-}
-
-/* `type` of the exception, and words of its text. */
-static void expect_exception(const struct frame_outcome *outcome,
-                             enum frame_outcome_kind kind,
-                             const char *type,
-                             const char *words)
-{
-    struct cel_value *exception = NULL;
-    if (outcome->kind != kind)
-        fail_msg("kind %d: %.*s", outcome->kind, STR_ARGS(outcome->result_json));
-    assert_int_equal(json_decode(outcome->result_json, &exception, NULL), 0);
-    assert_string_equal(cel_value_text(cel_value_get(exception, "exc_type"), NULL), type);
-    const struct cel_value *message = cel_value_get(exception, "exc_message");
-    const char *text = cel_value_text(cel_value_at(message, 0), NULL);
-    if (!strstr(text ? text : "", words))
-        fail_msg("%s is not in: %s", words, text ? text : "nothing");
-    bool conflict = strstr(text, "SQLSTATE 40") || strstr(text, "SQLSTATE 55P03");
-    assert_int_equal(outcome->conflict, kind == OUTCOME_RETRY && conflict);
-    if (kind == OUTCOME_RETRY && conflict) /* soon */
-        assert_in_range(outcome->countdown_usec, 50 * USEC_PER_MSEC, 100 * USEC_PER_MSEC);
-    else if (kind == OUTCOME_RETRY)
-        assert_int_equal(outcome->countdown_usec, -1);
-    cel_value_free(exception);
-}
 
 /* --- connections ------------------------------------------------------------------------------ */
 
@@ -274,6 +197,9 @@ static void conflicts_are_tried_again_soon_and_then_less_soon(void **state)
         {", \"celeriac_conflicts\": 1", 100 * USEC_PER_MSEC, 200 * USEC_PER_MSEC},
         {", \"retries\": 1, \"celeriac_conflicts\": 1", 200 * USEC_PER_MSEC, 400 * USEC_PER_MSEC},
         {", \"celeriac_conflicts\": 999999999999", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC},
+        {", \"celeriac_conflicts\": 9223372036854775776", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC},
+        {", \"retries\": 32, \"celeriac_conflicts\": 9223372036854775807", 5 * USEC_PER_SEC,
+         10 * USEC_PER_SEC},
         {", \"retries\": 999999999999", 5 * USEC_PER_SEC, 10 * USEC_PER_SEC}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char *message =
@@ -446,13 +372,6 @@ static const struct frame_outcome *strike(const char *task, const char *steps)
     return &process.frame.outcome;
 }
 
-static void expect_soft_limit(const struct frame_outcome *outcome)
-{
-    assert_int_equal(outcome->kind, OUTCOME_FAILURE);
-    assert_non_null(
-        memmem(outcome->result_json.ptr, outcome->result_json.len, "SoftTimeLimitExceeded", 21));
-}
-
 static void the_soft_limit_ends_a_statement_on_the_server(void **state)
 {
     (void)state;
@@ -484,21 +403,10 @@ static void a_soft_limit_that_was_caught_leaves_the_database_usable(void **state
 static int start(void **state)
 {
     (void)state;
-    if (!postgres_server_open(&server))
+    if (rig_open("CREATE TABLE kept (v int NOT NULL CHECK (v > 0));"
+                 "CREATE ROLE somebody LOGIN PASSWORD 'another'"))
         return -1;
-    own = pg_new("own", server.uri, 0, NULL);
-    exec_own("CREATE TABLE kept (v int NOT NULL CHECK (v > 0));"
-             "CREATE ROLE somebody LOGIN PASSWORD 'another'");
     start_child(&process, 600 * USEC_PER_SEC);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    child_process_end(&process);
-    pg_free(own);
-    postgres_server_close(&server);
     return 0;
 }
 
@@ -527,5 +435,5 @@ int main(void)
         cmocka_unit_test(the_soft_limit_ends_a_statement_on_the_server),
         cmocka_unit_test(a_soft_limit_that_was_caught_leaves_the_database_usable),
     };
-    return cmocka_run_group_tests(tests, start, end);
+    return cmocka_run_group_tests(tests, start, rig_close);
 }

@@ -14,103 +14,32 @@
 #include <cmocka.h>
 
 #include "core/json.h"
-#include "store/pg.h"
-#include "tests/support/child_process.h"
-#include "tests/support/postgres_server.h"
-
-static struct postgres_server server;
-static struct child_process process;
-static struct pg *own; /* the test's connection */
+#include "tests/integration/pg/child_rig.h"
 
 #define PRICES(count)                                                                              \
     "SELECT g AS id, md5(g::text) AS name, mod(g, 7) AS price FROM generate_series(1, " count      \
     ") g WHERE g >= $1"
-
-static void start_child(void)
-{
-    const struct str modules[] = {STR(MODULES "/tables.so")};
-    const struct frame_pair databases[] = {{STR("default"), str_of(server.uri), STR_NONE}};
-    struct frame_setup setup = {.node = STR("celery@test"),
-                                .log_level = 1,
-                                .log_format = 1,
-                                .database_max_age = 600 * USEC_PER_SEC,
-                                .modules = modules,
-                                .module_count = 1,
-                                .databases = databases,
-                                .database_count = 1};
-    child_process_start(&process, &setup);
-    assert_int_equal(child_process_read(&process, 20000), 0);
-    assert_int_equal(process.frame.type, FRAME_HELLO);
-}
-
-static void exec_own(const char *sql)
-{
-    struct cel_error err = {0};
-    pg_reset(own);
-    if (pg_exec(own, sql, &err))
-        fail_msg("%s: %s", sql, err.text);
-}
-
-static int64_t int_of(const char *sql)
-{
-    struct cel_rows *rows = NULL;
-    struct cel_error err = {0};
-    pg_reset(own);
-    if (pg_query(own, sql, CEL_NO_PARAMS, &rows, &err))
-        fail_msg("%s: %s", sql, err.text);
-    int64_t n = cel_row_int(rows, 0, "n");
-    cel_rows_free(rows);
-    return n;
-}
 
 static int64_t kept_sum(void)
 {
     return int_of("SELECT coalesce(sum(v), 0) AS n FROM kept");
 }
 
+static void start_child(void)
+{
+    const struct frame_pair database = {STR("default"), str_of(server.uri), STR_NONE};
+    rig_start_child(&process, STR(MODULES "/tables.so"), &database, 1, 600 * USEC_PER_SEC);
+}
+
 /* Arguments by name; a statement in SQL has no quotes of JSON's. */
 static const struct frame_outcome *call(const char *name, const char *kwargs)
 {
-    char *message = message_of(name, "[]", kwargs, "");
-    const struct frame_outcome *outcome = child_process_call(&process, message);
-    free(message);
-    return outcome;
-}
-
-static void check_value(const struct frame_outcome *outcome, const char *json)
-{
-    if (outcome->kind != OUTCOME_SUCCESS || !str_equal(outcome->result_json, str_of(json)))
-        fail_msg("kind %d, %.*s instead of %s", outcome->kind, STR_ARGS(outcome->result_json),
-                 json);
-}
-
-static void expect_exception(const struct frame_outcome *outcome,
-                             enum frame_outcome_kind kind,
-                             const char *type,
-                             const char *words)
-{
-    struct cel_value *exception = NULL;
-    if (outcome->kind != kind)
-        fail_msg("kind %d: %.*s", outcome->kind, STR_ARGS(outcome->result_json));
-    assert_int_equal(json_decode(outcome->result_json, &exception, NULL), 0);
-    assert_string_equal(cel_value_text(cel_value_get(exception, "exc_type"), NULL), type);
-    const struct cel_value *message = cel_value_get(exception, "exc_message");
-    const char *text = cel_value_text(cel_value_at(message, 0), NULL);
-    if (!strstr(text ? text : "", words))
-        fail_msg("%s is not in: %s", words, text ? text : "nothing");
-    cel_value_free(exception);
+    return run_task(name, "[]", kwargs);
 }
 
 static void expect_failure(const struct frame_outcome *outcome, const char *type, const char *words)
 {
     expect_exception(outcome, OUTCOME_FAILURE, type, words);
-}
-
-static void expect_soft_limit(const struct frame_outcome *outcome)
-{
-    assert_int_equal(outcome->kind, OUTCOME_FAILURE);
-    assert_non_null(
-        memmem(outcome->result_json.ptr, outcome->result_json.len, "SoftTimeLimitExceeded", 21));
 }
 
 static void expect_quiet(void)
@@ -552,29 +481,18 @@ static void a_million_rows_take_little_memory(void **state)
 static int start(void **state)
 {
     (void)state;
-    if (!postgres_server_open(&server))
+    if (rig_open(
+            "CREATE TABLE kept (v int CHECK (v > 0));"
+            "CREATE TABLE few (v int CHECK (v < 5), name text);"
+            "CREATE TABLE things (id bigint, name text);"
+            "CREATE TABLE goods (id bigint PRIMARY KEY, name text, price numeric, born timestamptz,"
+            " image bytea, tags text[], extra jsonb, flag boolean, weight float8, nothing text);"
+            "CREATE TABLE stuck (id bigint, name text);"
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_sleep(66); RETURN new; END';"
+            "CREATE TRIGGER wait BEFORE INSERT ON stuck FOR EACH ROW EXECUTE FUNCTION wait()"))
         return -1;
-    own = pg_new("own", server.uri, 0, NULL);
-    exec_own(
-        "CREATE TABLE kept (v int CHECK (v > 0));"
-        "CREATE TABLE few (v int CHECK (v < 5), name text);"
-        "CREATE TABLE things (id bigint, name text);"
-        "CREATE TABLE goods (id bigint PRIMARY KEY, name text, price numeric, born timestamptz,"
-        " image bytea, tags text[], extra jsonb, flag boolean, weight float8, nothing text);"
-        "CREATE TABLE stuck (id bigint, name text);"
-        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
-        " 'BEGIN PERFORM pg_sleep(66); RETURN new; END';"
-        "CREATE TRIGGER wait BEFORE INSERT ON stuck FOR EACH ROW EXECUTE FUNCTION wait()");
     start_child();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    child_process_end(&process);
-    pg_free(own);
-    postgres_server_close(&server);
     return 0;
 }
 
@@ -598,5 +516,5 @@ int main(void)
         cmocka_unit_test(a_connection_lost_in_a_copy_is_a_retry),
         cmocka_unit_test(a_million_rows_take_little_memory),
     };
-    return cmocka_run_group_tests(tests, start, end);
+    return cmocka_run_group_tests(tests, start, rig_close);
 }

@@ -30,6 +30,13 @@ static int64_t query(const char *sql, const struct cel_param *params, size_t cou
     return n;
 }
 
+static void exec_ok_planned(const char *sql)
+{
+    struct cel_error err = {0};
+    if (pg_query(pg, sql, CEL_NO_PARAMS, NULL, &err))
+        fail_msg("%s: %s", sql, err.text);
+}
+
 /* As a simple statement, which is never prepared. */
 static int64_t int_of(const char *sql)
 {
@@ -96,6 +103,28 @@ static void there_are_so_many_at_most_and_the_oldest_go(void **state)
     assert_int_equal(plans(), 4);
     assert_int_equal(query("SELECT 59 AS n", CEL_NO_PARAMS), 59);
     assert_int_equal(plans(), 4);
+}
+
+static void a_failed_transaction_can_be_rolled_back_when_there_is_no_place(void **state)
+{
+    (void)state;
+    char sql[40];
+    for (int i = 0; i < 128; i++) {
+        snprintf(sql, sizeof(sql), "SELECT %d AS n", i / 2);
+        assert_int_equal(query(sql, CEL_NO_PARAMS), i / 2);
+    }
+    assert_int_equal(plans(), 64);
+    exec_ok(pg, "BEGIN; SAVEPOINT here");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pg_exec(pg, "SELECT 1/0", NULL), PG_E_FAILED);
+        exec_ok_planned("ROLLBACK TO SAVEPOINT here");
+    }
+    assert_int_equal(pg_exec(pg, "SELECT 1/0", NULL), PG_E_FAILED);
+    assert_int_equal(pg_query(pg, "SELECT 1 AS n", CEL_NO_PARAMS, NULL, NULL), PG_E_FAILED);
+    assert_string_equal(pg_sqlstate(pg), "25P02");
+    exec_ok_planned("ROLLBACK");
+    assert_false(pg_in_transaction(pg));
+    assert_int_equal(plans(), 64);
 }
 
 static void what_is_given_once_takes_no_place(void **state)
@@ -267,6 +296,7 @@ int main(void)
         TEST(a_statement_that_repeats_is_prepared),
         TEST(other_types_are_another_statement),
         TEST(there_are_so_many_at_most_and_the_oldest_go),
+        TEST(a_failed_transaction_can_be_rolled_back_when_there_is_no_place),
         TEST(what_is_given_once_takes_no_place),
         TEST(a_changed_table_is_met_with_a_new_plan),
         TEST(the_same_sqlstate_for_another_reason_stays_final),

@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import re
-import signal
 import unittest
 import uuid
 
@@ -116,10 +115,7 @@ class WorkerTest(unittest.TestCase):
 def wait_for_children(worker, count):
     """Waits until so many children have said hello and are idle, by the worker's own report."""
     def idle():
-        before = len(worker.text())
-        worker.send_signal(signal.SIGUSR1)
-        wait_until(lambda: worker.text()[before:].count("msg=Child ") >= count, 5, "a report")
-        return worker.text()[before:].count("state=IDLE") == count
+        return worker.report(children=count).count("state=IDLE") == count
 
     wait_until(idle, 10, f"{count} idle children", 0.05)
 

@@ -29,7 +29,7 @@ class LedgerTest(WorkerTest):
         celeriac("migrate", "--database", self.postgres.uri, check=True)
 
     def sql(self, text):
-        return self.postgres.psql(text).stdout.strip()
+        return self.postgres.sql(text)
 
     def number(self, text):
         return int(self.sql("SELECT " + text))
@@ -58,10 +58,7 @@ class LedgerTest(WorkerTest):
         return done
 
     def report(self, worker, field):
-        before = len(worker.text())
-        worker.send_signal(signal.SIGUSR1)
-        wait_until(lambda: "msg=Report" in worker.text()[before:], 10, "the report")
-        return int(re.search(rf"msg=Report .*{field}=(\d+)", worker.text()[before:])[1])
+        return int(re.search(rf"msg=Report .*{field}=(\d+)", worker.report())[1])
 
     def push(self, count, task="tests.ignored"):
         ids = []

@@ -22,7 +22,7 @@ class Once(WorkerTest):
         celeriac("migrate", environment={"CELERIAC_DATABASE_URL": self.postgres.uri}, check=True)
 
     def sql(self, text):
-        return self.postgres.psql(text).stdout.strip()
+        return self.postgres.sql(text)
 
     def total(self):
         return int(self.sql("SELECT total FROM account"))
@@ -169,15 +169,15 @@ class Once(WorkerTest):
 
     def test_markers_go_by_partition_a_week_later(self):
         self.migrate()
-        self.sql("INSERT INTO celeriac.effect SELECT 'id' || day, celeriac.effect_slot(celeriac.effect_day(done_at)), 't',"
-                 " done_at, NULL, NULL, '[]' FROM (SELECT day, now() - day * interval '1 day' AS done_at"
-                 " FROM generate_series(0, 8) AS day) AS days")
+        self.sql("INSERT INTO celeriac.effect SELECT 'id' || day, celeriac.effect_slot(done_at), 't', done_at, NULL, NULL, '[]'"
+                 " FROM (SELECT day, now() - day * interval '1 day' AS done_at FROM generate_series(0, 14) AS day) AS days")
         self.sql("SELECT celeriac.effect_expire()")
-        self.assertEqual(self.sql("SELECT string_agg(task_id, ' ' ORDER BY task_id) FROM celeriac.effect"),
-                         "id0 id1 id2 id3 id4 id5 id6 id7")
-        self.sql("INSERT INTO celeriac.effect SELECT 'new', celeriac.effect_slot(celeriac.effect_day(now()) + 1), 't',"
-                 " now(), NULL, NULL, '[]'")
+        kept = self.sql("SELECT string_agg(task_id, ' ' ORDER BY done_at DESC) FROM celeriac.effect")
+        week_began = "to_timestamp(floor(extract(epoch FROM now()) / 604800) * 604800)"
+        days = int(self.sql(f"SELECT 7 + floor(extract(epoch FROM now() - {week_began}) / 86400)"))
+        self.assertEqual(kept, " ".join(f"id{day}" for day in range(days + 1)))
+        self.sql("INSERT INTO celeriac.effect SELECT 'new', celeriac.effect_slot(now(), 1), 't', now(), NULL, NULL, '[]'")
         with self.postgres.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT * FROM celeriac.effect")
             self.sql("SELECT celeriac.effect_expire()")  # gives way to whoever reads
-        self.assertEqual(self.sql("SELECT count(*) FROM celeriac.effect"), "9")
+        self.assertEqual(int(self.sql("SELECT count(*) FROM celeriac.effect")), days + 2)

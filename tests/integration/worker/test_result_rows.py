@@ -32,7 +32,7 @@ class RowsTest(WorkerTest):
         self.sql("DROP TABLE IF EXISTS django_celery_results_taskresult; " + TABLE)
 
     def sql(self, text):
-        return self.postgres.psql(text).stdout.strip()
+        return self.postgres.sql(text)
 
     def row(self, id):
         """(status, result) of `id`, or None."""
@@ -57,10 +57,8 @@ class RowsTest(WorkerTest):
     def report(self, worker, **numbers):
         """Waits until the worker's report has these numbers."""
         def reported():
-            before = len(worker.text())
-            worker.send_signal(signal.SIGUSR1)
-            wait_until(lambda: "msg=Report" in worker.text()[before:], 5, "a report")
-            return all(f" {key}={value} " in worker.text()[before:] for key, value in numbers.items())
+            report = worker.report()
+            return all(f" {key}={value} " in report for key, value in numbers.items())
 
         wait_until(reported, 20, f"a report with {numbers}", 0.1)
 
@@ -92,8 +90,9 @@ class Instead(RowsTest):
         ids = [self.send("tests.add", n, 1) for n in range(300)]
         for _ in range(3):
             self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'celeriac'")
-        for n, id in enumerate(ids):
-            self.wait_row(id, "SUCCESS", n + 1)
+        wait_until(lambda: self.rows() == len(ids), 60, "all rows", 0.1)
+        results = self.sql("SELECT json_object_agg(task_id, result::json) FROM django_celery_results_taskresult")
+        self.assertEqual(json.loads(results), {id: n + 1 for n, id in enumerate(ids)})
         self.wait_idle()
 
     def test_success_stands_and_a_late_state_covers_nothing_final(self):
@@ -173,6 +172,17 @@ class Instead(RowsTest):
         self.assertEqual(self.sql("SELECT task_args, task_kwargs FROM django_celery_results_taskresult"),
                          '[1, "x"]|{"a": null}')
 
+    def test_zero_bytes_are_replaced_also_at_the_end_of_a_long_text(self):
+        self.instead("-c", "1")
+        for name, shown in (("\0each\0\0hour\0", "\ufffdeach\ufffd\ufffdhour\ufffd"), ("x" * 4_000_000 + "\0", "x" * 255)):
+            id, text = message("tests.noop")
+            envelope = json.loads(text)
+            envelope["properties"]["periodic_task_name"] = name
+            self.redis.lpush("celery", json.dumps(envelope))
+            self.wait_row(id, "SUCCESS")
+            self.assertEqual(self.sql("SELECT periodic_task_name FROM django_celery_results_taskresult "
+                                      f"WHERE task_id = '{id}'"), shown)
+
     def test_settings_that_cannot_be_used(self):
         for environment, words in (
             ({"CELERY_RESULT_BACKEND": "django-db"}, 'no database "default"'),
@@ -195,8 +205,7 @@ class Instead(RowsTest):
         worker = self.instead("-c", "1", uri=uri)
         self.send("tests.noop")
         wait_until(lambda: "nowhere" in worker.text(), 20, "the failure is told")
-        worker.send_signal(signal.SIGUSR1)
-        wait_until(lambda: "msg=Report" in worker.text(), 10, "a report")
+        worker.report()
         self.assertNotIn("hunter2", worker.text())
 
 
@@ -265,6 +274,25 @@ class Beside(RowsTest):
             self.wait_row(id, "SUCCESS", n)
         self.report(worker, rows=50, rows_lost=50, rows_kept=0)
         self.assertTrue(re.search(r"Rows of results are lost.*violates check", worker.text()))
+
+    def test_where_redis_spared_what_stood_the_row_says_that(self):
+        """Redis has run what it was told and its answer was lost: the failure that is told then covers nothing."""
+        worker = self.beside("-c", "2")
+        sends = self.send("tests.send_early", 700, "tests.noop")
+        retries = self.send("tests.retry_early", 700, 60000)
+        for id in sends, retries:
+            self.running(worker, id)
+        wait_until(lambda: self.in_flight() == 0, 5, "acknowledged")
+        self.addCleanup(self.server.process.send_signal, signal.SIGCONT)
+        self.server.process.send_signal(signal.SIGSTOP)
+        worker.says("it is not known whether Redis has what follows", 2, 15)
+        self.server.process.send_signal(signal.SIGCONT)
+        worker.says("Outcomes are told again")
+        self.wait_idle()
+        self.assertEqual(self.result(sends)["status"], "SUCCESS")
+        self.assertEqual(self.result(retries)["status"], "RETRY")
+        self.wait_row(sends, "SUCCESS")
+        self.wait_row(retries, "RETRY")
 
 
 del RowsTest, WorkerTest

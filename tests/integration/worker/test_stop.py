@@ -185,10 +185,8 @@ class Reload(WorkerTest):
         self.get(self.send("tests.add", 1, 1))
         id = self.send("tests.sleep", 1000)
         self.running(worker, id)
-        before = len(worker.text())
-        worker.send_signal(signal.SIGUSR1)
-        wait_until(lambda: worker.text()[before:].count("msg=Child ") == 2, 5, "the report")
-        report = worker.text()[before:]
+        report = worker.report(children=2)
+        self.assertEqual(report.count("msg=Child "), 2)
         self.assertRegex(report, r"msg=Report .*received=2 .*running=1 idle=1 .*succeeded=1")
         self.assertRegex(report, rf"msg=Child .*state=BUSY .*task=tests.sleep task_id={id}")
 

@@ -87,7 +87,11 @@ static void hello_comes_back(void **state)
                                        .acks_early = i % 3 == 0,
                                        .once = true,
                                        .soft_limit = i,
-                                       .hard_limit = i + 1};
+                                       .hard_limit = i + 1,
+                                       .rate_interval = i + 2,
+                                       .rate_limit = i % 2 ? STR("1/h") : STR_NONE,
+                                       .cpu_limit = i + 3,
+                                       .memory_limit = i + 4};
     }
     struct frame_hello hello = {FRAME_VERSION, tasks, 300};
     CLEANUP(buf_deinit) struct buf buf = BUF_INIT(1 << 20);
@@ -111,6 +115,10 @@ static void hello_comes_back(void **state)
         assert_true(task->once);
         assert_int_equal(task->soft_limit, i);
         assert_int_equal(task->hard_limit, i + 1);
+        assert_int_equal(task->rate_interval, i + 2);
+        assert_true(str_equal(task->rate_limit, i % 2 ? STR("1/h") : STR_NONE));
+        assert_int_equal(task->cpu_limit, i + 3);
+        assert_int_equal(task->memory_limit, i + 4);
     }
 }
 
@@ -139,6 +147,16 @@ static void run_keeps_the_envelope_byte_for_byte(void **state)
     }
 }
 
+static void dying_comes_back(void **state)
+{
+    (void)state;
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(100);
+    frame_add_dying(&buf, &(struct frame_dying){.seq = UINT64_MAX});
+    CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
+    assert_int_equal(frame.type, FRAME_DYING);
+    assert_true(frame.dying.seq == UINT64_MAX);
+}
+
 static const struct frame_send two_sends[] = {{STR("q"), STR("{}"), 0}, {STR("r"), STR("[1]"), 9}};
 static const struct frame_outcome whole_outcome = {.seq = 3,
                                                    .kind = OUTCOME_RETRY,
@@ -151,6 +169,63 @@ static const struct frame_outcome whole_outcome = {.seq = 3,
                                                    .peak_rss = 1ULL << 40,
                                                    .sends = two_sends,
                                                    .send_count = 2};
+
+static const struct plan_document documents[] = {{STR("id-2"), STR("{}")}};
+static const struct plan_part parts[] = {{STR("g"), 3, STR("[1, 2]"), STR("[1,")},
+                                         {STR("h"), PLAN_NO_INDEX, STR("[3, 4]"), STR("[3,")}};
+static const struct plan_chord chords[] = {{STR("k"), 4, 0, STR_NONE}, {STR("g"), 0, 2, STR("{}")}};
+static const struct plan_closed closed[] = {{STR("g"), true}};
+static const struct plan_results whole_results = {documents, parts, chords, closed, 1, 2, 2, 1};
+
+static void results_of_an_outcome_come_back(void **state)
+{
+    (void)state;
+    const struct frame_outcome outcome = {
+        .kind = OUTCOME_FOLLOWS, .is_awaited = true, .results = whole_results};
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(4096);
+    frame_add_outcome(&buf, &outcome);
+    CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
+    const struct plan_results *results = &frame.outcome.results;
+    assert_true(frame.outcome.is_awaited);
+    assert_int_equal(results->document_count, 1);
+    assert_text(results->documents[0].text, "{}");
+    assert_int_equal(results->part_count, 2);
+    assert_int_equal(results->parts[0].index, 3);
+    assert_int_equal(results->parts[1].index, PLAN_NO_INDEX);
+    assert_text(results->parts[1].text, "[3, 4]");
+    assert_text(results->parts[1].prefix, "[3,");
+    assert_int_equal(results->chord_count, 2);
+    assert_int_equal(results->chords[0].size, 4);
+    assert_null(results->chords[0].saved.ptr);
+    assert_int_equal(results->chords[1].growth, 2);
+    assert_int_equal(results->closed_count, 1);
+    assert_true(results->closed[0].failed);
+}
+
+static void follow_comes_back(void **state)
+{
+    (void)state;
+    const struct str texts[] = {STR("[1, \"a\"]"), STR("[1, \"b\"]")};
+    const struct plan_document leaves[] = {{STR("id"), STR("{}")}, {STR("gone"), STR_NONE}};
+    const struct plan_joined joined[] = {{STR("g"), texts, 2, STR_NONE, NULL, 0},
+                                         {STR("h"), NULL, 0, STR("{}"), leaves, 2}};
+    const struct frame_follow follow = {.seq = 9,
+                                        .envelope = STR("{}"),
+                                        .state = STR("FAILURE"),
+                                        .result_json = STR("null"),
+                                        .joined = joined,
+                                        .joined_count = 2};
+    CLEANUP(buf_deinit) struct buf buf = BUF_INIT(4096);
+    frame_add_follow(&buf, &follow);
+    CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
+    assert_int_equal(frame.type, FRAME_FOLLOW);
+    assert_text(frame.follow.state, "FAILURE");
+    assert_null(frame.follow.traceback.ptr);
+    assert_int_equal(frame.follow.joined_count, 2);
+    assert_text(frame.follow.joined[0].parts[1], "[1, \"b\"]");
+    assert_text(frame.follow.joined[1].leaves[0].text, "{}");
+    assert_null(frame.follow.joined[1].leaves[1].text.ptr);
+}
 
 static void progress_and_outcome_come_back(void **state)
 {
@@ -246,11 +321,15 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         {STR("\x81\x03\x01"), CEL_E_FORMAT},                      /* a map */
         {STR("\x93\x02\x01\xdd\xff\xff\xff\xff"), CEL_E_FORMAT},  /* a list of 4 G */
         {STR("\x93\x02\x01\xdc\x00\x02\xc0\xc0"), CEL_E_FORMAT},  /* elements of another shape */
-        {STR("\x9b\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x00\x90"), CEL_E_FORMAT}, /* kind 0 */
-        {STR("\x9b\x05\x01\x08\xc0\xc0\x00\xc2\xc0\xc0\x00\x90"), CEL_E_FORMAT}, /* kind 8 */
-        {STR("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x00\xc4\x01x\x00"),
+        {STR("\xdc\x00\x10\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90"),
+         CEL_E_FORMAT}, /* kind 0 */
+        {STR("\xdc\x00\x10\x05\x01\x09\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90"),
+         CEL_E_FORMAT}, /* kind 9 */
+        {STR("\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91\x93\xc4\x00\xc4\x01x\x00"
+             "\x90\x90\x90\x90"),
          CEL_E_FORMAT}, /* a send to an empty queue */
-        {STR("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x01q\xc0\x00"),
+        {STR("\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91\x93\xc4\x01q\xc0\x00\x90"
+             "\x90\x90\x90"),
          CEL_E_FORMAT}, /* a send of nothing */
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -260,11 +339,12 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         assert_non_null(strstr(err.text, "frame"));
     }
     /* the same bytes with kind 1 are good: it is the kind that was refused */
-    assert_int_equal(decode_raw("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x90", 12, NULL), 0);
-    assert_int_equal(
-        decode_raw("\x9b\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x01q\xc4\x01x\x00", 20,
-                   NULL),
-        0);
+    static const char bare[] =
+        "\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90";
+    static const char one_send[] = "\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91"
+                                   "\x93\xc4\x01q\xc4\x01x\x00\x90\x90\x90\x90";
+    assert_int_equal(decode_raw(bare, sizeof(bare) - 1, NULL), 0);
+    assert_int_equal(decode_raw(one_send, sizeof(one_send) - 1, NULL), 0);
 }
 
 static void a_frame_or_list_beyond_the_limits_is_refused(void **state)
@@ -331,8 +411,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(setup_comes_back),
         cmocka_unit_test(hello_comes_back),
+        cmocka_unit_test(dying_comes_back),
         cmocka_unit_test(run_keeps_the_envelope_byte_for_byte),
         cmocka_unit_test(progress_and_outcome_come_back),
+        cmocka_unit_test(results_of_an_outcome_come_back),
+        cmocka_unit_test(follow_comes_back),
         cmocka_unit_test(every_beginning_of_a_frame_asks_for_more),
         cmocka_unit_test(frames_are_taken_one_by_one),
         cmocka_unit_test(what_no_sane_peer_sends_is_refused),

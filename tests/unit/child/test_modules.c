@@ -59,7 +59,10 @@ static void zeros_become_defaults(void **state)
          .run = noop,
          .max_retries = CEL_NO_RETRIES,
          .queue = "own",
-         .retry_delay_ms = 7},
+         .retry_delay_ms = 7,
+         .rate_limit = "5/m",
+         .cpu_limit_ms = 2500,
+         .memory_limit = 4096},
     };
     struct cel_module module = module_of(tasks, ARRAY_SIZE(tasks));
     CLEANUP(modules_deinit) struct modules modules;
@@ -78,6 +81,12 @@ static void zeros_become_defaults(void **state)
     assert_int_equal(c->max_retries, 0);
     assert_int_equal(c->retry_delay, 7 * USEC_PER_MSEC);
     assert_true(str_equal(c->queue, STR("own")));
+    assert_int_equal(c->rate_interval, 12 * USEC_PER_SEC);
+    assert_true(str_equal(c->rate_limit, STR("5/m")));
+    assert_int_equal(c->cpu_limit, 2500 * USEC_PER_MSEC);
+    assert_int_equal(c->memory_limit, 4096);
+    assert_int_equal(b->rate_interval, 0);
+    assert_null(b->rate_limit.ptr);
 }
 
 static void a_definition_that_makes_no_sense_is_refused(void **state)
@@ -100,6 +109,10 @@ static void a_definition_that_makes_no_sense_is_refused(void **state)
         {{.name = "t", .run = noop, .soft_time_limit_ms = -1}, "a time limit is negative"},
         {{.name = "t", .run = noop, .hard_time_limit_ms = INT64_MAX}, "longer than a year"},
         {{.name = "t", .run = noop, .acks = (enum cel_acks)2}, ".acks is unknown"},
+        {{.name = "t", .run = noop, .rate_limit = "10/d"}, "task \"t\": .rate_limit is no rate"},
+        {{.name = "t", .run = noop, .cpu_limit_ms = -1}, "a limit of its runs is negative"},
+        {{.name = "t", .run = noop, .memory_limit = -1}, "a limit of its runs is negative"},
+        {{.name = "t", .run = noop, .open_files_limit = -1}, "a limit of its runs is negative"},
         {{.name = "t", .run = noop, .transaction = (enum cel_transaction)4},
          ".transaction is unknown"},
         {{.name = "t", .run = noop, .params = "x y"}, "task \"t\": parameter \"x y\": not a name"},

@@ -12,7 +12,7 @@
 
 static void assert_queue(const struct routes *routes, const char *task, const char *queue)
 {
-    struct str found = routes_queue(routes, task, STR("otherwise"));
+    struct str found = routes_queue(routes, str_of(task), STR("otherwise"));
     if (!str_equal(found, str_of(queue)))
         fail_msg("%s goes to %.*s instead of %s", task, STR_ARGS(found), queue);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "child/frame.h"
@@ -88,6 +89,15 @@ static void die(int number)
     raise(number);
 }
 
+static void swell(void)
+{
+    static char *volatile kept;
+    const size_t size = 64 * 1024 * 1024;
+    kept = malloc(size);
+    for (size_t at = 0; at < size; at += 1024)
+        kept[at] = 'x';
+}
+
 static void run(const struct frame_run *run)
 {
     if (str_equal(run->envelope, STR("die"))) {
@@ -102,6 +112,10 @@ static void run(const struct frame_run *run)
         buf_add_c(&buf, "printf from a task\n");
         write_all(&buf);
         pause();
+    } else if (str_equal(run->envelope, STR("swell"))) {
+        swell();
+    } else if (str_equal(run->envelope, STR("nap"))) {
+        nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
     } else if (str_equal(run->envelope, STR("progress"))) {
         report_progress(run->seq);
     } else if (str_equal(run->envelope, STR("again"))) {

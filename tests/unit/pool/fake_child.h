@@ -8,9 +8,9 @@
  *   "mute"       dies of SIGSEGV before its HELLO
  *   "flag PATH"  as "answer" if the file PATH is not there, else as "78"
  *
- * The message of a RUN is a word for it: "die" SIGKILL, "exit" exit(0), "hang" for ever,
- * "progress", "garbage" bytes that are no frame, "last" answers and dies, "again" RETRY; anything
- * else is answered.
+ * The message of a RUN is a word for it: "die" SIGKILL, "exit" exit(0), "hang" for ever, "nap"
+ * 0.3 s, "swell" keeps 64 MiB, "progress", "garbage" bytes that are no frame, "last" answers and
+ * dies, "again" RETRY; anything else is answered.
  */
 #pragma once
 

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "core/log.h"
+#include "core/process.h"
 #include "fake_child.h"
 
 enum { WAIT_MS = 20000 };
@@ -389,6 +390,86 @@ static void a_child_is_replaced_after_its_tasks(void **state)
     stop(false);
 }
 
+static void a_child_with_too_much_memory_is_replaced_and_its_outcome_stands(void **state)
+{
+    (void)state;
+    start("answer", 1, 0);
+    run_until(pool_idle(&f.pool) == 1);
+    int64_t first = answered("x");
+    f.pool.options.max_memory_per_child = process_rss_of(first) + 32 * 1024 * 1024;
+    assert_int_equal(answered("x"), first);
+    assert_int_equal(answered("swell"), first);
+    assert_int_equal(f.last_kind, OUTCOME_SUCCESS);
+    assert_int_equal(pool_idle(&f.pool), 0);
+    run_until(pool_idle(&f.pool) == 1);
+    assert_int_not_equal(answered("x"), first);
+    assert_int_equal(f.deaths, 0);
+    stop(false);
+}
+
+static size_t processes(void)
+{
+    size_t count = 0;
+    for (size_t i = SLOT_STARTING; i <= SLOT_EXITED; i++)
+        count += f.pool.shared.lists[i].count;
+    return count;
+}
+
+static void the_pool_grows_and_shrinks(void **state)
+{
+    (void)state;
+    start("answer", 1, 0);
+    run_until(pool_idle(&f.pool) == 1);
+    pool_resize(&f.pool, 4);
+    assert_int_equal(pool_size(&f.pool), 4);
+    run_until(pool_idle(&f.pool) == 4);
+    assert_int_equal(f.codes, 1);
+    pool_resize(&f.pool, 2);
+    assert_int_equal(pool_size(&f.pool), 2);
+    run_until(processes() == 2);
+    assert_int_equal(pool_idle(&f.pool), 2);
+    int64_t kept = answered("x");
+    kill((pid_t)kept, SIGKILL); /* those that stay are replaced as ever */
+    run_until(pool_idle(&f.pool) == 1);
+    run_until(pool_idle(&f.pool) == 2);
+    pool_resize(&f.pool, 0); /* nothing would ever run */
+    assert_int_equal(pool_size(&f.pool), 1);
+    run_until(processes() == 1);
+    assert_int_equal(f.deaths, 0);
+    stop(false);
+}
+
+static void a_pool_that_shrinks_takes_idle_children_first_and_lets_busy_ones_finish(void **state)
+{
+    (void)state;
+    start("answer", 3, 0);
+    run_until(pool_idle(&f.pool) == 3);
+    given(job_of("nap"));
+    int64_t second = given(job_of("nap"));
+    pool_resize(&f.pool, 2);
+    assert_int_equal(pool_busy(&f.pool), 2);
+    assert_int_equal(f.pool.shared.lists[SLOT_BUSY].count, 2);
+    pool_resize(&f.pool, 1);
+    assert_int_equal(f.pool.shared.lists[SLOT_RETIRING].count, 1);
+    assert_int_equal(pool_size(&f.pool), 1);
+    run_until(f.outcomes == 2 && processes() == 1);
+    assert_int_equal(f.deaths, 0);
+    assert_int_equal(answered("x"), second); /* the one that was longest at work went */
+    stop(false);
+}
+
+static void a_size_that_is_set_before_the_first_hello_holds(void **state)
+{
+    (void)state;
+    start("answer", 1, 0);
+    pool_resize(&f.pool, 3);
+    run_until(pool_idle(&f.pool) == 3);
+    assert_true(pool_reload(&f.pool));
+    pool_resize(&f.pool, 2);
+    run_until(f.reloads == 1 && processes() == 2 && pool_idle(&f.pool) == 2);
+    stop(false);
+}
+
 static void a_module_that_cannot_be_used_is_told_once(void **state)
 {
     (void)state;
@@ -508,6 +589,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_child_that_cannot_be_replaced_is_tried_again),
         cmocka_unit_test(the_hard_limit_kills),
         cmocka_unit_test(a_child_is_replaced_after_its_tasks),
+        cmocka_unit_test(a_child_with_too_much_memory_is_replaced_and_its_outcome_stands),
+        cmocka_unit_test(the_pool_grows_and_shrinks),
+        cmocka_unit_test(a_pool_that_shrinks_takes_idle_children_first_and_lets_busy_ones_finish),
+        cmocka_unit_test(a_size_that_is_set_before_the_first_hello_holds),
         cmocka_unit_test(a_module_that_cannot_be_used_is_told_once),
         cmocka_unit_test(a_first_child_that_always_dies_is_given_up),
         cmocka_unit_test(new_code_takes_over_and_old_children_finish),

@@ -22,8 +22,9 @@ static struct fixture {
     struct completions completions;
     struct request *request;
     broker_done_fn *cb; /* of the call under way */
+    broker_result_fn *looked;
     void *data;
-    unsigned completes, told;
+    unsigned completes, looks, told, joined;
     struct broker_completion last;
     int refusal; /* what broker_complete returns */
     int told_status;
@@ -80,6 +81,16 @@ int broker_complete(struct broker *broker,
     return f.refusal && completion->follow_up_count > 0 ? f.refusal : take(cb, data);
 }
 
+int broker_get_result(
+    struct broker *broker, struct str id, usec_t deadline_mono, broker_result_fn *cb, void *data)
+{
+    (void)broker, (void)id, (void)deadline_mono;
+    f.looks++;
+    f.looked = cb;
+    f.data = data;
+    return 0;
+}
+
 struct str broker_in_flight_key(struct broker *broker, struct str queue)
 {
     (void)broker, (void)queue;
@@ -105,13 +116,20 @@ static void on_told(void *data, struct request *request, int status)
     request_set_state(request, REQUEST_DONE);
 }
 
+static void on_joined(void *data, struct request *request)
+{
+    (void)data;
+    f.joined++;
+    request_set_state(request, REQUEST_FOLLOWING);
+}
+
 static int set_up(void **state)
 {
     struct frame_task rules = task_rules();
     (void)state;
     f = (struct fixture){.told = 0};
     assert_int_equal(uv_loop_init(&f.loop), 0);
-    completions_init(&f.completions, &f.loop, NULL, &f.requests, &f.rows, on_told, NULL);
+    completions_init(&f.completions, &f.loop, NULL, &f.requests, &f.rows, on_told, on_joined, NULL);
     f.request = request_with(&f.requests, message_with(""), &rules);
     request_set_state(f.request, REQUEST_READY);
     request_set_state(f.request, REQUEST_PIPED);
@@ -159,6 +177,53 @@ static bool says(const char *word)
 {
     struct str document = f.last.result_document;
     return document.ptr && memmem(document.ptr, document.len, word, strlen(word));
+}
+
+/* The broker has read a chord that would be complete; the child answers with its body. */
+static void join(void)
+{
+    static const struct str parts[] = {STR("[1, \"a\", \"SUCCESS\", 1]")};
+    static const struct plan_joined joined = {.group = STR("g"), .parts = parts, .part_count = 1};
+    static const struct frame_send body = {STR("other"), STR("body"), 0};
+    static const struct plan_closed closed = {STR("g"), false};
+    const struct frame_outcome outcome = {.kind = OUTCOME_FOLLOWS,
+                                          .sends = &body,
+                                          .send_count = 1,
+                                          .results = {.closed = &closed, .closed_count = 1}};
+    f.last.on_joined(f.data, &joined, 1);
+    answer(BROKER_E_JOINED, NULL);
+    assert_int_equal(f.joined, 1);
+    assert_int_equal(f.request->settlement.follow_ups.joined_count, 1);
+    assert_int_equal(settle_follow(&outcome, &f.request->settlement), 0);
+    request_set_state(f.request, REQUEST_SETTLING);
+    completions_tell(&f.completions, f.request);
+}
+
+static void a_chord_that_is_complete_is_told_with_its_body(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    join();
+    assert_int_equal(f.completes, 2);
+    assert_int_equal(f.last.follow_up_count, 2);
+    assert_int_equal(f.last.results.closed_count, 1);
+    answer(0, NULL);
+    assert_int_equal(f.told_status, 0);
+    assert_int_equal(f.told, 1);
+}
+
+static void a_chord_that_somebody_else_completed_is_left_to_them(void **state)
+{
+    (void)state;
+    settle_and_tell();
+    join();
+    answer(BROKER_E_CLOSED, NULL);
+    assert_int_equal(f.completes, 3); /* at once, with its own send alone */
+    assert_int_equal(f.last.follow_up_count, 1);
+    assert_memory_equal(f.last.follow_ups[0].bytes.ptr, "{}", 2);
+    assert_int_equal(f.last.results.closed_count, 0);
+    answer(0, NULL);
+    assert_int_equal(f.told, 1);
 }
 
 static void an_uncertain_end_that_finds_no_claim_was_carried_out(void **state)
@@ -274,6 +339,32 @@ static void what_was_sent_and_is_uncertain_is_a_failure_unless_it_arrived(void *
     assert_int_equal(f.told_status, 0);
 }
 
+/* The row beside Redis says what stands there. */
+static void what_was_spared_is_looked_at_until_that_is_known(void **state)
+{
+    struct cel_error err;
+    (void)state;
+    f.request->ack.is_done = true;
+    f.rows.pg = (struct pg *)&f; /* there are rows, */
+    f.rows.is_stopping = true;   /* and no more are taken */
+    settle_and_tell();
+    answer(CEL_E_UNCERTAIN, "cut");
+    until_told_again();
+    answer(BROKER_E_SPARED, NULL);
+    assert_int_equal(f.looks, 1);
+    error_set(&err, -ETIMEDOUT, "late");
+    f.looked(f.data, -ETIMEDOUT, STR_NONE, &err);
+    until_told_again();
+    assert_true(f.last.is_uncertain);
+    assert_true(says("FAILURE"));
+    assert_int_equal(f.told, 0);
+    answer(BROKER_E_SPARED, NULL);
+    assert_int_equal(f.looks, 2);
+    f.looked(f.data, 0, STR("{\"status\": \"SUCCESS\"}"), NULL);
+    assert_int_equal(f.told, 1);
+    assert_int_equal(f.told_status, 0);
+}
+
 static void settle_retry_and_tell(void)
 {
     const struct frame_outcome outcome = {
@@ -362,6 +453,8 @@ int main(void)
 {
     log_open(LOG_LEVEL_ERROR + 1, LOG_FORMAT_TEXT, 2);
     const struct CMUnitTest tests[] = {
+        test(a_chord_that_is_complete_is_told_with_its_body),
+        test(a_chord_that_somebody_else_completed_is_left_to_them),
         test(an_uncertain_end_that_finds_no_claim_was_carried_out),
         test(what_was_not_sent_in_time_is_not_uncertain),
         test(what_is_refused_for_good_becomes_a_failure),
@@ -369,6 +462,7 @@ int main(void)
         test(what_is_refused_to_the_end_is_given_up_when_the_worker_drains),
         test(a_right_that_is_missing_takes_nothing_from_an_outcome),
         test(what_was_sent_and_is_uncertain_is_a_failure_unless_it_arrived),
+        test(what_was_spared_is_looked_at_until_that_is_known),
         test(a_next_attempt_that_is_uncertain_is_a_failure_unless_it_is_there),
         test(a_call_that_is_put_back_uncertainly_is_a_failure_too),
         test(where_no_result_is_wanted_an_uncertain_attempt_is_told_no_more),

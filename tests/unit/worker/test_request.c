@@ -146,9 +146,10 @@ static void a_run_follows_the_arrows(void **state)
     struct requests requests = {0};
     struct request *request = request_with(&requests, message_with(""), NULL);
     assert_int_equal(requests_live(&requests), 1);
-    const enum request_state way[] = {REQUEST_READY,   REQUEST_ACKING,   REQUEST_READY,
-                                      REQUEST_PIPED,   REQUEST_READY,    REQUEST_PIPED,
-                                      REQUEST_RUNNING, REQUEST_SETTLING, REQUEST_DONE};
+    const enum request_state way[] = {REQUEST_READY,    REQUEST_LIMITED, REQUEST_READY,
+                                      REQUEST_ACKING,   REQUEST_READY,   REQUEST_PIPED,
+                                      REQUEST_READY,    REQUEST_PIPED,   REQUEST_RUNNING,
+                                      REQUEST_SETTLING, REQUEST_DONE};
     for (size_t i = 0; i < ARRAY_SIZE(way); i++) {
         request_set_state(request, way[i]);
         assert_int_equal(requests.lists[way[i]].count, 1);
@@ -231,18 +232,22 @@ static bool survives(enum request_state to, const enum request_state *way, size_
 static void every_other_arrow_is_refused(void **state)
 {
     (void)state;
-    const enum request_state way[] = {REQUEST_READY, REQUEST_ACKING,  REQUEST_READY,
-                                      REQUEST_PIPED, REQUEST_RUNNING, REQUEST_SETTLING};
+    const enum request_state way[] = {REQUEST_READY,   REQUEST_ACKING,   REQUEST_READY,
+                                      REQUEST_LIMITED, REQUEST_READY,    REQUEST_PIPED,
+                                      REQUEST_RUNNING, REQUEST_SETTLING, REQUEST_FOLLOWING};
+    const unsigned from_ready = 1U << REQUEST_LIMITED | 1U << REQUEST_ACKING | 1U << REQUEST_PIPED |
+                                1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED;
     const unsigned allowed[] = {
         1U << REQUEST_READY | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED, /* from CLAIMED */
-        1U << REQUEST_ACKING | 1U << REQUEST_PIPED | 1U << REQUEST_SETTLING |
-            1U << REQUEST_ABANDONED,
+        from_ready,
         1U << REQUEST_READY | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
-        1U << REQUEST_ACKING | 1U << REQUEST_PIPED | 1U << REQUEST_SETTLING |
-            1U << REQUEST_ABANDONED,
+        from_ready,
+        1U << REQUEST_READY | 1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
+        from_ready,
         1U << REQUEST_RUNNING | 1U << REQUEST_READY | 1U << REQUEST_ABANDONED,
         1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
-        1U << REQUEST_DONE | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_FOLLOWING | 1U << REQUEST_DONE | 1U << REQUEST_ABANDONED,
+        1U << REQUEST_SETTLING | 1U << REQUEST_ABANDONED,
     };
     for (size_t steps = 0; steps < ARRAY_SIZE(allowed); steps++) {
         for (size_t to = 0; to < REQUEST_STATES; to++)

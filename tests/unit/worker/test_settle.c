@@ -608,6 +608,76 @@ static void the_hard_limit_names_its_seconds(void **state)
     assert_true(cel_value_float(seconds, 0) == 0.25);
 }
 
+static void a_limit_of_the_run_is_named_and_ends_it_for_good(void **state)
+{
+    (void)state;
+    static const struct {
+        enum death_cause cause;
+        int term_signal;
+        const char *type, *reason, *text;
+    } cases[] = {
+        {DEATH_CPU_LIMIT, SIGXCPU, "CPUTimeLimitExceeded", "cpu limit",
+         "The run took more than 2.5 s of processor time: signal 24 (SIGXCPU)."},
+        {DEATH_MEMORY_LIMIT, SIGSEGV, "MemoryLimitExceeded", "memory limit",
+         "The run needed more than 4096 bytes of address space: signal 11 (SIGSEGV)."},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct death death = {.cause = cases[i].cause, .term_signal = cases[i].term_signal};
+        struct frame_task rules = task_rules();
+        rules.cpu_limit = 2500 * USEC_PER_MSEC;
+        rules.memory_limit = 4096;
+        struct request *request = request_of("", rules);
+        assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+        assert_int_equal(request->settlement.end, END_BURIED);
+        const struct broker_dead *dead = &request->settlement.dead;
+        assert_true(str_equal(dead->reason, str_of(cases[i].reason)));
+        assert_true(str_equal(dead->detail, str_of(cases[i].text)));
+        assert_true(str_starts(dead->evidence, STR("{\"signal\": ")));
+        completion_of(request);
+        expect_exception("FAILURE", cases[i].type, "celery_c");
+        assert_string_equal(first_message(), cases[i].text);
+        /* acknowledged early: the broker has it no more */
+        request = request_of("", rules);
+        request->ack.is_done = true;
+        assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+        assert_int_equal(request->settlement.end, END_FAILED);
+        assert_null(request->settlement.completion.dead);
+        completion_of(request);
+        expect_exception("FAILURE", cases[i].type, "celery_c");
+    }
+}
+
+static void a_call_that_waits_for_its_turn_bears_it(void **state)
+{
+    (void)state;
+    struct request *request = request_of(", \"retries\": 2", task_rules());
+    assert_int_equal(settle_put_off(request, NOW + 5 * USEC_PER_SEC, NOW + 4, &request->settlement),
+                     0);
+    assert_int_equal(request->settlement.end, END_PARKED);
+    const struct broker_completion *completion = completion_of(request);
+    assert_int_equal(completion->retry_due_wall, NOW + 4);
+    assert_null(completion->result_id.ptr);
+    struct envelope later;
+    assert_int_equal(envelope_decode(completion->retry, &later, NULL), 0);
+    assert_int_equal(later.turn_wall / USEC_PER_MSEC, (NOW + 5 * USEC_PER_SEC) / USEC_PER_MSEC);
+    assert_int_equal(later.retries, 2);
+    assert_int_equal(later.eta_wall, 0);
+    envelope_deinit(&later);
+    /* what Redis refuses is kept, as for any parked call, and does not become a failure */
+    assert_int_equal(settle_refused(request, STR("WRONGTYPE"), NOW, &request->settlement), -EINVAL);
+}
+
+static void the_next_attempt_of_it_has_no_turn(void **state)
+{
+    (void)state;
+    struct request *request = request_of(", \"celeriac_turn\": 1500000000000", task_rules());
+    assert_int_equal(request->envelope.turn_wall, 1500000000000 * USEC_PER_MSEC);
+    const struct frame_outcome outcome = {.kind = OUTCOME_RETRY, .countdown_usec = 5};
+    assert_int_equal(settle_outcome(request, &outcome, &context, &request->settlement), 0);
+    assert_null(memmem(request->settlement.retry.ptr, request->settlement.retry.len,
+                       "celeriac_turn", strlen("celeriac_turn")));
+}
+
 static void a_cold_stop_gives_back(void **state)
 {
     (void)state;
@@ -800,6 +870,9 @@ int main(void)
         test(a_revoked_task_ends_as_celery_s),
         test(a_crash_is_reported_as_celery_does),
         test(the_hard_limit_names_its_seconds),
+        test(a_limit_of_the_run_is_named_and_ends_it_for_good),
+        test(a_call_that_waits_for_its_turn_bears_it),
+        test(the_next_attempt_of_it_has_no_turn),
         test(a_cold_stop_gives_back),
         test(an_expired_call_is_revoked),
         test(an_unregistered_name_is_kept_in_quarantine),

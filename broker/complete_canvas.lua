@@ -1,0 +1,7 @@
+-- complete.lua for what follows a member of a canvas, too: its ARGV[5..] may also have the actions of part_chord.lua.
+-- Returns 1, 0, 2, or what else part_chord.lua has to say; then nothing was done.
+-- include bury
+-- include store
+-- include refuse
+-- include chord
+-- include complete
