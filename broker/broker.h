@@ -15,9 +15,8 @@
 
 #include <uv.h>
 
-#include "core/clock.h"
+#include "commands/types.h"
 #include "core/error.h"
-#include "message/plan.h"
 
 struct broker;
 
@@ -88,13 +87,6 @@ int broker_ping(struct broker *broker, usec_t deadline_mono, broker_done_fn *cb,
 
 /* --- producing -------------------------------------------------------------------------------- */
 
-struct broker_message {
-    struct str queue;
-    unsigned step; /* priority step: 0, 3, 6, 9 */
-    struct str bytes;
-    struct str id; /* of the task; only a push "once" looks at it */
-};
-
 /* Pushes messages in order, pipelined; at least one. On failure `*ret_pushed` (may be NULL, written
  * before cb) says how many of the first ones are known to be with Redis; others may be too. */
 int broker_push(struct broker *broker,
@@ -105,13 +97,6 @@ int broker_push(struct broker *broker,
                 broker_done_fn *cb,
                 void *data) MUST_CHECK;
 
-/* What a push promises beyond having been pushed; 0 and false: nothing. */
-struct broker_promises {
-    usec_t once_within; /* a message whose id went to the same queue within this time is not pushed
-                           again; at least 1 ms */
-    unsigned replicas;  /* so many replicas have it */
-    bool disk;          /* it is on the disk of the server itself (its append-only file) */
-};
 /* How far a push came: the messages before `sure` are with Redis, those from there to `possible`
  * may be, the others are not. */
 struct broker_pushed {
@@ -134,14 +119,6 @@ int broker_push_promised(struct broker *broker,
                          broker_done_fn *cb,
                          void *data) MUST_CHECK;
 
-/* A canvas: the messages that it begins with, and the chords that they are members of. */
-struct broker_publication {
-    const struct broker_message *messages; /* pushed in order; at least one */
-    size_t count;
-    const struct plan_chord *chords;
-    size_t chord_count;
-    struct broker_promises promises;
-};
 /*
  * broker_push_promised for a canvas: with chords all of it is one step, so that either nothing was
  * pushed, or all (with once: but those whose id was pushed before; where that is so of all, the chords
@@ -165,13 +142,6 @@ int broker_forget_pushed(struct broker *broker,
 
 /* --- claiming --------------------------------------------------------------------------------- */
 
-/* One message held by this node: in flight under `tag` in celeriac:inflight:{queue}:<node>. */
-struct broker_claim {
-    struct str queue;
-    uint64_t tag;  /* unique in this node's life; 0: already acknowledged */
-    unsigned step; /* the priority list it came from */
-    struct str id; /* of its task, when the ledger has it: struck out when the claim ends */
-};
 struct broker_claimed {
     struct broker_claim claim;
     struct str bytes;
@@ -212,50 +182,6 @@ int broker_unstage(struct broker *broker,
 
 /* --- what becomes of a claimed message -------------------------------------------------------- */
 
-struct broker_dead {
-    struct str reason;        /* "undecodable", "content type", "unregistered" ... */
-    struct str detail;        /* a sentence, or absent */
-    struct str task_id, task; /* or absent */
-    struct str evidence;      /* a JSON object: how it came to that; or absent */
-};
-
-/* What a call came to, for the counts of its queue. */
-enum broker_ending { BROKER_DONE, BROKER_EXPIRED, BROKER_REVOKED };
-
-/*
- * One step that ends a claim: all of it happens, or (BROKER_E_LOST, tag gone) nothing.
- * With results on another server or in a result store the result is stored first, then the step is
- * made. A claim with tag 0 was acknowledged before: everything is done unless it was to be buried
- * (-EINVAL). Told again after CEL_E_UNCERTAIN such a one would be done twice, so it can be told as
- * `is_uncertain`; then a condition is BROKER_E_SPARED (but from a result store, which does not say it).
- */
-struct broker_completion {
-    struct broker_claim claim;
-    /* What follows among the results; without these nothing of it happens. Condition BROKER_E_JOINED, when a part
-     * is the last one of its chord: `on_joined` is told what stands there, before `cb`; the same completion, with
-     * what follows from that and the chord to be closed, makes the step. BROKER_E_CLOSED: somebody else has. */
-    struct plan_results results;
-    void (*on_joined)(void *data, const struct plan_joined *joined, size_t count);
-    enum broker_ending ending;               /* does not matter with a retry or a burial */
-    struct str result_id;                    /* absent: no document to store */
-    struct str result_document;              /* stored unless a SUCCESS is there, and published */
-    struct str message;                      /* the call, for a result store; or absent */
-    const struct broker_message *follow_ups; /* pushed */
-    size_t follow_up_count;
-    struct str retry; /* message of the next attempt, or absent; goes to claim.queue and step */
-    usec_t retry_due_wall; /* 0: pushed at once; else parked until then */
-    /* The document alone is stored, unless a final one is there, or (results on the same server) the
-     * retry is found parked. */
-    bool is_uncertain;
-    const struct broker_dead
-        *dead; /* not NULL: the claimed message itself is moved to quarantine */
-};
-/* Whether its document covers no final one, where it is not stored in the step itself. A next
- * attempt is no end: others may have made one, whom this node does not know yet. */
-static inline bool broker_spares_final(const struct broker_completion *completion)
-{
-    return completion->is_uncertain || (completion->retry.ptr && completion->claim.tag);
-}
 int broker_complete(struct broker *broker,
                     const struct broker_completion *completion,
                     usec_t deadline_mono,
@@ -363,12 +289,6 @@ int broker_take_over(struct broker *broker,
                      usec_t deadline_mono,
                      broker_claim_fn *cb,
                      void *data) MUST_CHECK;
-struct broker_rescued {
-    struct broker_claim claim;             /* of `node` */
-    struct str bytes;                      /* the message to push; absent: as it is */
-    const struct broker_dead *dead;        /* not NULL: to quarantine, as it is */
-    struct str result_id, result_document; /* of a buried one; absent: none is stored */
-};
 /* Moves them, those still there, to the serving end of their lists, the last one served first; the
  * results are stored in the same step, or behind it when they live on another server (a result store is
  * the caller's business). `ret_moved[i]` becomes true, before cb, when rescued[i] was still there. */
@@ -407,10 +327,6 @@ int broker_list_dead(struct broker *broker,
                      usec_t deadline_mono,
                      broker_dead_fn *cb,
                      void *data) MUST_CHECK;
-struct broker_dead_choice {
-    struct str entry;
-    struct str bytes; /* to push instead of the message; absent: as it is */
-};
 enum { BROKER_ENDED_MAX = 128 };
 /* Sends entries, those still there, once more: behind all that waits in the list that they came from,
  * in this order; or drops them. At most BROKER_ENDED_MAX. `*ret_count` (how many) is written before cb. */
@@ -437,10 +353,6 @@ typedef void broker_delayed_fn(void *data,
                                size_t count,
                                struct str cursor, /* as broker_dead_fn's */
                                const struct cel_error *err);
-struct broker_delayed_range {
-    usec_t from_wall, to_wall; /* due then; USEC_NEVER as the second: however late */
-    struct str holding;        /* a text that stands in the member as it is; empty: any */
-};
 /* What is due first comes first; a part may be empty and yet not the last. Nothing that was there
  * and stays is left out. What is due later than the latest one at the beginning is not shown. */
 int broker_list_delayed(struct broker *broker,
@@ -450,18 +362,6 @@ int broker_list_delayed(struct broker *broker,
                         usec_t deadline_mono,
                         broker_delayed_fn *cb,
                         void *data) MUST_CHECK;
-struct broker_delayed_choice {
-    struct str member;
-    struct str id;                         /* of the task, if it is known */
-    struct str bytes;                      /* to push; the member's message, with no due time */
-    struct str result_id, result_document; /* of a cancelled one; absent: none is stored */
-};
-struct broker_delayed_end {
-    const struct broker_delayed_choice *choices;
-    size_t count; /* BROKER_ENDED_MAX at most */
-    bool are_cancelled;
-    usec_t result_ttl; /* of the results; 0: for ever */
-};
 /* Moves members, those still there, to the serving end of their lists, the first one served first; or
  * cancels them and stores their results: in the same step, or behind it when results live on another
  * server; none in a result store. `*ret_count` (how many) is written before cb. */
@@ -475,24 +375,12 @@ int broker_end_delayed(struct broker *broker,
 
 /* --- revocations ------------------------------------------------------------------------------ */
 
-/* Written by the server; no two revocations ever have the same, also when a failover has lost one.
- * 0, 0: none. */
-struct broker_revocation_id {
-    uint64_t number, made_usec;
-};
 static inline bool broker_revocation_id_equal(struct broker_revocation_id a,
                                               struct broker_revocation_id b)
 {
     return a.number == b.number && a.made_usec == b.made_usec;
 }
 
-/* One task, or all with that value of a stamp (Celery's stamped headers). */
-struct broker_revocation {
-    struct str id;           /* of a task, or empty */
-    struct str stamp, value; /* or empty */
-    struct str signal;       /* "TERM": a running one is ended by it; empty: it may run on */
-    usec_t until_wall;       /* written by the server */
-};
 /* Adds them, 256 at most; each is remembered for `kept`. What is revoked twice is revoked. */
 int broker_revoke(struct broker *broker,
                   const struct broker_revocation *revocations,
@@ -662,16 +550,19 @@ int broker_purge(struct broker *broker,
                  uint64_t *ret_purged,
                  broker_done_fn *cb,
                  void *data) MUST_CHECK;
-/* A queue that is bound to an exchange, as kombu writes it down; views into the member. */
+/* A queue that is bound to an exchange, as kombu writes it down. */
 struct broker_binding {
     struct str routing_key, pattern, queue; /* pattern: of a topic exchange, else empty */
 };
-struct broker_binding broker_binding_read(struct str member);
-/* The members of the set of bindings of `exchange`. */
+typedef void broker_bindings_fn(void *data,
+                                int status,
+                                const struct broker_binding *bindings,
+                                size_t count,
+                                const struct cel_error *err);
 int broker_bindings(struct broker *broker,
                     struct str exchange,
                     usec_t deadline_mono,
-                    broker_names_fn *cb,
+                    broker_bindings_fn *cb,
                     void *data) MUST_CHECK;
 /* Announces that a queue exists: SADD of kombu's binding, as a Celery worker does. */
 int broker_declare(struct broker *broker,

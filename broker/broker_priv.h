@@ -11,7 +11,7 @@
 #pragma once
 
 #include "broker/broker.h"
-#include "broker/redis_command.h"
+#include "commands/redis_command.h"
 
 struct broker_queue;
 struct wait;

@@ -242,24 +242,6 @@ int broker_known_queues(struct broker *broker,
     return names_op_send(op, broker, redis_command_known_queues(&op->request, &broker->space));
 }
 
-int broker_bindings(struct broker *broker,
-                    struct str exchange,
-                    usec_t deadline_mono,
-                    broker_names_fn *cb,
-                    void *data)
-{
-    struct names_op *op;
-    CLEANUP(buf_deinit) struct buf key = BUF_INIT(4096);
-    key_add_binding(&key, &broker->space, exchange);
-    int status = broker->is_closing ? -ECANCELED : buf_status(&key);
-    if (status == 0)
-        status = names_op_new(deadline_mono, cb, data, &op);
-    if (status)
-        return status;
-    op->request.repeatable = true;
-    return names_op_send(op, broker, redis_command_members(&op->request, buf_str(&key)));
-}
-
 int broker_dead_nodes(
     struct broker *broker, struct str name, usec_t deadline_mono, broker_names_fn *cb, void *data)
 {

@@ -44,15 +44,16 @@ struct find {
     struct queue_list *list;
 };
 
-static void on_members(
-    void *data, int status, const struct str *members, size_t count, const struct cel_error *err)
+static void on_bindings(void *data,
+                        int status,
+                        const struct broker_binding *bindings,
+                        size_t count,
+                        const struct cel_error *err)
 {
     struct find *find = data;
     struct cel_error own = {0};
     for (size_t i = 0; status == 0 && i < count; i++) {
-        struct broker_binding binding = broker_binding_read(members[i]);
-        if (binding.queue.len > 0 && leads_to(&binding, find->routing_key) &&
-            add(find->list, binding.queue) < 0)
+        if (leads_to(&bindings[i], find->routing_key) && add(find->list, bindings[i].queue) < 0)
             status = error_no_memory(&own);
     }
     on_client_done(&find->wait, status, own.code ? &own : err);
@@ -68,7 +69,7 @@ int exchange_find(struct cel_client *client,
     struct find find = {.routing_key = routing_key, .list = ret};
     int status = client_wait(
         client, &find.wait,
-        broker_bindings(client->broker, exchange, deadline_mono, on_members, &find), err);
+        broker_bindings(client->broker, exchange, deadline_mono, on_bindings, &find), err);
     if (status == 0 && ret->count == 0)
         status = error_set(err, -ENOENT,
                            "no queue is bound to exchange \"" STR_FORMAT

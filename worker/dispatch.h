@@ -5,12 +5,12 @@
  */
 #pragma once
 
+#include "keeper/revocations.h"
 #include "ledger/recorder.h"
 #include "pool/pool.h"
 #include "worker/completions.h"
 #include "worker/early_ack.h"
 #include "worker/follow.h"
-#include "worker/revocations.h"
 #include "worker/turns.h"
 
 /* What the dispatch tells its owner. */

@@ -111,15 +111,10 @@ plan_queue(struct startup *startup, struct str item, bool *ret_weighted, struct 
         r = call_check_queue(name, err);
     if (r < 0)
         return error_wrap(err, "worker");
-    for (size_t i = 0; i < startup->queue_count; i++) {
-        if (str_equal(str_of(startup->queues[i].name), name))
-            return 0;
-    }
+    if (queue_plans_have(&startup->queues, name))
+        return 0;
     *ret_weighted |= weight > 0;
-    startup->queues = xgrow(startup->queues, startup->queue_count + 1, sizeof(*startup->queues));
-    char *copy = str_dup(name);
-    ASSERT(copy);
-    startup->queues[startup->queue_count++] = (struct queue_plan){copy, weight ? weight : 1};
+    queue_plans_add(&startup->queues, name, weight ? weight : 1);
     return 0;
 }
 
@@ -315,7 +310,7 @@ void startup_deinit(struct startup *startup)
     mem_free(startup->name);
     mem_free(startup->node);
     mem_free(startup->display);
-    queue_plans_free(startup->queues, startup->queue_count);
+    queue_plans_deinit(&startup->queues);
     mem_free(startup->modules);
     mem_free(startup->settings_pairs);
     mem_free(startup->databases);

@@ -7,9 +7,9 @@
 #include "child/frame.h"
 #include "core/process.h"
 #include "core/settings.h"
+#include "intake/queues.h"
 #include "store/ledger.h"
 #include "worker/autoscale.h"
-#include "worker/queues.h"
 
 struct startup {
     struct settings settings;
@@ -17,9 +17,9 @@ struct startup {
     char *name;    /* name@host, as Celery shows it */
     char *node;    /* <name>:<incarnation>, for the broker */
     char *display; /* the broker's URL without its password */
-    struct queue_plan *queues;
+    struct queue_plans queues;
     struct str *modules;
-    size_t queue_count, module_count;
+    size_t module_count;
     enum credit_order order; /* of the queues */
     unsigned concurrency;    /* at the start */
     struct autoscale_bounds autoscale;

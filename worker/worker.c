@@ -21,14 +21,14 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "intake/credit.h"
+#include "intake/presence.h"
+#include "intake/queues.h"
 #include "keeper/promoter.h"
 #include "keeper/releaser.h"
+#include "keeper/revocations.h"
 #include "worker/autoscale.h"
-#include "worker/credit.h"
 #include "worker/dispatch.h"
-#include "worker/presence.h"
-#include "worker/queues.h"
-#include "worker/revocations.h"
 #include "worker/startup.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
@@ -122,21 +122,12 @@ static void tell_ready(struct worker *worker)
     process_notify_ready(status);
 }
 
-static struct str queue_list(const struct worker *worker, struct buf *buf)
-{
-    for (size_t i = 0; i < worker->startup.queue_count; i++) {
-        if (i > 0)
-            buf_add_char(buf, ',');
-        buf_add_c(buf, worker->startup.queues[i].name);
-    }
-    return buf_str(buf);
-}
-
 static void log_banner(struct worker *worker)
 {
     CLEANUP(buf_deinit) struct buf queues = BUF_INIT(64 * 1024);
+    queue_plans_list(&worker->startup.queues, &queues);
     log_info("Worker ready", F_C("node", worker->startup.name), F_C("version", CELERIAC_VERSION),
-             F_C("broker", worker->startup.display), F_STR("queues", queue_list(worker, &queues)),
+             F_C("broker", worker->startup.display), F_STR("queues", buf_str(&queues)),
              F_U64("concurrency", worker->startup.concurrency),
              F_U64("tasks", worker->pool.registry.count));
 }
@@ -193,10 +184,8 @@ static void on_recorded(void *data)
     releaser_deinit(&worker->releaser);
     rescuer_deinit(&worker->rescuer);
     presence_deinit(&worker->presence);
-    if (worker->again) {
-        queue_plans_free(worker->startup.queues, worker->startup.queue_count);
-        worker->startup.queue_count = queues_plans_dup(&worker->queues, &worker->startup.queues);
-    }
+    if (worker->again)
+        queues_keep(&worker->queues, &worker->startup.queues);
     queues_deinit(&worker->queues);
     revocations_deinit(&worker->revocations);
     result_rows_deinit(&worker->rows);
@@ -689,19 +678,13 @@ static void open_keepers(struct worker *worker)
 
 static void open_queues(struct worker *worker)
 {
-    const struct startup *startup = &worker->startup;
     const struct queues_parts parts = {.broker = worker->broker,
                                        .credit = &worker->credit,
                                        .presence = &worker->presence,
                                        .promoter = &worker->promoter,
                                        .releaser = &worker->releaser,
                                        .rescuer = &worker->rescuer};
-    queues_init(&worker->queues, &parts);
-    for (size_t i = 0; i < startup->queue_count; i++) {
-        const struct queue_plan *plan = &startup->queues[i];
-        int r = queues_add(&worker->queues, str_of(plan->name), plan->weight, NULL);
-        ASSERT(r == 0); /* startup.c has looked at the names */
-    }
+    queues_init(&worker->queues, &parts, &worker->startup.queues);
 }
 
 static int open_parts(struct worker *worker)

@@ -8,7 +8,7 @@
     proxy.delay = 0.05                        # seconds, each way
     proxy.watch(Fault("complete", 2, action)) # breaks at the reply of the second complete.lua
 
-A watching proxy names each command: EVALSHA by its script (broker/*.lua), others by their first word,
+A watching proxy names each command: EVALSHA by its script (commands/*.lua), others by their first word,
 "SCRIPT LOAD" and "CLIENT UNBLOCK" by two. `proxy.seen` counts them, over all connections.
 
 It is a thread with an event loop of its own; its methods may be called from any other thread.
@@ -25,7 +25,7 @@ import time
 from common import ROOT, lua_script
 
 CHUNK = 1 << 16
-NAMES = [os.path.basename(path)[:-4] for path in glob.glob(os.path.join(ROOT, "broker", "*.lua"))]
+NAMES = [os.path.basename(path)[:-4] for path in glob.glob(os.path.join(ROOT, "commands", "*.lua"))]
 SCRIPTS = {hashlib.sha1(lua_script(name).encode()).hexdigest().encode(): name for name in NAMES}
 TWO_WORDS = (b"SCRIPT", b"CLIENT", b"COMMAND")
 

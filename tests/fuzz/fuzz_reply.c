@@ -5,8 +5,8 @@
  */
 #include <errno.h>
 
-#include "broker/redis_key.h"
 #include "celeriac/error.h"
+#include "commands/redis_key.h"
 #include "core/mem.h"
 #include "redis/reply.h"
 #include "tests/fuzz/fuzz.h"

@@ -381,9 +381,9 @@ def celeriac_worker(redis, folder, modules, *arguments, postgres=None, name="wor
 
 
 def lua_script(name):
-    """The text of broker/<name>.lua as the server has it: with what it includes."""
+    """The text of commands/<name>.lua as the server has it: with what it includes."""
     def text_of(file_name):
-        with open(os.path.join(ROOT, "broker", file_name)) as file:
+        with open(os.path.join(ROOT, "commands", file_name)) as file:
             return file.read()
 
     return re.sub(r"-- include (\w+)\n", lambda found: text_of(f"part_{found[1]}.lua"), text_of(name + ".lua"))

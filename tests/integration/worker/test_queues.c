@@ -1,7 +1,7 @@
 /* Queues that come and go while a worker runs: its claims, waits and leases, against a real server. */
 #include "tests/integration/broker/rig.h"
 
-#include "worker/queues.h"
+#include "intake/queues.h"
 
 enum { CALLS_MAX = 64 };
 
@@ -127,7 +127,7 @@ static void begin(struct rig *rig, enum credit_order order)
                   15 * USEC_PER_SEC, &presence_events, NULL);
     const struct queues_parts parts = {rig->broker,    &side.credit,   &side.presence,
                                        &side.promoter, &side.releaser, &side.rescuer};
-    queues_init(&side.queues, &parts);
+    queues_init(&side.queues, &parts, &(struct queue_plans){.count = 0});
 }
 
 static void add(const char *name, unsigned weight)
@@ -279,11 +279,12 @@ static void a_mind_may_change_on_the_way(void **state)
     expect_claimed(1);
     acknowledge_all();
 
-    struct queue_plan *plans;
+    struct queue_plans plans = {.count = 0};
     assert_int_equal(queues_cancel(&side.queues, STR("first")), 0);
-    assert_int_equal(queues_plans_dup(&side.queues, &plans), 1);
-    assert_string_equal(plans[0].name, "other");
-    queue_plans_free(plans, 1);
+    queues_keep(&side.queues, &plans);
+    assert_int_equal(plans.count, 1);
+    assert_string_equal(plans.items[0].name, "other");
+    queue_plans_deinit(&plans);
     rest("first");
     end();
 }

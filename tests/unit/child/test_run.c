@@ -380,7 +380,7 @@ static void a_task_may_reject_its_call(void **state)
     outcome = call("tests.reject", "[]", "{\"requeue\": true}");
     assert_int_equal(outcome->kind, OUTCOME_REQUEUED);
     assert_null(outcome->detail.ptr);
-    outcome = call("tests.return_code", "[5]", "{}");
+    outcome = call("tests.return_code", "[6]", "{}");
     assert_int_equal(outcome->kind, OUTCOME_REJECTED);
 }
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "broker/redis_command.h"
+#include "commands/redis_command.h"
 #include "redis/pipeline.h"
 
 struct asked {

@@ -7,8 +7,8 @@
  */
 #pragma once
 
-#include "broker/broker.h"
-#include "broker/redis_key.h"
+#include "commands/redis_key.h"
+#include "commands/types.h"
 #include "redis/connection.h"
 
 /* --- messages --------------------------------------------------------------------------------- */

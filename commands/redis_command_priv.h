@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "broker/redis_command.h"
+#include "commands/redis_command.h"
 #include "redis/write.h"
 
 enum redis_script_number {

@@ -1,4 +1,4 @@
-#include "worker/presence.h"
+#include "intake/presence.h"
 
 #include "core/log.h"
 #include "core/mem.h"

@@ -1,7 +1,7 @@
 /*
  * The commands of who looks after queues: what is set aside, what there is, what is to go.
  */
-#include "broker/redis_command_priv.h"
+#include "commands/redis_command_priv.h"
 
 /* --- what is set aside ------------------------------------------------------------------------ */
 

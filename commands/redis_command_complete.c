@@ -1,7 +1,7 @@
 /*
  * The step that ends a claim, and what follows it among the results.
  */
-#include "broker/redis_command_priv.h"
+#include "commands/redis_command_priv.h"
 
 /* --- what follows in chords -------------------------------------------------------------------- */
 

@@ -1,10 +1,48 @@
-#include "worker/queues.h"
+#include "intake/queues.h"
 
 #include "core/log.h"
 #include "core/mem.h"
 #include "message/call.h"
 
 #define DECLARE_DEADLINE_USEC (5 * USEC_PER_SEC)
+
+/* --- plans ------------------------------------------------------------------------------------ */
+
+void queue_plans_add(struct queue_plans *plans, struct str name, unsigned weight)
+{
+    plans->items = xgrow(plans->items, plans->count + 1, sizeof(*plans->items));
+    char *copy = str_dup(name);
+    ASSERT(copy);
+    plans->items[plans->count++] = (struct queue_plan){copy, weight};
+}
+
+bool queue_plans_have(const struct queue_plans *plans, struct str name)
+{
+    for (size_t i = 0; i < plans->count; i++) {
+        if (str_equal(str_of(plans->items[i].name), name))
+            return true;
+    }
+    return false;
+}
+
+void queue_plans_deinit(struct queue_plans *plans)
+{
+    for (size_t i = 0; i < plans->count; i++)
+        mem_free(plans->items[i].name);
+    mem_free(plans->items);
+    *plans = (struct queue_plans){.items = NULL};
+}
+
+void queue_plans_list(const struct queue_plans *plans, struct buf *buf)
+{
+    for (size_t i = 0; i < plans->count; i++) {
+        if (i > 0)
+            buf_add_char(buf, ',');
+        buf_add_c(buf, plans->items[i].name);
+    }
+}
+
+/* --- those that are served -------------------------------------------------------------------- */
 
 static struct queue *queue_of(struct list_link *link)
 {
@@ -145,31 +183,26 @@ void queues_start(struct queues *queues)
         declare(queues, queue_of(link));
 }
 
-size_t queues_plans_dup(const struct queues *queues, struct queue_plan **ret_plans)
+void queues_keep(const struct queues *queues, struct queue_plans *plans)
 {
-    struct queue_plan *plans = xalloc((queues->list.count + 1) * sizeof(*plans));
-    size_t count = 0;
+    queue_plans_deinit(plans);
     for (struct list_link *link = queues->list.head; link; link = link->next) {
         const struct queue *queue = queue_of(link);
         if (queue->wanted)
-            plans[count++] =
-                (struct queue_plan){.name = xstrdup(queue->plan.name), queue->plan.weight};
+            queue_plans_add(plans, name_of(queue), queue->plan.weight);
     }
-    *ret_plans = plans;
-    return count;
 }
 
-struct queue_plan *queue_plans_free(struct queue_plan *plans, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        mem_free(plans[i].name);
-    mem_free(plans);
-    return NULL;
-}
-
-void queues_init(struct queues *queues, const struct queues_parts *parts)
+void queues_init(struct queues *queues,
+                 const struct queues_parts *parts,
+                 const struct queue_plans *plans)
 {
     *queues = (struct queues){.parts = *parts};
+    for (size_t i = 0; i < plans->count; i++) {
+        const struct queue_plan *plan = &plans->items[i];
+        int r = queues_add(queues, str_of(plan->name), plan->weight, NULL);
+        ASSERT(r >= 0);
+    }
 }
 
 void queues_deinit(struct queues *queues)

@@ -5,8 +5,7 @@
 
 #include <cmocka.h>
 
-#include "broker/broker.h"
-#include "broker/redis_key.h"
+#include "commands/redis_key.h"
 
 static void check(struct str actual, const char *expected)
 {
@@ -157,14 +156,14 @@ static void a_binding_is_read_in_its_parts(void **state)
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct broker_binding binding = broker_binding_read(cases[i].member);
+        struct key_binding binding = key_binding_read(cases[i].member);
         check(binding.routing_key, cases[i].key);
         check(binding.pattern, cases[i].pattern);
         check(binding.queue, cases[i].queue);
     }
     static const struct str odd[] = {STR(""), STR("q"), STR("\x06\x16q"), STR("a\x06\x16q")};
     for (size_t i = 0; i < ARRAY_SIZE(odd); i++)
-        assert_int_equal(broker_binding_read(odd[i]).routing_key.len, 0);
+        assert_int_equal(key_binding_read(odd[i]).routing_key.len, 0);
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 /*
  * The commands of results: storing, reading, waiting.
  */
-#include "broker/redis_command_priv.h"
+#include "commands/redis_command_priv.h"
 
 int redis_command_store(struct redis_request *request,
                         const struct key_space *space,

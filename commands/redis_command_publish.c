@@ -1,7 +1,7 @@
 /*
  * Messages and the chords that begin with them, as one step; and groups.
  */
-#include "broker/redis_command_priv.h"
+#include "commands/redis_command_priv.h"
 
 /* The next of a publication that are of the same queue and step. */
 static size_t run_length(const struct broker_publication *p, size_t at)

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "broker/redis_command.h"
+#include "commands/redis_command.h"
 #include "core/mem.h"
 
 static const struct key_space space = {.node = {"n:1", 3}};

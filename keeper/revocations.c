@@ -11,7 +11,7 @@
  *                                            ^                        |
  *                                            +------------------------+
  */
-#include "worker/revocations.h"
+#include "keeper/revocations.h"
 
 #include <search.h>
 #include <signal.h>

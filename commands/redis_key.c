@@ -1,8 +1,7 @@
-#include "broker/redis_key.h"
+#include "commands/redis_key.h"
 
 #include <errno.h>
 
-#include "broker/broker.h"
 #include "core/mem.h"
 
 #define SEPARATOR "\x06\x16" /* kombu's, in names of step lists and in members of bindings */
@@ -222,16 +221,16 @@ void queue_keys_deinit(struct queue_keys *keys)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-struct broker_binding broker_binding_read(struct str member)
+struct key_binding key_binding_read(struct str member)
 {
-    struct broker_binding binding = {.queue = key_binding_queue(member)};
+    struct key_binding binding = {.queue = key_binding_queue(member)};
     size_t len = binding.queue.ptr ? member.len - binding.queue.len : 0;
     if (len < 2 * SEPARATOR_LEN)
         return binding;
     struct str head = str_n(member.ptr, len - SEPARATOR_LEN); /* routing key, separator, pattern */
     const char *at = memmem(head.ptr, head.len, SEPARATOR, SEPARATOR_LEN);
     if (!at)
-        return (struct broker_binding){.routing_key = STR_NONE};
+        return (struct key_binding){.routing_key = STR_NONE};
     binding.routing_key = str_n(head.ptr, (size_t)(at - head.ptr));
     at += SEPARATOR_LEN;
     binding.pattern = str_n(at, (size_t)(head.ptr + head.len - at));

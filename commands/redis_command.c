@@ -1,7 +1,7 @@
 /*
  * Scripts are sent by their SHA-1; redis/pipeline.c sees to it that the server knows them.
  */
-#include "broker/redis_command_priv.h"
+#include "commands/redis_command_priv.h"
 
 #define EMBEDDED_SCRIPT(name, sha1, lua)                                                           \
     [SCRIPT_##name] = {SCRIPT_##name, {sha1, sizeof(sha1) - 1}, {lua, sizeof(lua) - 1}},

@@ -22,7 +22,7 @@
  * have gained. With equal weights that is one after the other. (Or, where it is so wanted, the first
  * in a fixed order is asked, and the others when it has nothing.) After a failure nothing is claimed for a moment (back-off); children go on.
  */
-#include "worker/credit.h"
+#include "intake/credit.h"
 
 #include <errno.h>
 
@@ -465,8 +465,8 @@ bool credit_is_hungry(struct credit *credit)
 bool credit_is_short(struct credit *credit)
 {
     bool is_short = look(credit).held > 0;
-    for (size_t i = 0; i < credit->count; i++)
-        is_short |= credit->queues[i].full;
+    for (const struct list_link *link = credit->queues.head; link; link = link->next)
+        is_short |= container_of(link, const struct credit_queue, link)->full;
     return is_short;
 }
 

@@ -11,10 +11,10 @@
  */
 #pragma once
 
+#include "intake/credit.h"
+#include "intake/presence.h"
 #include "keeper/promoter.h"
 #include "keeper/releaser.h"
-#include "worker/credit.h"
-#include "worker/presence.h"
 
 enum queue_state { QUEUE_JOINING, QUEUE_SERVED, QUEUE_CLOSING, QUEUE_RESTING };
 
@@ -22,6 +22,15 @@ struct queue_plan { /* a queue that is to be served */
     char *name;
     unsigned weight; /* at least 1; for credit.h */
 };
+struct queue_plans {
+    struct queue_plan *items;
+    size_t count;
+};
+void queue_plans_add(struct queue_plans *plans, struct str name, unsigned weight);
+bool queue_plans_have(const struct queue_plans *plans, struct str name);
+void queue_plans_deinit(struct queue_plans *plans);
+/* Their names, with commas between them. */
+void queue_plans_list(const struct queue_plans *plans, struct buf *buf);
 
 struct queue {
     struct list_link link;
@@ -46,7 +55,10 @@ struct queues {
     bool started;
 };
 
-void queues_init(struct queues *queues, const struct queues_parts *parts);
+/* With the queues of `plans`, whose names have been looked at. */
+void queues_init(struct queues *queues,
+                 const struct queues_parts *parts,
+                 const struct queue_plans *plans);
 void queues_deinit(struct queues *queues);
 
 /*
@@ -59,10 +71,8 @@ int queues_add(struct queues *queues, struct str queue, unsigned weight, struct 
 int queues_cancel(struct queues *queues, struct str queue);
 /* Announces those that the worker begins with; their leases are the owner's affair. */
 void queues_start(struct queues *queues);
-/* The queues that are to be served, copied, for another incarnation; the caller frees with
- * queue_plans_free. */
-size_t queues_plans_dup(const struct queues *queues, struct queue_plan **ret_plans);
-struct queue_plan *queue_plans_free(struct queue_plan *plans, size_t count);
+/* Makes `plans` those that are to be served now, for another incarnation. */
+void queues_keep(const struct queues *queues, struct queue_plans *plans);
 
 /* What the parts tell: presence.h, credit.h. */
 void queues_joined(struct queues *queues, struct str queue);
