@@ -143,10 +143,11 @@ int canvas_replace(const struct envelope *envelope,
     if (r < 0)
         return r;
     if (signature_option(signature, STR("chord")))
-        return error_set(err, -EINVAL, "A signature replacing a task must not be part of a chord");
+        return error_set(err, CEL_E_CONFIG,
+                         "A signature replacing a task must not be part of a chord");
     if (signature_type(signature) == SIGNATURE_CHAIN &&
         cel_value_count(signature_tasks(signature)) == 0)
-        return error_set(err, -EINVAL, "Cannot replace with an empty chain");
+        return error_set(err, CEL_E_CONFIG, "Cannot replace with an empty chain");
     struct cel_value *copy = signature_dup(signature, NULL);
     r = copy && take_over(&copy, envelope, embed) == 0
             ? send_own(copy, &sending, &as, plan, NULL, err)

@@ -9,7 +9,7 @@
 /*
  * Plans `signature` in the place of the call: under its id, with its group, chord, chain, callbacks,
  * errbacks and stamps, and replaced_task_nesting one higher. A group goes as a chord with the body
- * celery.accumulate. -EINVAL "Cannot replace with an empty chain": Celery's ImproperlyConfigured.
+ * celery.accumulate. CEL_E_CONFIG "Cannot replace with an empty chain": Celery's ImproperlyConfigured.
  */
 int canvas_replace(const struct envelope *envelope,
                    const struct cel_value *embed,

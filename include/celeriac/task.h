@@ -28,6 +28,7 @@
 #pragma once
 
 #include "celeriac/call.h"
+#include "celeriac/canvas.h"
 #include "celeriac/db.h"
 
 #ifdef __cplusplus
@@ -245,6 +246,22 @@ CEL_API const char *cel_setting(struct cel_task *task, const char *name);
  * copied. `ret_id` (37 bytes, or NULL) receives its id. 0, -EINVAL, -ENOMEM.
  */
 CEL_API int cel_task_send(struct cel_task *task, const struct cel_call *call, char *ret_id);
+/*
+ * The same for a canvas (canvas.h), which is begun whole. `ret_handle` (or NULL) receives its handle, which the
+ * caller frees. 0; CEL_FAIL with the reason recorded.
+ */
+CEL_API int cel_task_send_canvas(struct cel_task *task,
+                                 const struct cel_signature *canvas,
+                                 struct cel_handle **ret_handle);
+/*
+ * Puts `with` in the place of this task: it takes over its id, its group and chord, links, errbacks and the rest of
+ * its chain; this task ends without a result. Returns CEL_REPLACED: return that; CEL_FAIL with the reason
+ * recorded. A group goes as a chord with Celery's celery.accumulate; not for CEL_ONCE. Celery documentation: Task.replace.
+ */
+CEL_API int cel_replace(struct cel_task *task, const struct cel_signature *with);
+/* Makes `member` one more member of the chord that this task is a member of (Celery's add_to_chord). 0; CEL_FAIL
+ * with the reason recorded. */
+CEL_API int cel_add_to_chord(struct cel_task *task, const struct cel_signature *member);
 
 /* --- the request ------------------------------------------------------------------------------ */
 

@@ -8,7 +8,7 @@ import unittest
 
 from support.servers import BUILD, CELERIAC, ROOT, RedisServer, temporary_folder
 
-LIBRARY_HEADERS = ("call", "client", "error", "value")
+LIBRARY_HEADERS = ("call", "canvas", "client", "error", "value")
 EXAMPLE = os.path.join(ROOT, "client", "example.c")
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
@@ -122,6 +122,14 @@ class Package(unittest.TestCase):
         program = self.build("cc", EXAMPLE, "static", ["-std=c17", *flags])
         self.assertNotIn("libceleriac", run("readelf", "-d", program))
         self.assert_example_works(program)
+
+    def test_what_the_docs_show_of_canvases_compiles(self):
+        with open(os.path.join(ROOT, "docs", "canvas.md")) as file:
+            code, = re.findall(r"^```c\n(.*?)^```", file.read(), flags=re.S | re.M)
+        text = ("#include <celeriac/client.h>\n#include <stdio.h>\n"
+                "int main(void)\n{\nstruct cel_client *client = NULL;\nstruct cel_error err;\n" + code +
+                "cel_signature_free(canvas);\nreturn 0;\n}\n")
+        self.build("cc", self.source("canvas.c", text), "canvas", ["-std=c17", *self.pkg_config("--cflags", "--libs")])
 
     def test_names_inside_do_not_meet_those_of_the_application(self):
         inside = ["buf_add", "error_set", "str_split", "json_decode", "broker_push", "client_wait", "uuid_new"]

@@ -198,11 +198,11 @@ static void what_cannot_take_a_place_is_refused(void **state)
     struct cel_error err = {0};
     (void)state;
     assert_int_equal(change(canvas_replace, &envelope, EMBED, CHAIN_OF("", ""), &plan, &err),
-                     -EINVAL);
+                     CEL_E_CONFIG);
     assert_string_equal(err.text, "Cannot replace with an empty chain");
     assert_int_equal(change(canvas_replace, &envelope, EMBED,
                             TASK("n", "", "\"chord\": " TASK("b", "", "")), &plan, &err),
-                     -EINVAL);
+                     CEL_E_CONFIG);
     assert_string_equal(err.text, "A signature replacing a task must not be part of a chord");
     assert_int_equal(change(canvas_replace, &envelope, EMBED, "{}", &plan, &err), CEL_E_FORMAT);
     assert_true(plan_is_empty(&plan));
