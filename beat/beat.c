@@ -32,6 +32,7 @@ struct beat {
     struct settings settings;
     struct config config;
     struct entries entries;
+    struct routes routes;
     struct broker *broker;
     struct ticker ticker;
     struct promoter promoter;
@@ -217,6 +218,20 @@ static void open_log(const struct settings *settings)
 }
 
 /* 0 when there is something to run; otherwise `beat->exit` says how to end. */
+static int load_routes(struct beat *beat, struct cel_error *err)
+{
+    char *text = settings_routes(&beat->config);
+    int status = routes_add(&beat->routes, str_of(text), err);
+
+    mem_free(text);
+    if (status < 0) {
+        error_wrap(err, "beat: [routes]");
+        err->code = CEL_E_CONFIG;
+        return CEL_E_CONFIG;
+    }
+    return 0;
+}
+
 static int configure(struct beat *beat, int argc, char **argv)
 {
     struct cel_error err = {0};
@@ -233,6 +248,8 @@ static int configure(struct beat *beat, int argc, char **argv)
         return -1;
     }
     status = entries_load(&beat->config, &beat->entries, &err);
+    if (!status)
+        status = load_routes(beat, &err);
     if (!status && beat->entries.count == 0 && !settings_database(&beat->settings, &beat->config))
         status = error_set(&err, CEL_E_CONFIG,
                            "beat: no [beat NAME] section in the configuration and no database with "
@@ -297,6 +314,7 @@ static void start(struct beat *beat)
     relay_init(&beat->relay, &beat->loop, beat->broker,
                settings_database(&beat->settings, &beat->config), beat->settings.default_queue,
                beat->ticker.origin);
+    beat->relay.routes = &beat->routes;
     beat->status.data = beat;
     beat->watchdog.data = beat;
     if (watchdog_ms > 0)
@@ -319,6 +337,7 @@ static void run_loop(struct beat *beat)
     ASSERT(status == 0);
     ticker->loop = &beat->loop;
     ticker->default_queue = beat->settings.default_queue;
+    ticker->routes = &beat->routes;
     ticker->max_interval = beat->settings.beat_max_interval;
     status = ticker_open(ticker, &beat->entries, &err);
     if (status == 0) {
@@ -352,6 +371,7 @@ int beat_main(int argc, char **argv)
     }
     status = beat->exit;
     entries_deinit(&beat->entries);
+    routes_deinit(&beat->routes);
     config_deinit(&beat->config);
     mem_free(beat);
     return (int)status;

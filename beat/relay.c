@@ -63,6 +63,7 @@ static int write_message(const struct relay *relay,
     const struct call_context context = {.id = item->row.id,
                                          .delivery_tag = uuid_new(tag),
                                          .default_queue = str_of(relay->default_queue),
+                                         .routes = relay->routes,
                                          .origin = str_of(relay->origin),
                                          .now_wall = item->row.created_wall};
     status = call_message(call, &context, &item->written, err);

@@ -34,6 +34,7 @@ struct relay {
     uv_loop_t *loop;
     struct broker *broker;
     const char *default_queue, *origin; /* borrowed */
+    const struct routes *routes;        /* borrowed; come before default_queue */
     struct pg *pg;                      /* NULL: there is no database */
     uv_work_t work;
     uv_timer_t pause;

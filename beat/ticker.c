@@ -167,6 +167,7 @@ encode(struct firing *firing, struct buf *buf, struct broker_message *ret, struc
         .id = uuid_new(firing->id),
         .delivery_tag = uuid_new(tag),
         .default_queue = str_of(ticker->default_queue),
+        .routes = ticker->routes,
         .origin = str_of(ticker->origin),
         .periodic_task_name = str_of(entry->name),
         .now_wall = clock_wall(),

@@ -21,6 +21,7 @@ struct ticker {
     uv_loop_t *loop;
     struct broker *broker;
     const char *default_queue;       /* of entries that name none */
+    const struct routes *routes;     /* come before it */
     char origin[TICKER_ORIGIN_SIZE]; /* of messages: "gen123@host" */
     usec_t max_interval;             /* longest sleep */
 
@@ -40,7 +41,7 @@ struct ticker {
     void *on_idle_data;
 };
 
-/* The caller has set loop, default_queue and max_interval, the rest is zero. On failure nothing
+/* The caller has set loop, default_queue, routes and max_interval, the rest is zero. On failure nothing
  * needs ticker_close. */
 int ticker_open(struct ticker *ticker,
                 const struct entries *entries,

@@ -550,6 +550,20 @@ int broker_purge(struct broker *broker,
                  uint64_t *ret_purged,
                  broker_done_fn *cb,
                  void *data) MUST_CHECK;
+/* A queue that is bound to an exchange, as kombu writes it down. */
+struct broker_binding {
+    struct str routing_key, pattern, queue; /* pattern: of a topic exchange, else empty */
+};
+typedef void broker_bindings_fn(void *data,
+                                int status,
+                                const struct broker_binding *bindings,
+                                size_t count,
+                                const struct cel_error *err);
+int broker_bindings(struct broker *broker,
+                    struct str exchange,
+                    usec_t deadline_mono,
+                    broker_bindings_fn *cb,
+                    void *data) MUST_CHECK;
 /* Announces that a queue exists: SADD of kombu's binding, as a Celery worker does. */
 int broker_declare(struct broker *broker,
                    struct str queue,

@@ -11,6 +11,7 @@
 #include "core/id.h"
 #include "core/mem.h"
 #include "message/call.h"
+#include "message/compression.h"
 
 /* A list of values that belong to others; ends with list_end. */
 static int list_begin(struct cel_value *list, size_t cap)
@@ -107,9 +108,7 @@ static int set_encoding(struct cel_call *call, const struct task *task, struct c
         return error_set(err, CEL_E_UNSUPPORTED,
                          "The serializer " STR_FORMAT " is not supported: json and msgpack are",
                          STR_ARGS(serializer));
-    if (str_equal(compression, STR("zlib")) || str_equal(compression, STR("gzip")) ||
-        str_equal(compression, STR("application/x-gzip")))
-        call->compression = CEL_ZLIB;
+    call->compression = compression_find(compression);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "child/builtin.h"
 #include "child/follow.h"
 #include "child/limits.h"
 #include "child/run.h"
@@ -152,9 +153,12 @@ static int
 load_modules(struct modules *modules, const struct frame_setup *setup, struct cel_error *err)
 {
     modules_init(modules, setup->default_queue);
+    int r = builtin_register(modules, err);
+    if (r)
+        return r;
     for (size_t i = 0; i < setup->module_count; i++) {
         char *path = str_dup(setup->modules[i]);
-        int r = path ? modules_load(modules, path, err) : error_no_memory(err);
+        r = path ? modules_load(modules, path, err) : error_no_memory(err);
         mem_free(path);
         if (r)
             return r;
@@ -168,6 +172,8 @@ static int prepare(struct child *child, const struct frame_setup *setup, struct 
     log_open((enum log_level)setup->log_level, (enum log_format)setup->log_format, STDERR_FILENO);
     int r = check_databases(setup, err);
     if (!r)
+        r = routes_add(&child->routes, setup->routes, err);
+    if (!r)
         r = load_modules(&child->modules, setup, err);
     if (r)
         return r;
@@ -175,6 +181,7 @@ static int prepare(struct child *child, const struct frame_setup *setup, struct 
     ASSERT(node);
     child->node = str_of(node);
     child->wants_peak_rss = setup->wants_peak_rss;
+    child->wants_arguments = setup->wants_arguments;
     databases_open(child, setup->databases, setup->database_count, setup->database_max_age);
     return 0;
 }
@@ -195,6 +202,7 @@ static void child_deinit(struct child *child)
 {
     databases_close(child);
     modules_deinit(&child->modules);
+    routes_deinit(&child->routes);
     free((char *)(uintptr_t)child->node.ptr);
     buf_deinit(&child->out);
     limits_deinit(child);

@@ -127,7 +127,7 @@ int database_settle_undo(struct cel_db *db, int condition, const struct cel_erro
 
 bool task_is_wrapped(const struct cel_task *task)
 {
-    return task->registered && task->registered->def->transaction != CEL_NO_TRANSACTION;
+    return task->registered && task_target(task)->def->transaction != CEL_NO_TRANSACTION;
 }
 
 static bool is_wrapped(const struct cel_db *db)
@@ -175,7 +175,7 @@ struct cel_db *cel_db_named(struct cel_task *task, const char *name)
  * database. While it thinks, cel_db() is the default. Without an answer what it recorded stands. */
 static const char *route(struct cel_task *task)
 {
-    cel_router_fn *const *router = task->registered->module->router;
+    cel_router_fn *const *router = task_target(task)->module->router;
     if (!task->is_routed) {
         task->is_routed = true;
         task->database = "default";
@@ -282,7 +282,7 @@ int databases_begin(struct cel_task *task, struct cel_rows **ret_done)
     if (!db)
         return task_recorded_code(task);
     struct cel_error err = {0};
-    enum cel_transaction kind = task->registered->def->transaction;
+    enum cel_transaction kind = task_target(task)->def->transaction;
     if (kind != CEL_ONCE)
         return database_settle(db, pg_begin(db->pg, kind == CEL_READ_ONLY, "", NULL, &err), &err);
     bool given_up = task->envelope.redelivered;

@@ -6,8 +6,8 @@
  *
  * The rows, in the order of the structs:
  *
- *   [1 SETUP, node, default_queue, log_level, log_format, database_max_age,
- *             wants_peak_rss, [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
+ *   [1 SETUP, node, default_queue, routes, log_level, log_format, database_max_age,
+ *             wants_peak_rss, wants_arguments, [module ...], [[name, value, origin] ...], [[name, value, origin] ...]]
  *   [2 HELLO, version, [[name, queue, max_retries, ...] ...]]
  *   [3 RUN, seq, soft_limit, hard_limit, envelope]
  *   [4 PROGRESS, seq, state, meta_json]
@@ -33,7 +33,7 @@
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-enum { SETUP_FIELDS = 10, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 17 };
+enum { SETUP_FIELDS = 12, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 19 };
 enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 15, SEND_FIELDS = 3 };
 enum { DOCUMENT_FIELDS = 2, PART_FIELDS = 4, CHORD_FIELDS = 4, CLOSED_FIELDS = 2 };
 enum { FOLLOW_FIELDS = 8, JOINED_FIELDS = 4, DYING_FIELDS = 2, AWAITED_FIELDS = 2 };
@@ -123,10 +123,12 @@ void frame_add_setup(struct buf *buf, const struct frame_setup *setup)
     begin(&w, buf, FRAME_SETUP, SETUP_FIELDS);
     put_str(&w, setup->node);
     put_str(&w, setup->default_queue);
+    put_str(&w, setup->routes);
     put_i64(&w, setup->log_level);
     put_i64(&w, setup->log_format);
     put_u64(&w, setup->database_max_age);
     put_bool(&w, setup->wants_peak_rss);
+    put_bool(&w, setup->wants_arguments);
     put_list(&w, setup->module_count);
     for (size_t i = 0; i < setup->module_count; i++)
         put_str(&w, setup->modules[i]);
@@ -144,10 +146,12 @@ static void put_task(struct writer *w, const struct frame_task *task)
     put_u64(w, task->retry_delay);
     put_u64(w, task->retry_delay_max);
     put_bool(w, task->retry_backoff);
+    put_bool(w, task->retry_without_jitter);
     put_bool(w, task->ignore_result);
     put_bool(w, task->acks_early);
     put_bool(w, task->track_started);
     put_bool(w, task->once);
+    put_bool(w, task->reject_on_failure);
     put_u64(w, task->soft_limit);
     put_u64(w, task->hard_limit);
     put_i64(w, task->max_crashes);
@@ -457,10 +461,12 @@ static void get_setup(struct cursor *c, struct frame_setup *setup)
 {
     setup->node = get_str(c);
     setup->default_queue = get_str(c);
+    setup->routes = get_str(c);
     setup->log_level = get_i64(c);
     setup->log_format = get_i64(c);
     setup->database_max_age = get_u64(c);
     setup->wants_peak_rss = get_bool(c);
+    setup->wants_arguments = get_bool(c);
     struct str *modules = get_array(c, sizeof(*modules), &setup->module_count);
     for (size_t i = 0; i < setup->module_count; i++)
         modules[i] = get_str(c);
@@ -478,10 +484,12 @@ static void get_task(struct cursor *c, struct frame_task *task)
     task->retry_delay = get_u64(c);
     task->retry_delay_max = get_u64(c);
     task->retry_backoff = get_bool(c);
+    task->retry_without_jitter = get_bool(c);
     task->ignore_result = get_bool(c);
     task->acks_early = get_bool(c);
     task->track_started = get_bool(c);
     task->once = get_bool(c);
+    task->reject_on_failure = get_bool(c);
     task->soft_limit = get_u64(c);
     task->hard_limit = get_u64(c);
     task->max_crashes = get_i64(c);

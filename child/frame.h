@@ -43,9 +43,11 @@ struct frame_pair { /* a setting or a database */
 struct frame_setup {
     struct str node;          /* name@host */
     struct str default_queue; /* of tasks that name none; absent: "celery" */
+    struct str routes;        /* message/routes.h */
     int64_t log_level, log_format;
     usec_t database_max_age;
-    bool wants_peak_rss; /* in outcomes */
+    bool wants_peak_rss;  /* in outcomes */
+    bool wants_arguments; /* in a PROGRESS of each run */
     const struct str *modules;
     size_t module_count;
     const struct frame_pair *settings, *databases;
@@ -56,7 +58,8 @@ struct frame_task { /* one registered task, defaults filled in */
     struct str name, queue;
     int64_t max_retries; /* -1: endless */
     usec_t retry_delay, retry_delay_max;
-    bool retry_backoff, ignore_result, acks_early, track_started, once;
+    bool retry_backoff, retry_without_jitter;
+    bool ignore_result, acks_early, track_started, once, reject_on_failure;
     usec_t soft_limit, hard_limit; /* 0: the worker's */
     int64_t max_crashes;
     usec_t rate_interval;  /* between two beginnings; 0: no limit */
@@ -97,7 +100,7 @@ struct frame_dying {
 
 struct frame_progress {
     uint64_t seq;
-    struct str state; /* "PROGRESS" */
+    struct str state; /* "PROGRESS"; absent: meta_json is "args": ..., "kwargs": ... */
     struct str meta_json;
 };
 
@@ -107,7 +110,9 @@ enum frame_outcome_kind {
     OUTCOME_RETRY,
     OUTCOME_IGNORE,
     OUTCOME_REFUSED,
-    OUTCOME_FOLLOWS /* to FOLLOW: no end of its own */
+    OUTCOME_REJECTED, /* by its task */
+    OUTCOME_REQUEUED, /* the same, back to its queue */
+    OUTCOME_FOLLOWS   /* to FOLLOW: no end of its own */
 };
 struct frame_send {          /* a call of the task, or one that follows it */
     struct str queue, bytes; /* neither is empty */
@@ -121,6 +126,7 @@ struct frame_outcome {
     int64_t countdown_usec; /* RETRY: -1 = the task's own delay */
     bool conflict;          /* RETRY: another transaction was in the way */
     struct str detail;      /* REFUSED (body cannot be decoded): a sentence for the quarantine;
+                               REJECTED, REQUEUED: the author's reason; or absent;
                                FOLLOWS: why nothing of it can be sent */
     struct str
         children_json; /* ids of what was sent, as the result document wants them; or absent */

@@ -58,6 +58,19 @@ static bool is_duration(int64_t ms)
     return ms >= 0 && ms <= LONGEST_MS;
 }
 
+/* Those of .autoretry_for. */
+static int check_names(const struct cel_task_def *def, struct cel_error *err)
+{
+    struct str rest = str_of(def->autoretry_for), name;
+    if (!str_is_utf8(rest))
+        return refuse_task(def, err, ".autoretry_for is no UTF-8");
+    while (str_split(&rest, ',', &name)) {
+        if (!str_trim(name).len)
+            return refuse_task(def, err, ".autoretry_for has an empty name");
+    }
+    return 0;
+}
+
 static int check_def(const struct cel_task_def *def, struct cel_error *err)
 {
     struct str name = str_of(def->name);
@@ -85,7 +98,9 @@ static int check_def(const struct cel_task_def *def, struct cel_error *err)
         return refuse_task(def, err, "a limit of its runs is negative, or longer than a year");
     if (def->transaction < CEL_NO_TRANSACTION || def->transaction > CEL_READ_ONLY)
         return refuse_task(def, err, ".transaction is unknown");
-    return 0;
+    if (def->reject_on_failure && def->acks == CEL_ACKS_EARLY)
+        return refuse_task(def, err, ".reject_on_failure has nothing to reject after an early ack");
+    return check_names(def, err);
 }
 
 static usec_t usec_or(int64_t ms, int64_t otherwise)
@@ -113,10 +128,12 @@ static struct frame_task rules_of(const struct cel_task_def *def, const char *de
         .retry_delay = usec_or(def->retry_delay_ms, delay),
         .retry_delay_max = usec_or(def->retry_delay_max_ms, DEFAULT_RETRY_MAX_MS),
         .retry_backoff = def->retry_backoff,
+        .retry_without_jitter = def->retry_without_jitter,
         .ignore_result = def->ignore_result,
         .acks_early = def->acks == CEL_ACKS_EARLY,
         .track_started = def->track_started,
         .once = def->once,
+        .reject_on_failure = def->reject_on_failure,
         .soft_limit = usec_or(def->soft_time_limit_ms, 0),
         .hard_limit = usec_or(def->hard_time_limit_ms, 0),
         .rate_interval = interval,

@@ -33,8 +33,9 @@ struct ending {
     char detail[sizeof(((struct cel_error *)NULL)->text)];
     int64_t countdown_usec;
     bool conflict;
-    struct plan_mark own;  /* of the task's own sends */
-    struct cel_rows *done; /* CEL_ONCE: what the call came to before; or NULL */
+    struct plan_mark own;    /* of the task's own sends */
+    struct cel_rows *done;   /* CEL_ONCE: what the call came to before; or NULL */
+    struct str type, module; /* of the exception; they live as long as what was recorded */
 };
 
 static void ending_init(struct ending *ending)
@@ -107,6 +108,8 @@ static void end_with(struct ending *ending,
                      const struct exception *e)
 {
     ending->kind = kind;
+    ending->type = e->type;
+    ending->module = e->module;
     buf_clear(&ending->result);
     buf_clear(&ending->traceback);
     if (e->text.ptr)
@@ -188,6 +191,35 @@ static void tell_awaited(struct cel_task *task)
         return; /* so it will be with the outcome */
 }
 
+/* Readers of Celery 5.3 and later say so by their headers; older ones know plain values alone. */
+static bool reader_knows_types(const struct envelope *envelope)
+{
+    struct str headers = envelope->other_headers;
+    return str_equal(envelope->lang, STR("py")) && headers.len > 0 &&
+           memmem(headers.ptr, headers.len, "\"stamps\":", strlen("\"stamps\":"));
+}
+
+/* For documents with the arguments in them, which the supervisor writes. What has no form in JSON is
+ * left out. */
+static void tell_arguments(struct cel_task *task)
+{
+    CLEANUP(buf_deinit) struct buf json = BUF_INIT(2 * VALUE_BYTES_MAX);
+    enum json_style style = reader_knows_types(&task->envelope) ? JSON_TYPED : JSON_PLAIN;
+    if (!task->child->wants_arguments)
+        return;
+    buf_add_c(&json, "\"args\": ");
+    int r = json_encode(&json, task->body.args, style);
+    buf_add_c(&json, ", \"kwargs\": ");
+    if (!r)
+        r = json_encode(&json, task->body.kwargs, style);
+    if (r || buf_status(&json))
+        return;
+    struct frame_progress arguments = {task->seq, STR_NONE, buf_str(&json)};
+    frame_add_progress(&task->child->out, &arguments);
+    if (child_flush(task->child))
+        return; /* so it will be with the outcome */
+}
+
 static bool read_body(struct cel_task *task, struct ending *ending)
 {
     struct cel_error err = {0};
@@ -197,8 +229,10 @@ static bool read_body(struct cel_task *task, struct ending *ending)
     else if (r)
         refuse(ending, task, STR("kombu.exceptions"),
                r == CEL_E_REFUSED ? STR("ContentDisallowed") : STR("DecodeError"), &err);
-    if (r == 0)
+    if (r == 0) {
         tell_awaited(task);
+        tell_arguments(task);
+    }
     return r == 0;
 }
 
@@ -241,6 +275,35 @@ static void end_failed(struct ending *ending, const struct cel_task *task)
              "the task returned CEL_FAIL without cel_fail()");
 }
 
+/* "Busy" is that type of any module, "shop.errors.Busy" that one, "Exception" is all. */
+static bool is_named(const struct ending *ending, struct str name)
+{
+    struct exception wanted = exception_named(name, STR_NONE);
+    if (str_equal(name, STR("Exception")))
+        return true;
+    return str_equal(wanted.type, ending->type) &&
+           (!wanted.module.ptr || str_equal(wanted.module, ending->module));
+}
+
+/* .autoretry_for: the failure is the reason of a retry, after the task's own delay. */
+static void autoretry(struct ending *ending, const struct cel_task *task)
+{
+    struct str rest = str_of(task->registered->def->autoretry_for), name;
+    while (ending->kind == OUTCOME_FAILURE && str_split(&rest, ',', &name)) {
+        if (is_named(ending, str_trim(name)))
+            ending->kind = OUTCOME_RETRY;
+    }
+}
+
+static void end_rejected(struct ending *ending, const struct cel_task *task)
+{
+    const struct recorded *recorded = &task->recorded;
+    bool is_said = recorded->kind == RECORDED_REJECT;
+    ending->kind = is_said && recorded->requeue ? OUTCOME_REQUEUED : OUTCOME_REJECTED;
+    if (is_said && recorded->text)
+        snprintf(ending->detail, sizeof(ending->detail), "%s", recorded->text);
+}
+
 /* A reason without a type is Celery's own exception; without a reason there is none. The last retry
  * that is asked for in vain becomes the failure, so it has the name that Celery gives to that. */
 static void end_retry(struct ending *ending, const struct cel_task *task)
@@ -263,14 +326,6 @@ static void end_retry(struct ending *ending, const struct cel_task *task)
     ending->countdown_usec =
         recorded->kind == RECORDED_RETRY ? recorded->countdown_usec : (int64_t)-1;
     ending->conflict = recorded->conflict;
-}
-
-/* Readers of Celery 5.3 and later say so by their headers; older ones know plain values alone. */
-static bool reader_knows_types(const struct envelope *envelope)
-{
-    struct str headers = envelope->other_headers;
-    return str_equal(envelope->lang, STR("py")) && headers.len > 0 &&
-           memmem(headers.ptr, headers.len, "\"stamps\":", strlen("\"stamps\":"));
 }
 
 static int encode_result(struct ending *ending, const struct cel_task *task)
@@ -303,6 +358,7 @@ static void conclude(struct ending *ending, struct cel_task *task, int returned)
     if (returned == CEL_CANCELLED ||
         ((returned == CEL_FAIL || returned == CEL_RETRY) && cancelled)) {
         end_cancelled(ending, task);
+        autoretry(ending, task);
         return;
     }
     switch (returned) {
@@ -311,6 +367,10 @@ static void conclude(struct ending *ending, struct cel_task *task, int returned)
         return;
     case CEL_FAIL:
         end_failed(ending, task);
+        autoretry(ending, task);
+        return;
+    case CEL_REJECT:
+        end_rejected(ending, task);
         return;
     case CEL_RETRY:
         end_retry(ending, task);
@@ -331,15 +391,6 @@ static void conclude(struct ending *ending, struct cel_task *task, int returned)
     snprintf(text, sizeof(text), "the task returned %d, which is none of enum cel_outcome",
              returned);
     fail(ending, task, STR_NONE, STR("RuntimeError"), text);
-}
-
-/* The function said CEL_OK, so what its author and other helpers recorded is past. A failed
- * statement is not: it fails the commit too, and says why. */
-static void forget_caught(struct cel_task *task)
-{
-    const struct recorded *recorded = &task->recorded;
-    if (recorded->by != BY_DATABASE || recorded->kind == RECORDED_CANCELLED)
-        task_recorded_deinit(task);
 }
 
 /* The call was done before, and was delivered again: it comes to the same. */
@@ -382,7 +433,7 @@ static void add_chords(struct buf *json, const struct plan *plan)
 
 static int commit(struct ending *ending, struct cel_task *task)
 {
-    if (task->registered->def->transaction != CEL_ONCE)
+    if (task_target(task)->def->transaction != CEL_ONCE)
         return databases_commit(task, NULL);
     CLEANUP(buf_deinit) struct buf sends = BUF_INIT(SIZE_MAX / 2);
     CLEANUP(buf_deinit) struct buf chords = BUF_INIT(SIZE_MAX / 2);
@@ -404,7 +455,7 @@ static void conclude_databases(struct ending *ending, struct cel_task *task)
 {
     bool stands = ending->kind == OUTCOME_SUCCESS || task->is_replaced;
     if (task_is_wrapped(task) && stands && !ending->done) {
-        forget_caught(task);
+        task_forget_caught(task);
         int r = commit(ending, task);
         if (r)
             conclude(ending, task, r);

@@ -17,7 +17,9 @@ enum { SEND_COUNT_MAX = 100000 };
 struct str child_queue_of(const struct child *child, struct str task)
 {
     const struct child_task *known = modules_find(&child->modules, task);
-    return known ? known->rules.queue : str_of(child->modules.default_queue);
+    if (known && known->def->queue)
+        return str_of(known->def->queue);
+    return routes_queue(&child->routes, task, str_of(child->modules.default_queue));
 }
 
 /* The message of a call that this task makes. */

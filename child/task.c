@@ -18,7 +18,7 @@
 #include "core/mem.h"
 
 #define LONGEST_MS (INT64_C(3650) * 24 * 3600 * 1000) /* of any delay */
-enum { LOG_TEXT_MAX = 4096, REASON_MAX = 4096 };
+enum { LOG_TEXT_MAX = 4096, REASON_MAX = 4096, STATE_MAX = 50 };
 
 /* --- recording -------------------------------------------------------------------------------- */
 
@@ -29,6 +29,8 @@ static int code_of(enum recorded_kind kind)
         return CEL_RETRY;
     case RECORDED_CANCELLED:
         return CEL_CANCELLED;
+    case RECORDED_REJECT:
+        return CEL_REJECT;
     case RECORDED_NOTHING:
     case RECORDED_FAIL:
         break;
@@ -94,6 +96,13 @@ int task_recordf(struct cel_task *task,
     int r = record_text(task, by, kind, type, format, args);
     va_end(args);
     return r;
+}
+
+void task_forget_caught(struct cel_task *task)
+{
+    const struct recorded *recorded = &task->recorded;
+    if (recorded->by != BY_DATABASE || recorded->kind == RECORDED_CANCELLED)
+        task_recorded_deinit(task);
 }
 
 void task_forget_database_error(struct cel_task *task)
@@ -164,20 +173,44 @@ int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
     return r;
 }
 
+int cel_reject(struct cel_task *task, const char *reason, bool requeue)
+{
+    int r = task_record(task, BY_AUTHOR, RECORDED_REJECT, NULL, reason);
+    task->recorded.requeue = requeue;
+    return r;
+}
+
 /* --- progress and log ------------------------------------------------------------------------- */
 
-int cel_progress(struct cel_task *task, struct cel_value *meta)
+/* A reader would take the task for ended, or its meta for an exception; and a name has its room in
+ * Django's table. */
+static bool is_free_state(struct str state)
 {
+    static const char *const taken[] = {"SUCCESS", "FAILURE", "REVOKED", "RETRY", "PENDING"};
+    for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
+        if (str_equal(state, str_of(taken[i])))
+            return false;
+    }
+    return state.len > 0 && state.len <= STATE_MAX && str_is_utf8(state);
+}
+
+int cel_state(struct cel_task *task, const char *state, struct cel_value *meta)
+{
+    CLEANUP(buf_deinit) struct buf json = BUF_INIT(VALUE_BYTES_MAX);
     if (!meta)
         return -ENOMEM;
-    CLEANUP(buf_deinit) struct buf json = BUF_INIT(VALUE_BYTES_MAX);
-    int r = json_encode(&json, meta, JSON_PLAIN);
+    int r = is_free_state(str_of(state)) ? json_encode(&json, meta, JSON_PLAIN) : -EINVAL;
     cel_value_free(meta);
     if (r)
         return r;
-    struct frame_progress progress = {task->seq, STR("PROGRESS"), buf_str(&json)};
+    struct frame_progress progress = {task->seq, str_of(state), buf_str(&json)};
     frame_add_progress(&task->child->out, &progress);
     return child_flush(task->child);
+}
+
+int cel_progress(struct cel_task *task, struct cel_value *meta)
+{
+    return cel_state(task, "PROGRESS", meta);
 }
 
 void cel_log(struct cel_task *task, enum cel_log_level level, const char *format, ...)

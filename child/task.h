@@ -15,6 +15,7 @@
 #include "core/buf.h"
 #include "message/body.h"
 #include "message/envelope.h"
+#include "message/routes.h"
 #include "store/effect.h"
 #include "store/pg.h"
 
@@ -38,9 +39,10 @@ struct child { /* lives as long as the process */
     int fd;    /* to the supervisor */
     struct str node;
     struct modules modules;
+    struct routes routes; /* of calls of tasks that name no queue */
     struct cel_db *databases;
     size_t database_count;
-    bool wants_peak_rss;
+    bool wants_peak_rss, wants_arguments;
     volatile sig_atomic_t *cancel; /* PG_CANCEL_...; set by the signal of the soft limit */
     struct buf out;                /* the frame being written */
     struct child_limits limits;
@@ -56,7 +58,13 @@ struct str child_queue_of(const struct child *child, struct str task);
  * (cel_fail, cel_retry) or by a helper that failed. What the author said, no helper changes; that
  * the soft limit struck, no later failure of a helper changes.
  */
-enum recorded_kind { RECORDED_NOTHING, RECORDED_FAIL, RECORDED_RETRY, RECORDED_CANCELLED };
+enum recorded_kind {
+    RECORDED_NOTHING,
+    RECORDED_FAIL,
+    RECORDED_RETRY,
+    RECORDED_CANCELLED,
+    RECORDED_REJECT,
+};
 enum recorded_by { BY_NOBODY, BY_HELPER, BY_DATABASE, BY_AUTHOR };
 struct recorded {
     enum recorded_kind kind;
@@ -64,6 +72,7 @@ struct recorded {
     char *type, *text;      /* of the exception; or NULL */
     int64_t countdown_usec; /* of RETRY; -1: the task's own */
     bool conflict;          /* of RETRY: another transaction was in the way */
+    bool requeue;           /* of REJECT */
 };
 
 struct cel_task {
@@ -88,7 +97,11 @@ struct cel_task {
     size_t text_count;
 };
 
-/* Each returns what the task shall return for that kind: CEL_FAIL, CEL_RETRY, CEL_CANCELLED. */
+/* Whose rules hold for what is around the run, its transaction and its database: the registered
+ * task's, or those of the task that celery.map and celery.starmap call in place (builtin.c). */
+const struct child_task *task_target(const struct cel_task *task);
+
+/* Each returns what the task shall return for that kind: CEL_FAIL, CEL_RETRY, CEL_CANCELLED ... */
 int task_record(struct cel_task *task,
                 enum recorded_by by,
                 enum recorded_kind kind,
@@ -100,6 +113,9 @@ int task_recordf(struct cel_task *task,
                  const char *type,
                  const char *format,
                  ...) PRINTF_LIKE(5, 6);
+/* The function said CEL_OK, so what its author and other helpers recorded is past. A failed
+ * statement is not: it fails the commit too, and says why. */
+void task_forget_caught(struct cel_task *task);
 /* The same for what is recorded already. */
 int task_recorded_code(const struct cel_task *task);
 void task_forget_database_error(struct cel_task *task);

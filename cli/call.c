@@ -14,10 +14,11 @@
 #include "cli/result.h"
 #include "cli/verbs.h"
 #include "message/call.h"
+#include "message/compression.h"
 
 struct request {
     usec_t countdown, eta_wall, expires_in, expires_wall, wait_limit, dedupe; /* 0: not given */
-    const char *queue, *id;
+    const char *queue, *id, *exchange, *routing_key;
     int64_t priority; /* -1: not given */
     int64_t confirm_replicas;
     bool ignore_result, wait, confirm_disk;
@@ -109,6 +110,20 @@ static int take_expires(void *data, const char *value, struct cel_error *err)
     return take_moment("expires", value, &request->expires_wall, err);
 }
 
+static int take_exchange(void *data, const char *value, struct cel_error *err)
+{
+    (void)err;
+    ((struct request *)data)->exchange = value;
+    return 0;
+}
+
+static int take_routing_key(void *data, const char *value, struct cel_error *err)
+{
+    (void)err;
+    ((struct request *)data)->routing_key = value;
+    return 0;
+}
+
 static int take_queue(void *data, const char *value, struct cel_error *err)
 {
     (void)err;
@@ -195,9 +210,11 @@ static int take_serializer(void *data, const char *value, struct cel_error *err)
 
 static int take_compression(void *data, const char *value, struct cel_error *err)
 {
-    if (strcmp(value, "zlib") != 0)
-        return error_set(err, CEL_E_CONFIG, "--compression: \"%s\" is not zlib", value);
-    ((struct request *)data)->compression = CEL_ZLIB;
+    enum cel_compression compression = compression_find(str_of(value));
+    if (compression == CEL_UNCOMPRESSED)
+        return error_set(err, CEL_E_CONFIG,
+                         "--compression: \"%s\" is none of zlib, bzip2, lzma, zstd", value);
+    ((struct request *)data)->compression = compression;
     return 0;
 }
 
@@ -239,6 +256,8 @@ static const struct verb_flag flags[] = {
     {"eta", "MOMENT", take_eta, "Start not before (ISO 8601; without a zone it is UTC)"},
     {"expires", "WHEN", take_expires, "Revoked when not started by then: a duration or a moment"},
     {"queue", "NAME", take_queue, "Queue to send to"},
+    {"exchange", "NAME", take_exchange, "Exchange to send to, by its bindings, instead of a queue"},
+    {"routing-key", "KEY", take_routing_key, "Routing key for --exchange; else empty"},
     {"priority", "N", take_priority, "0 (first) ... 9 (last)"},
     {"id", "ID", take_id, "Id of the task instead of a new one"},
     {"dedupe", "TIME", take_dedupe,
@@ -248,7 +267,7 @@ static const struct verb_flag flags[] = {
     {"ignore-result", NULL, take_ignore_result, "No result shall be stored"},
     {"header", "NAME=VALUE", take_header, "Header of the message; may be given again"},
     {"serializer", "NAME", take_serializer, "json (default), json-typed or msgpack"},
-    {"compression", "NAME", take_compression, "zlib"},
+    {"compression", "NAME", take_compression, "zlib, bzip2, lzma or zstd"},
     {"wait", "[=TIME]", take_wait, "Wait for the result, at most so long (or --timeout); print it"},
 };
 
@@ -287,6 +306,9 @@ static void set_options(struct cel_call *call, const struct request *request)
         cel_call_id(call, request->id);
     if (request->queue)
         cel_call_queue(call, request->queue);
+    if (request->exchange)
+        cel_call_exchange(call, request->exchange,
+                          request->routing_key ? request->routing_key : "");
     if (request->priority >= 0)
         cel_call_priority(call, (int)request->priority);
     if (request->countdown)

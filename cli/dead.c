@@ -248,8 +248,8 @@ static void start_afresh(struct dead *dead, struct str message, struct str *ret_
     struct envelope envelope;
     if (envelope_decode(message, &envelope, NULL))
         return;
-    bool is_counted = envelope.deliveries || envelope.crashes;
-    envelope.deliveries = envelope.crashes = 0;
+    bool is_counted = envelope.deliveries || envelope.crashes || envelope.requeues;
+    envelope.deliveries = envelope.crashes = envelope.requeues = 0;
     if (is_counted && envelope_encode(&bytes, &envelope) == 0)
         *ret_bytes = texts_add(&dead->kept, buf_str(&bytes));
     envelope_deinit(&envelope);

@@ -23,7 +23,11 @@ void queue_names_of(struct queue_names *names, const struct verb_context *contex
         add(names, str_of(context->config.arguments[i]));
     struct str rest = str_of(context->settings.queues), name;
     while (str_split(&rest, ',', &name)) {
-        if (str_trim(name).len > 0)
-            add(names, str_trim(name));
+        struct str item = str_trim(name);
+        unsigned weight; /* is the workers' affair */
+        if (settings_queue(item, &name, &weight, NULL) < 0)
+            name = item;
+        if (name.len > 0)
+            add(names, name);
     }
 }

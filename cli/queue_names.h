@@ -10,6 +10,6 @@ struct queue_names {
     size_t count;
 };
 
-/* Arguments and -Q, each name once. */
+/* Arguments and -Q without its weights, each name once. */
 void queue_names_of(struct queue_names *names, const struct verb_context *context);
 void queue_names_deinit(struct queue_names *names);

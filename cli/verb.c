@@ -179,6 +179,8 @@ int verb_begin(
         settings_load(&context->settings, &context->config, verb->mask, left, context->argv, &err);
     if (status && context->config.blames_flags)
         return verb_misused(verb, "%s", err.text);
+    if (!status)
+        context->routes = settings_routes(&context->config);
     return status ? verb_fail(&err) : 0;
 }
 
@@ -186,7 +188,9 @@ void verb_end(struct verb_context *context)
 {
     config_deinit(&context->config);
     mem_free(context->argv);
+    mem_free(context->routes);
     context->argv = NULL;
+    context->routes = NULL;
 }
 
 struct cel_client_options verb_client_options(const struct verb_context *context)
@@ -196,6 +200,7 @@ struct cel_client_options verb_client_options(const struct verb_context *context
         .broker_url = settings->broker_url,
         .result_backend = *settings->result_backend ? settings->result_backend : NULL,
         .queue = settings->default_queue,
+        .routes = context->routes,
         .timeout_ms = (int64_t)(settings->timeout / USEC_PER_MSEC),
         .key_prefix = *settings->key_prefix ? settings->key_prefix : NULL,
         .master_name = settings->master_name,

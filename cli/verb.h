@@ -41,7 +41,8 @@ struct verb_context {
     const struct verb *verb;
     struct settings settings;
     struct config config;
-    char **argv; /* what is left for settings_load, owned */
+    char **argv;  /* what is left for settings_load, owned */
+    char *routes; /* of the configuration */
 };
 
 /*

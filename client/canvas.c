@@ -29,7 +29,13 @@ static int push_plan(struct cel_client *client, const struct plan *plan, struct 
     return r;
 }
 
-static int plan_canvas(const struct cel_client *client,
+static struct str queue_of(void *data, struct str task)
+{
+    const struct cel_client *client = data;
+    return routes_queue(&client->routes, task, str_of(client->queue));
+}
+
+static int plan_canvas(struct cel_client *client,
                        const struct cel_signature *canvas,
                        struct plan *plan,
                        struct cel_handle **ret_handle,
@@ -37,7 +43,9 @@ static int plan_canvas(const struct cel_client *client,
 {
     const struct canvas_sender sender = {.origin = str_of(client->origin),
                                          .default_queue = str_of(client->queue),
-                                         .now_wall = clock_wall()};
+                                         .now_wall = clock_wall(),
+                                         .queue_of = queue_of,
+                                         .data = client};
     const struct sending sending = {.pre_count = 0};
     const struct cel_value *value;
     int r = build_value(canvas, &value, err);

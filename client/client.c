@@ -91,6 +91,7 @@ static void on_broker_closed(void *data)
 static void free_client(struct cel_client *client)
 {
     mem_free(client->queue);
+    routes_deinit(&client->routes);
     mem_free(client);
 }
 
@@ -225,7 +226,10 @@ int cel_client_open(const struct cel_client_options *options,
     };
     client_origin(client->origin);
     client->queue = str_dup(str_of(options->queue ? options->queue : QUEUE_DEFAULT));
-    status = client->queue ? open_broker(client, options, err) : error_no_memory(err);
+    status = client->queue ? routes_add(&client->routes, str_of(options->routes), err)
+                           : error_no_memory(err);
+    if (status == 0)
+        status = open_broker(client, options, err);
     if (status) {
         cel_client_close(client);
         return status;

@@ -9,6 +9,7 @@
 
 #include "broker/broker.h"
 #include "celeriac/client.h"
+#include "message/routes.h"
 
 enum { CLIENT_ORIGIN_SIZE = 128 };
 
@@ -16,6 +17,7 @@ struct cel_client {
     uv_loop_t loop;
     struct broker *broker;
     char *queue;                     /* the default one */
+    struct routes routes;            /* come before it */
     usec_t timeout;                  /* of each call that has none of its own */
     struct broker_promises promises; /* of each sending */
     bool has_results;                /* the result backend is a Redis */

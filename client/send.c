@@ -10,7 +10,7 @@
  */
 #include <errno.h>
 
-#include "client/handle.h"
+#include "client/exchange.h"
 #include "core/id.h"
 #include "core/mem.h"
 #include "message/call.h"
@@ -23,6 +23,8 @@ struct batch {
     struct broker_message *messages;
     size_t count;
     char (*ids)[UUID_SIZE]; /* new ones, when the messages name them; or NULL */
+    bool takes_exchange;    /* one call alone: its message goes to each of these queues */
+    struct queue_list queues;
 };
 
 static void batch_deinit(struct batch *batch)
@@ -30,6 +32,7 @@ static void batch_deinit(struct batch *batch)
     buf_deinit(&batch->bytes);
     mem_free(batch->messages);
     mem_free(batch->ids);
+    queue_list_deinit(&batch->queues);
 }
 
 static int encode_one(const struct cel_client *client,
@@ -45,8 +48,10 @@ static int encode_one(const struct cel_client *client,
         .id = uuid_new(batch->ids ? batch->ids[batch->count] : id),
         .delivery_tag = uuid_new(tag),
         .default_queue = str_of(client->queue),
+        .routes = &client->routes,
         .origin = str_of(client->origin),
         .now_wall = clock_wall(),
+        .knows_exchanges = batch->takes_exchange,
     };
     size_t start = batch->bytes.len;
     struct str used_id, queue;
@@ -93,6 +98,31 @@ static int batch_encode(struct batch *batch,
     for (size_t i = 0; i < count; i++) {
         batch->messages[i].bytes.ptr = at;
         at += batch->messages[i].bytes.len;
+    }
+    return 0;
+}
+
+/* The one message of the batch becomes as many as its exchange has queues for it. */
+static int spread(struct batch *batch,
+                  struct cel_client *client,
+                  const struct cel_call *call,
+                  usec_t deadline_mono,
+                  struct cel_error *err)
+{
+    struct queue_list *queues = &batch->queues;
+    int status = exchange_find(client, str_of(call->to_exchange), str_of(call->to_key),
+                               deadline_mono, queues, err);
+    if (status)
+        return status;
+    struct broker_message *messages =
+        mem_grow(batch->messages, queues->count, sizeof(*batch->messages));
+    if (!messages)
+        return error_no_memory(err);
+    batch->messages = messages;
+    batch->count = queues->count;
+    for (size_t i = 0; i < queues->count; i++) {
+        messages[i] = messages[0];
+        messages[i].queue = str_of(queues->items[i]);
     }
     return 0;
 }
@@ -173,6 +203,20 @@ static int tell_failure(const struct broker_publication *all,
                                count, sent);
 }
 
+static int push_all(struct cel_client *client,
+                    const struct broker_publication *all,
+                    usec_t deadline_mono,
+                    size_t *ret_sent,
+                    struct cel_error *err)
+{
+    struct progress progress = {0};
+    int status = 0;
+    while (!status && progress.sent < all->count)
+        status = push_slice(client, all, deadline_mono, &progress, err);
+    *ret_sent = progress.sent;
+    return status ? tell_failure(all, &progress, err) : 0;
+}
+
 int client_push(struct cel_client *client,
                 const struct broker_message *messages,
                 size_t count,
@@ -182,13 +226,15 @@ int client_push(struct cel_client *client,
                 struct cel_error *err)
 {
     const struct broker_publication all = {messages, count, chords, chord_count, client->promises};
-    usec_t deadline = client_deadline(client);
-    struct progress progress = {0};
-    int status = 0;
-    while (!status && progress.sent < count)
-        status = push_slice(client, &all, deadline, &progress, err);
-    *ret_sent = progress.sent;
-    return status ? tell_failure(&all, &progress, err) : 0;
+    return push_all(client, &all, client_deadline(client), ret_sent, err);
+}
+
+/* Some of the queues of its exchange may have it. */
+static int tell_spread(size_t count, size_t sent, struct cel_error *err)
+{
+    if (sent > 0 && err->code != CEL_E_UNCONFIRMED)
+        err->code = CEL_E_UNCERTAIN;
+    return error_wrap(err, "To the %zu queues of its exchange", count);
 }
 
 static int send_calls(struct cel_client *client,
@@ -204,15 +250,20 @@ static int send_calls(struct cel_client *client,
     int status = client_begin(client, err);
     if (status)
         return status;
-    CLEANUP(batch_deinit) struct batch batch = {.bytes = BUF_INIT(SIZE_MAX)};
+    usec_t deadline = client_deadline(client);
+    CLEANUP(batch_deinit)
+    struct batch batch = {.bytes = BUF_INIT(SIZE_MAX), .takes_exchange = !ret_sent};
     status = batch_encode(&batch, client, calls, count, ret_ids, err);
+    if (!status && batch.takes_exchange && calls[0]->to_exchange)
+        status = spread(&batch, client, calls[0], deadline, err);
     if (status)
         return status;
+    const struct broker_publication all = {batch.messages, batch.count, NULL, 0, client->promises};
     size_t sent;
-    status = client_push(client, batch.messages, count, NULL, 0, &sent, err);
+    status = push_all(client, &all, deadline, &sent, err);
     if (ret_sent)
         *ret_sent = sent;
-    return status;
+    return status && batch.count > count ? tell_spread(batch.count, sent, err) : status;
 }
 
 int cel_send(struct cel_client *client,
@@ -230,8 +281,10 @@ int cel_send_bulk(struct cel_client *client,
                   size_t *ret_sent,
                   struct cel_error *err)
 {
-    if (ret_sent)
-        *ret_sent = 0;
+    size_t unheard;
+    if (!ret_sent)
+        ret_sent = &unheard;
+    *ret_sent = 0;
     if (count && !calls)
         return error_set(err, -EINVAL, "cel_send_bulk: calls is NULL");
     if (!count)

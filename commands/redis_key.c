@@ -20,6 +20,7 @@
 #define BINDING   "_kombu.binding."
 #define RESULT    "celery-task-meta-"
 #define GROUP     "celery-taskset-meta-"
+enum { SEPARATOR_LEN = sizeof(SEPARATOR) - 1 };
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
@@ -219,6 +220,22 @@ void queue_keys_deinit(struct queue_keys *keys)
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
+
+struct key_binding key_binding_read(struct str member)
+{
+    struct key_binding binding = {.queue = key_binding_queue(member)};
+    size_t len = binding.queue.ptr ? member.len - binding.queue.len : 0;
+    if (len < 2 * SEPARATOR_LEN)
+        return binding;
+    struct str head = str_n(member.ptr, len - SEPARATOR_LEN); /* routing key, separator, pattern */
+    const char *at = memmem(head.ptr, head.len, SEPARATOR, SEPARATOR_LEN);
+    if (!at)
+        return (struct key_binding){.routing_key = STR_NONE};
+    binding.routing_key = str_n(head.ptr, (size_t)(at - head.ptr));
+    at += SEPARATOR_LEN;
+    binding.pattern = str_n(at, (size_t)(head.ptr + head.len - at));
+    return binding;
+}
 
 struct str key_binding_queue(struct str member)
 {

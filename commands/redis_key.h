@@ -56,6 +56,10 @@ void key_add_sent(struct buf *buf, const struct key_space *space, struct str que
 
 /* The member of a binding's set that stands for `queue` with its own name as routing key. */
 void key_add_binding_member(struct buf *buf, struct str queue);
+struct key_binding {
+    struct str routing_key, pattern, queue; /* pattern: of a topic exchange, else empty */
+};
+struct key_binding key_binding_read(struct str member);
 struct str key_binding_queue(struct str member); /* the queue of a member, or absent */
 
 /* The field of a claim in the hash of those in flight: "<n>.<step>". */

@@ -21,6 +21,11 @@ usec_t backoff_delay(const struct backoff *backoff, unsigned attempt, uint64_t r
     return whole / 2 + up_to(whole - whole / 2, random);
 }
 
+usec_t backoff_delay_exact(const struct backoff *backoff, unsigned attempt)
+{
+    return ceiling(backoff, attempt);
+}
+
 usec_t backoff_delay_full_jitter(const struct backoff *backoff, unsigned attempt, uint64_t random)
 {
     return up_to(ceiling(backoff, attempt), random);

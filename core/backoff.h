@@ -13,6 +13,8 @@ struct backoff {
 /* The delay before retry number `attempt` (0 = first): min(cap, first * 2^attempt), of which half
  * is fixed and half random (`random` is any 64 random bits). */
 usec_t backoff_delay(const struct backoff *backoff, unsigned attempt, uint64_t random);
+/* min(cap, first * 2^attempt). */
+usec_t backoff_delay_exact(const struct backoff *backoff, unsigned attempt);
 /* Celery's full jitter: uniform in 0 ... min(cap, first * 2^attempt). */
 usec_t backoff_delay_full_jitter(const struct backoff *backoff, unsigned attempt, uint64_t random);
 /* 64 random bits for the above; not for secrets. */

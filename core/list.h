@@ -35,6 +35,21 @@ static inline void list_prepend(struct list *list, struct list_link *link)
     list->count++;
 }
 
+/* Behind `before`, which is in the list, or in front of all when that is NULL. */
+static inline void list_insert(struct list *list, struct list_link *before, struct list_link *link)
+{
+    if (!before) {
+        list_prepend(list, link);
+        return;
+    }
+    ASSERT(!link->prev && !link->next);
+    link->prev = before;
+    link->next = before->next;
+    *(before->next ? &before->next->prev : &list->tail) = link;
+    before->next = link;
+    list->count++;
+}
+
 static inline void list_remove(struct list *list, struct list_link *link)
 {
     *(link->prev ? &link->prev->next : &list->head) = link->next;

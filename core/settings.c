@@ -1,5 +1,6 @@
 #include "core/settings.h"
 
+#include "core/buf.h"
 #include "core/mem.h"
 
 #define FIELD(name) .offset = offsetof(struct settings, name)
@@ -66,7 +67,12 @@ const struct option settings_options[] = {
     {FIELD(queues), .section = "worker", .key = "queues", .type = OPTION_LIST, .otherwise = "",
      .flag = "queues", .short_flag = 'Q', .argument = "NAME,...",
      .verbs = VERB_WORKER | VERB_QUEUES | VERB_PURGE | VERB_AUDIT,
-     .help = "Queues that are served; empty: the default queue"},
+     .help = "Queues that are served; empty: the default queue. A worker takes NAME:WEIGHT, too"},
+    {FIELD(queue_order), .section = "worker", .key = "queue_order", .type = OPTION_STRING,
+     .otherwise = "round_robin", .choices = "round_robin|sorted|priority|strict",
+     .flag = "queue-order", .argument = "ORDER", .verbs = VERB_WORKER,
+     .help =
+         "Whose turn it is: by weight, by name, or as they stand in --queues (priority, strict)"},
     {FIELD(concurrency), .section = "worker", .key = "concurrency", .type = OPTION_INT,
      .otherwise = "0", .min = 0, .max = 1024, .flag = "concurrency", .short_flag = 'c',
      .argument = "N", .verbs = VERB_WORKER,
@@ -116,6 +122,11 @@ const struct option settings_options[] = {
     {FIELD(track_ids), .section = "worker", .key = "track_ids", .type = OPTION_BOOL,
      .otherwise = "no", .flag = "track-ids", .verbs = VERB_WORKER,
      .help = "Note the ids of what is claimed, for celeriac audit --ids"},
+    {FIELD(track_started), .section = "worker", .key = "track_started", .type = OPTION_BOOL,
+     .otherwise = "no", .help = "Store STARTED when a task begins, whatever the task says"},
+    {FIELD(result_extended), .section = "worker", .key = "result_extended", .type = OPTION_BOOL,
+     .otherwise = "no",
+     .help = "Results have the task's name, arguments, worker, retries and queue"},
     {FIELD(ledger), .section = "worker", .key = "ledger", .type = OPTION_STRING, .otherwise = "off",
      .choices = "off|summary|full", .flag = "ledger", .argument = "DETAIL", .verbs = VERB_WORKER,
      .help = "Write each attempt (full) or sums (summary) to PostgreSQL, for celeriac history"},
@@ -139,7 +150,7 @@ const struct option settings_options[] = {
 };
 
 const size_t settings_option_count = ARRAY_SIZE(settings_options);
-const char *const settings_free_sections[] = {"settings", "database", "beat *", NULL};
+const char *const settings_free_sections[] = {"settings", "database", "routes", "beat *", NULL};
 
 int settings_load(struct settings *settings,
                   struct config *config,
@@ -161,6 +172,41 @@ int settings_load(struct settings *settings,
     r = config_load(config, path, argc, argv, err);
     mem_free(path);
     return r;
+}
+
+int settings_queue(struct str item,
+                   struct str *ret_name,
+                   unsigned *ret_weight,
+                   struct cel_error *err)
+{
+    enum { WEIGHT_MAX = 1000 };
+    int64_t weight = 0;
+    size_t len = item.len;
+    while (len > 0 && item.ptr[len - 1] >= '0' && item.ptr[len - 1] <= '9')
+        len--;
+    bool has_weight = len > 0 && len < item.len && item.ptr[len - 1] == ':';
+    if (has_weight && (str_parse_i64(str_n(item.ptr + len, item.len - len), &weight) < 0 ||
+                       weight < 1 || weight > WEIGHT_MAX))
+        return error_set(err, CEL_E_CONFIG,
+                         "queue \"" STR_FORMAT "\": a weight is 1 to %d, after a colon",
+                         STR_ARGS(item), (int)WEIGHT_MAX);
+    *ret_name = has_weight ? str_n(item.ptr, len - 1) : item;
+    *ret_weight = (unsigned)weight;
+    return 0;
+}
+
+char *settings_routes(const struct config *config)
+{
+    struct buf text = BUF_INIT(SIZE_MAX / 2);
+    buf_add_c(&text, "");
+    for (size_t i = 0; i < config->line_count; i++) {
+        const struct config_line *line = &config->lines[i];
+        if (strcmp(line->section, "routes") == 0)
+            buf_addf(&text, "%s%s = %s", text.len > 0 ? ", " : "", line->key, line->value);
+    }
+    char *routes = buf_take(&text, NULL);
+    buf_deinit(&text);
+    return routes ? routes : xstrdup("");
 }
 
 const char *settings_database_named(const struct settings *settings,

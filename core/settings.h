@@ -52,6 +52,7 @@ struct settings {
     /* [worker] */
     char *modules;                /* -A --app, list */
     char *queues;                 /* -Q --queues, list; empty: default_queue */
+    char *queue_order;            /* --queue-order: round_robin, sorted, priority (strict) */
     int64_t concurrency;          /* -c --concurrency; 0: number of processors; 1 ... 1024 */
     char *node_name;              /* -n --hostname: "celery@%h" */
     char *autoscale;              /* --autoscale MAX,MIN; empty: concurrency, and so it stays */
@@ -67,6 +68,8 @@ struct settings {
     usec_t lease;                 /* --lease; 15 s */
     int64_t max_deliveries;       /* 10; 0: any number */
     bool track_ids;               /* --track-ids: a ledger for `celeriac audit --ids` */
+    bool track_started;           /* STARTED is stored, whatever the task says */
+    bool result_extended;         /* documents have name, arguments, worker, retries, queue */
     char *ledger;                 /* --ledger: off, summary, full */
     char *ledger_database;        /* [database] name: "default" */
     int64_t ledger_days;          /* 30 */
@@ -88,7 +91,16 @@ const char *settings_database(const struct settings *settings, const struct conf
 const char *settings_database_named(const struct settings *settings,
                                     const struct config *config,
                                     const char *name);
-extern const char *const settings_free_sections[]; /* "settings", "database", "beat *" */
+/* The section [routes] as text, "shop.* = shop, mail.send = mail"; freed by the caller. */
+char *settings_routes(const struct config *config);
+extern const char *const settings_free_sections[]; /* "settings", "database", "routes", "beat *" */
+
+/* One of `queues`: "mail", or "mail:5" with a weight (1 ... 1000, else CEL_E_CONFIG). `*ret_weight`
+ * 0: it has none. A name that ends in a colon and digits needs its weight. */
+int settings_queue(struct str item,
+                   struct str *ret_name,
+                   unsigned *ret_weight,
+                   struct cel_error *err) MUST_CHECK;
 
 /*
  * Loads everything for one verb: the file is --config FILE, else $CELERIAC_CONFIG, else none. What

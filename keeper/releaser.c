@@ -113,7 +113,7 @@ static void on_timer(uv_timer_t *timer)
     struct releaser *releaser = container_of(timer, struct releaser, timer);
     for (struct list_link *link = releaser->queues.head; link; link = link->next) {
         struct releaser_queue *queue = queue_of(link);
-        if (queue->under_way)
+        if (queue->under_way || queue->is_off)
             continue;
         queue->under_way = true;
         look_at_part(queue);
@@ -132,9 +132,30 @@ void releaser_init(struct releaser *releaser,
     uv_timer_init(loop, &releaser->timer);
 }
 
+static struct releaser_queue *find(const struct releaser *releaser, struct str name)
+{
+    for (struct list_link *link = releaser->queues.head; link; link = link->next) {
+        if (str_equal(queue_of(link)->name, name))
+            return queue_of(link);
+    }
+    return NULL;
+}
+
+void releaser_remove(struct releaser *releaser, struct str name)
+{
+    struct releaser_queue *queue = find(releaser, name);
+    if (queue)
+        queue->is_off = true;
+}
+
 void releaser_add(struct releaser *releaser, struct str name)
 {
-    struct releaser_queue *queue = xnew(struct releaser_queue);
+    struct releaser_queue *queue = find(releaser, name);
+    if (queue) {
+        queue->is_off = false;
+        return;
+    }
+    queue = xnew(struct releaser_queue);
     queue->releaser = releaser;
     queue->name = name;
     list_append(&releaser->queues, &queue->link);

@@ -25,6 +25,7 @@ struct releaser_queue {
     char cursor[RELEASER_CURSOR_SIZE]; /* of the next part, "" behind the last */
     char last[RELEASER_CURSOR_SIZE];   /* entry of the part under way */
     bool under_way;
+    bool is_off;       /* removed, until it is added again */
     bool again;        /* the code has changed meanwhile: all are looked at once more */
     uint64_t moved;    /* of the part under way */
     uint64_t released; /* by the look under way */
@@ -48,8 +49,10 @@ void releaser_init(struct releaser *releaser,
                    struct broker *broker,
                    releaser_knows_fn *knows,
                    void *data);
-/* Looks after `queue` too; the name is borrowed for the life of the releaser. */
+/* Looks after `queue` too, unless it does; the name is borrowed for the life of the releaser. */
 void releaser_add(struct releaser *releaser, struct str queue);
+/* And no more. */
+void releaser_remove(struct releaser *releaser, struct str queue);
 /* Looks at all that is there; again when there is new code. */
 void releaser_start(struct releaser *releaser);
 void releaser_stop(struct releaser *releaser);

@@ -7,15 +7,13 @@
 
 #include <errno.h>
 
-#include <zlib.h>
-
 #include "core/base64.h"
 #include "core/json.h"
 #include "core/msgpack.h"
+#include "message/compression.h"
 
 #define TYPE_JSON    STR("application/json")
 #define TYPE_MSGPACK STR("application/x-msgpack")
-#define TYPE_ZLIB    STR("application/x-gzip") /* kombu's name; the format is zlib's, not gzip's */
 
 bool body_accepts(struct str content_type)
 {
@@ -32,12 +30,6 @@ static struct str serializer_name(struct str content_type)
     return content_type;
 }
 
-static bool is_zlib(struct str compression)
-{
-    return str_equal(compression, TYPE_ZLIB) || str_equal(compression, STR("gzip")) ||
-           str_equal(compression, STR("zlib"));
-}
-
 static struct str shown(struct str text)
 {
     return str_n(text.ptr, text.len < 100 ? text.len : 100);
@@ -51,44 +43,15 @@ static int refuse(const struct envelope *envelope, struct cel_error *err)
                          "Refusing to deserialize disabled content of type " STR_FORMAT
                          " (" STR_FORMAT ")",
                          STR_ARGS(serializer_name(type)), STR_ARGS(type));
-    if (compression.ptr && !is_zlib(compression))
+    if (compression.ptr && !compression_find(envelope->compression))
         return error_set(err, CEL_E_REFUSED,
                          "Refusing to decompress a body of compression " STR_FORMAT
-                         ": only zlib (application/x-gzip) is supported",
+                         ": only zlib, bzip2, lzma and zstd are supported",
                          STR_ARGS(compression));
     return 0;
 }
 
 /* --- decoding --------------------------------------------------------------------------------- */
-
-/* Reads on until the stream ends, or the ceiling of `buf` is met. */
-static int inflate_into(struct buf *buf, z_stream *stream)
-{
-    enum { CHUNK = 16 * 1024 };
-    int r = Z_OK;
-    while (r == Z_OK) {
-        size_t left = buf->max - buf->len, room = left < CHUNK && left > 0 ? left : CHUNK;
-        char *to = buf_reserve(buf, room);
-        if (!to)
-            return buf_status(buf);
-        stream->next_out = (Bytef *)to;
-        stream->avail_out = (uInt)room;
-        r = inflate(stream, Z_NO_FLUSH);
-        buf_added(buf, room - stream->avail_out);
-    }
-    return r == Z_STREAM_END ? 0 : r == Z_MEM_ERROR ? -ENOMEM : CEL_E_FORMAT;
-}
-
-static int decompress(struct str packed, struct buf *buf)
-{
-    enum { ZLIB_OR_GZIP = 32 + MAX_WBITS };
-    z_stream stream = {.next_in = (z_const Bytef *)packed.ptr, .avail_in = (uInt)packed.len};
-    if (inflateInit2(&stream, ZLIB_OR_GZIP) != Z_OK)
-        return -ENOMEM;
-    int r = inflate_into(buf, &stream);
-    inflateEnd(&stream);
-    return r;
-}
 
 static int fail(int status, const char *what, struct cel_error *err)
 {
@@ -115,9 +78,9 @@ unpack(const struct envelope *envelope, struct buf *buf, struct str *ret, struct
         bytes = buf_str(to);
     }
     if (is_packed) {
-        int r = decompress(bytes, buf);
+        int r = compression_unpack(compression_find(envelope->compression), bytes, buf, err);
         if (r < 0)
-            return fail(r, "is not compressed with zlib", err);
+            return r;
         bytes = buf_str(buf);
     }
     *ret = bytes;
@@ -204,19 +167,6 @@ void body_deinit(struct body *body)
 
 /* --- encoding --------------------------------------------------------------------------------- */
 
-static int compress_into(struct buf *buf, struct str bytes)
-{
-    uLongf len = compressBound(bytes.len);
-    char *to = buf_reserve(buf, len);
-    if (!to)
-        return buf_status(buf);
-    if (compress2((Bytef *)to, &len, (const Bytef *)bytes.ptr, bytes.len, Z_DEFAULT_COMPRESSION) !=
-        Z_OK)
-        return -ENOMEM;
-    buf_added(buf, len);
-    return 0;
-}
-
 /* [args, kwargs, embed]; what is not given stands as Python writes it when there is none. */
 static int serialize(const struct cel_value *const parts[3],
                      enum cel_serializer serializer,
@@ -256,11 +206,11 @@ int body_encode(const struct cel_value *args,
     CLEANUP(buf_deinit) struct buf plain = BUF_INIT(VALUE_BYTES_MAX);
     CLEANUP(buf_deinit) struct buf packed = BUF_INIT(VALUE_BYTES_MAX);
     const struct cel_value *const parts[3] = {args, kwargs, embed};
-    bool is_packed = encoding.compression == CEL_ZLIB;
+    bool is_packed = encoding.compression != CEL_UNCOMPRESSED;
     int r = serialize(parts, encoding.serializer, &plain, err);
     if (r < 0)
         return r;
-    if (is_packed && (r = compress_into(&packed, buf_str(&plain))) < 0)
+    if (is_packed && (r = compression_pack(encoding.compression, buf_str(&plain), &packed)) < 0)
         return fail(r, "", err);
     base64_add(buf, buf_str(is_packed ? &packed : &plain));
     r = buf_status(buf);
@@ -268,7 +218,7 @@ int body_encode(const struct cel_value *args,
         return fail(r, "", err);
     envelope->content_type = encoding.serializer == CEL_MSGPACK ? TYPE_MSGPACK : TYPE_JSON;
     envelope->content_encoding = encoding.serializer == CEL_MSGPACK ? STR("binary") : STR("utf-8");
-    envelope->compression = is_packed ? TYPE_ZLIB : STR_NONE;
+    envelope->compression = compression_name(encoding.compression);
     envelope->body_is_base64 = true;
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/value.h"
 #include "message/body.h"
+#include "message/compression.h"
 #include "message/envelope.h"
 #include "message/repr.h"
 
@@ -80,6 +81,8 @@ struct cel_call *cel_call_free(struct cel_call *call)
     mem_free(call->name);
     mem_free(call->id);
     mem_free(call->queue);
+    mem_free(call->to_exchange);
+    mem_free(call->to_key);
     mem_free(call->shadow);
     mem_free(call);
     return NULL;
@@ -131,6 +134,19 @@ void cel_call_queue(struct cel_call *call, const char *queue)
         return;
     if (call_check_queue(str_of(queue), call->error.code == 0 ? &call->error : NULL) == 0)
         set_text(call, &call->queue, queue);
+}
+
+void cel_call_exchange(struct cel_call *call, const char *exchange, const char *routing_key)
+{
+    struct cel_error *err = call && call->error.code == 0 ? &call->error : NULL;
+    if (!is_name(exchange, QUEUE_NAME_MAX) || !routing_key ||
+        (*routing_key && call_check_queue(str_of(routing_key), NULL))) {
+        error_set(err, -EINVAL, "An exchange and a routing key are at most %d bytes of UTF-8",
+                  QUEUE_NAME_MAX);
+    } else if (call) {
+        set_text(call, &call->to_exchange, exchange);
+        set_text(call, &call->to_key, routing_key);
+    }
 }
 
 void cel_call_priority(struct cel_call *call, int priority)
@@ -278,7 +294,7 @@ void cel_call_serializer(struct cel_call *call, enum cel_serializer serializer)
 
 void cel_call_compression(struct cel_call *call, enum cel_compression compression)
 {
-    if (compression != CEL_UNCOMPRESSED && compression != CEL_ZLIB)
+    if (compression != CEL_UNCOMPRESSED && !compression_name(compression).ptr)
         keep_error(call, -EINVAL, "There is no compression %d", (int)compression);
     else if (call)
         call->compression = compression;
@@ -345,7 +361,10 @@ static struct str expiration(usec_t expires_wall, usec_t now_wall, char text[64]
 static void
 fill(struct envelope *envelope, const struct cel_call *call, const struct call_context *context)
 {
-    struct str queue = call->queue ? str_of(call->queue) : context->default_queue;
+    struct str queue = call->queue       ? str_of(call->queue)
+                       : context->routes ? routes_queue(context->routes, str_of(call->name),
+                                                        context->default_queue)
+                                         : context->default_queue;
     envelope->task = str_of(call->name);
     envelope->id = call->id ? str_of(call->id) : context->id;
     envelope->lang = STR("c");
@@ -360,13 +379,15 @@ fill(struct envelope *envelope, const struct cel_call *call, const struct call_c
     envelope->hard_limit = call->hard_limit;
     envelope->ignore_result = call->ignore_result;
     envelope->correlation_id = envelope->id;
-    envelope->exchange = call->exchange.ptr ? call->exchange : STR("");
+    envelope->exchange = call->to_exchange    ? str_of(call->to_exchange)
+                         : call->exchange.ptr ? call->exchange
+                                              : STR("");
     envelope->group = call->group;
     envelope->has_group_index = call->has_group_index;
     envelope->group_index = call->group_index;
     envelope->replaced_task_nesting = call->replaced_task_nesting;
     envelope->reply_to = call->reply_to;
-    envelope->routing_key = queue;
+    envelope->routing_key = call->to_exchange ? str_of(call->to_key) : queue;
     envelope->delivery_tag = context->delivery_tag;
     envelope->priority = call->priority;
 }
@@ -387,8 +408,10 @@ int call_encode(const struct cel_call *call,
     char expiration_text[64];
     if (call->error.code != 0)
         return error_set(err, call->error.code, "%s", call->error.text);
+    if (call->to_exchange && !context->knows_exchanges)
+        return error_set(err, -EINVAL, "A call for an exchange is sent by cel_send() alone");
     fill(&envelope, call, context);
-    int r = call_check_queue(envelope.routing_key, err);
+    int r = call->to_exchange ? 0 : call_check_queue(envelope.routing_key, err);
     if (r == 0)
         r = body_encode(call->args, call->kwargs, call->embed, encoding, &body, &envelope, err);
     if (r == 0)

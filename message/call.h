@@ -9,11 +9,13 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "message/repr.h"
+#include "message/routes.h"
 
 struct cel_call {
     char *name;
     struct cel_value *args, *kwargs, *headers; /* list, map, map or NULL */
     char *id, *queue, *shadow;                 /* or NULL */
+    char *to_exchange, *to_key;                /* both, or both NULL: cel_call_exchange */
     int priority;
     usec_t countdown, eta_wall, expires_in, expires_wall; /* 0: not given */
     int64_t retries;
@@ -34,10 +36,12 @@ struct call_context {
     struct str id;           /* of this sending; used unless the call fixed one */
     struct str delivery_tag; /* unique */
     struct str default_queue;
+    const struct routes *routes;   /* come before it; or NULL */
     struct str root_id, parent_id; /* absent: the task is its own root */
     struct str origin;             /* "gen123@host" or the node's name */
     struct str periodic_task_name; /* beat only, else absent */
     usec_t now_wall;
+    bool knows_exchanges; /* who sends finds the queues of one */
 };
 
 /*

@@ -15,7 +15,8 @@
 struct decoder {
     struct fields fields;
     struct envelope envelope;
-    struct optional_integer group_index, retries, nesting, deliveries, crashes, conflicts, turn;
+    struct optional_integer group_index, retries, nesting, deliveries, crashes, conflicts;
+    struct optional_integer requeues, turn;
     struct optional_integer priority, info_priority;
     struct str body_encoding;
     bool header_redelivered, info_redelivered;
@@ -95,6 +96,7 @@ static const struct field header_fields[] = {
     {STR("celeriac_deliveries"), field_integer, IN_DECODER(deliveries)},
     {STR("celeriac_crashes"), field_integer, IN_DECODER(crashes)},
     {STR("celeriac_conflicts"), field_integer, IN_DECODER(conflicts)},
+    {STR("celeriac_requeues"), field_integer, IN_DECODER(requeues)},
     {STR("celeriac_turn"), field_integer, IN_DECODER(turn)},
 };
 
@@ -105,7 +107,7 @@ static int read_headers(struct fields *fields, void *unused)
     memset(&decoder->envelope, 0, offsetof(struct envelope, content_type));
     decoder->group_index = decoder->retries = decoder->nesting = (struct optional_integer){0};
     decoder->deliveries = decoder->crashes = decoder->conflicts = (struct optional_integer){0};
-    decoder->turn = (struct optional_integer){0};
+    decoder->requeues = decoder->turn = (struct optional_integer){0};
     decoder->header_redelivered = false;
     if (scan_peek(&fields->scan) != '{')
         return scan_skip(&fields->scan);
@@ -202,6 +204,7 @@ static int finish_headers(struct decoder *decoder, struct cel_error *err)
     envelope->deliveries = count_of(decoder->deliveries);
     envelope->crashes = count_of(decoder->crashes);
     envelope->conflicts = count_of(decoder->conflicts);
+    envelope->requeues = count_of(decoder->requeues);
     envelope->turn_wall = (usec_t)count_of(decoder->turn) * USEC_PER_MSEC;
     envelope->replaced_task_nesting = decoder->nesting.value;
     int r = check_name(envelope->task, "task", TASK_NAME_MAX, err);

@@ -34,6 +34,7 @@ struct envelope {
     int64_t deliveries; /* celeriac_deliveries: so many workers were lost that held it */
     int64_t crashes;    /* celeriac_crashes: so many processes died of it */
     int64_t conflicts;  /* celeriac_conflicts: so many retries in a row for another's transaction */
+    int64_t requeues;   /* celeriac_requeues: so often its task rejected it back to the queue */
     usec_t turn_wall; /* celeriac_turn: parked for its rate limit until about then; 0: it was not */
     int64_t replaced_task_nesting;
     struct str compression;   /* absent: not compressed */

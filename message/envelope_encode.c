@@ -103,6 +103,8 @@ static void add_headers(struct buf *buf, const struct envelope *envelope)
         add_integer(buf, STR(", \"celeriac_crashes\": "), envelope->crashes);
     if (envelope->conflicts)
         add_integer(buf, STR(", \"celeriac_conflicts\": "), envelope->conflicts);
+    if (envelope->requeues)
+        add_integer(buf, STR(", \"celeriac_requeues\": "), envelope->requeues);
     if (envelope->turn_wall)
         add_integer(buf, STR(", \"celeriac_turn\": "),
                     (int64_t)(envelope->turn_wall / USEC_PER_MSEC));

@@ -52,6 +52,10 @@ int result_encode(struct buf *buf, const struct result *result)
     if (result->parent_id.ptr)
         add_text(buf, STR(", \"parent_id\": "), result->parent_id);
     add_text(buf, STR(", \"task_id\": "), result->task_id);
+    if (result->more.len > 0) {
+        buf_add_c(buf, ", ");
+        buf_add_str(buf, result->more);
+    }
     buf_add_char(buf, '}');
     return buf_status(buf);
 }

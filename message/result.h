@@ -16,6 +16,7 @@ struct result {
     struct str children_json;                /* JSON list; absent = [] */
     usec_t date_done_wall;                   /* written for SUCCESS, FAILURE, REVOKED */
     struct str task_id, group_id, parent_id; /* the last two only when present */
+    struct str more; /* further members as JSON text: "name": "a.b", ...; or absent */
 };
 
 /* -EINVAL without status or task_id. */

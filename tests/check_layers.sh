@@ -32,12 +32,13 @@ violations=$(
     allow commands "core redis message"
     allow broker "core redis message commands"
     allow keeper "core message broker store"
+    allow intake "core message broker keeper"
     allow store "core message celeriac"
     allow ledger "core store"
     allow client "core message canvas broker celeriac"
     allow child "core message canvas store celeriac"
     allow pool "core child"
-    allow worker "core redis message broker keeper store ledger child pool"
+    allow worker "core redis message broker keeper intake store ledger child pool"
     allow beat "core message broker keeper store celeriac"
     allow tasks "shop"
     allow cli "core redis message broker store client child worker beat celeriac"
@@ -48,7 +49,7 @@ violations=$(
 door() {
     pattern=$1
     shift
-    for file in $(git ls-files 'core/*' 'message/*' 'canvas/*' 'redis/*' 'commands/*' 'broker/*' 'keeper/*' 'store/*' 'ledger/*' 'client/*' 'child/*' 'pool/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
+    for file in $(git ls-files 'core/*' 'message/*' 'canvas/*' 'redis/*' 'commands/*' 'broker/*' 'keeper/*' 'intake/*' 'store/*' 'ledger/*' 'client/*' 'child/*' 'pool/*' 'worker/*' 'beat/*' 'cli/*' 'include/*' |
         grep -E '\.(c|h|cpp)$' | xargs grep -lE "^#include <($pattern)" || true); do
         case " $* " in
         *" $file "*) ;;
@@ -62,7 +63,7 @@ door 'rapidjson' core/json_reader.cpp
 door 'msgpack' core/msgpack.c child/frame.c
 door 'ini\.h' core/config.c
 door 'systemd' core/process.c
-door 'zlib' message/body.c
+door 'zlib|bzlib|lzma|zstd' message/compression.c
 
 # the supervisor shares the frames with its pool processes, and nothing else
 if git ls-files 'pool/*.[ch]' 'worker/*.[ch]' | xargs grep -nE '^#include "child/' | grep -v '"child/frame.h"'; then
@@ -72,7 +73,7 @@ fi
 if git ls-files 'commands/*.[ch]' 'broker/*.[ch]' | xargs grep -nE '^#include "message/(body|call|result|envelope)\.h"'; then
     complain "commands/ and broker/: a call is headers and bytes"
 fi
-if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|canvas|commands|broker|keeper|store|ledger|client|child|pool|worker|beat)/'; then
+if git ls-files 'tasks/*.[ch]' | xargs grep -nE '^#include "(core|redis|message|canvas|commands|broker|keeper|intake|store|ledger|client|child|pool|worker|beat)/'; then
     complain "tasks/: public headers alone"
 fi
 exit $failed

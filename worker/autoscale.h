@@ -8,8 +8,8 @@
  */
 #pragma once
 
+#include "intake/credit.h"
 #include "pool/pool.h"
-#include "worker/credit.h"
 
 #define AUTOSCALE_LOOK_USEC (100 * USEC_PER_MSEC)
 

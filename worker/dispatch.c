@@ -219,6 +219,8 @@ static void log_end(const struct request *request, usec_t runtime)
         [END_BURIED] = {LOG_LEVEL_ERROR, "Task put into quarantine"},
         [END_PARKED] = {LOG_LEVEL_DEBUG, "Task parked until its time"},
         [END_GIVEN_BACK] = {LOG_LEVEL_DEBUG, "Task given back"},
+        [END_REJECTED] = {LOG_LEVEL_WARNING, "Task rejected, put into quarantine"},
+        [END_REQUEUED] = {LOG_LEVEL_INFO, "Task rejected, back to its queue"},
         [END_REDELIVERED] = {LOG_LEVEL_WARNING, "Task's process died, delivered again"},
     };
     const struct settlement *settlement = &request->settlement;
@@ -245,7 +247,8 @@ static void log_end(const struct request *request, usec_t runtime)
 static void log_received(const struct request *request)
 {
     log_info("Task received", F_STR("task", request->envelope.task),
-             F_STR("task_id", request->envelope.id), F_STR("eta", request->envelope.eta_text));
+             F_STR("task_id", request->envelope.id), F_STR("shadow", request->envelope.shadow),
+             F_STR("eta", request->envelope.eta_text));
 }
 
 /* --- before the run --------------------------------------------------------------------------- */
@@ -452,7 +455,8 @@ static void store(struct dispatch *dispatch, struct request *request, const stru
 
 static void started(struct dispatch *dispatch, struct request *request, int64_t pid)
 {
-    if (!request->task.track_started || request_ignores_result(request))
+    bool is_tracked = request->task.track_started || dispatch->options.track_started;
+    if (!is_tracked || request_ignores_result(request))
         return;
     CLEANUP(buf_deinit) struct buf document = BUF_INIT(VALUE_BYTES_MAX);
     if (settle_started_document(request, dispatch->options.node, pid, &document) == 0)
@@ -570,6 +574,14 @@ void dispatch_written(struct dispatch *dispatch, struct job *job)
         request_set_state(request_of_job(job), REQUEST_RUNNING);
 }
 
+static void keep_arguments(struct request *request, struct str json)
+{
+    buf_clear(&request->arguments);
+    buf_add_str(&request->arguments, json);
+    if (buf_status(&request->arguments) < 0)
+        buf_clear(&request->arguments);
+}
+
 void dispatch_progress(struct dispatch *dispatch,
                        struct job *job,
                        const struct frame_progress *progress)
@@ -577,6 +589,10 @@ void dispatch_progress(struct dispatch *dispatch,
     struct request *request = request_of_job(job);
     if (dispatch->abandoned)
         return;
+    if (!progress->state.ptr) {
+        keep_arguments(request, progress->meta_json);
+        return;
+    }
     buf_clear(&request->progress);
     buf_add_str(&request->progress, progress->meta_json);
     if (buf_status(&request->progress) < 0)
@@ -731,6 +747,8 @@ void dispatch_init(struct dispatch *dispatch,
                                   .options = *options,
                                   .events = events,
                                   .data = data};
+    if (options->result_extended)
+        dispatch->requests.extended_by = options->node;
     completions_init(&dispatch->completions, loop, broker, &dispatch->requests, options->rows,
                      on_told, on_joined, dispatch);
     follow_init(&dispatch->follow, loop, &dispatch->requests, options->children, &follow_events,

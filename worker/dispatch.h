@@ -25,8 +25,10 @@ struct dispatch_options {
     struct result_rows *rows;      /* of results, in PostgreSQL */
     usec_t soft_limit, hard_limit; /* of tasks that have none */
     usec_t lease;
-    bool track_ids;                      /* note ids in Redis */
-    struct recorder *recorder;           /* of the ledger; NULL: there is none */
+    bool track_ids;            /* note ids in Redis */
+    bool track_started;        /* STARTED is stored, whatever the task says */
+    bool result_extended;      /* documents have name, arguments, worker, retries, queue */
+    struct recorder *recorder; /* of the ledger; NULL: there is none */
     const struct pool_options *children; /* how they are started */
 };
 

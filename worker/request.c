@@ -13,8 +13,8 @@ static const char *const state_names[REQUEST_STATES] = {
     "CLAIMED", "READY",     "LIMITED",  "ACKING",    "PIPED",
     "RUNNING", "FOLLOWING", "SETTLING", "ABANDONED", "DONE"};
 static const char *const end_names[REQUEST_ENDS] = {
-    "succeeded", "failed", "retried", "ignored",    "skipped",    "expired",
-    "revoked",   "buried", "parked",  "given back", "redelivered"};
+    "succeeded", "failed", "retried",    "ignored",     "skipped",  "expired", "revoked",
+    "buried",    "parked", "given back", "redelivered", "rejected", "requeued"};
 
 #define TO(state) (1U << REQUEST_##state)
 static const unsigned transitions[REQUEST_STATES] = {
@@ -48,6 +48,7 @@ static void request_free(struct request *request)
     buf_deinit(&request->settlement.retry);
     buf_deinit(&request->settlement.evidence);
     buf_deinit(&request->progress);
+    buf_deinit(&request->arguments);
     follow_ups_clear(&request->settlement.follow_ups);
     mem_free(request);
 }
@@ -88,6 +89,7 @@ static void forget(struct request *request)
     clear_buf(&settlement->retry);
     clear_buf(&settlement->evidence);
     clear_buf(&request->progress);
+    clear_buf(&request->arguments);
     follow_ups_clear(&settlement->follow_ups);
 }
 
@@ -105,6 +107,7 @@ request_new(struct requests *requests, const struct broker_claim *claim, struct 
         buf_init(&request->settlement.retry, 4 * ENVELOPE_BYTES_MAX);
         buf_init(&request->settlement.evidence, 2 * PROGRESS_KEPT_MAX);
         buf_init(&request->progress, PROGRESS_KEPT_MAX);
+        buf_init(&request->arguments, FRAME_BYTES_MAX);
     }
     request->table = requests;
     request->claim = *claim;

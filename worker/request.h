@@ -57,8 +57,10 @@ enum request_end {
     END_PARKED,
     END_GIVEN_BACK,
     END_REDELIVERED, /* its process died: once more */
+    END_REJECTED,    /* by its task, which does not want it */
+    END_REQUEUED,    /* by its task, which wants it later or elsewhere */
 };
-enum { REQUEST_ENDS = END_REDELIVERED + 1 };
+enum { REQUEST_ENDS = END_REQUEUED + 1 };
 
 enum settle_verb { SETTLE_COMPLETE, SETTLE_ACK, SETTLE_GIVE_BACK, SETTLE_PARK };
 
@@ -119,8 +121,9 @@ struct request {
     uint64_t peak_rss;                /* of that process; 0: not known */
     struct request_ack ack;
     struct request_turn turn;
-    bool is_looked_at;   /* CLAIMED: its result is being looked at */
-    struct buf progress; /* what the task told last of itself, JSON */
+    bool is_looked_at;    /* CLAIMED: its result is being looked at */
+    struct buf progress;  /* what the task told last of itself, JSON */
+    struct buf arguments; /* "args": [], "kwargs": {}, where documents have them; else empty */
     struct settlement settlement;
 };
 
@@ -128,6 +131,7 @@ struct request {
 struct requests {
     struct list lists[REQUEST_STATES];
     uint64_t last_seq;
+    struct str extended_by; /* the worker's name: documents say more (result_extended); or absent */
 };
 
 const char *request_end_name(enum request_end end);

@@ -15,6 +15,8 @@
 
 /* In a row; those beyond are counted as the task's own retries. */
 enum { CONFLICTS_MAX = 100 };
+/* Of one message, by its task. */
+enum { REQUEUES_MAX = 100 };
 
 static void begin(const struct request *request, enum request_end end, struct settlement *ret)
 {
@@ -63,12 +65,47 @@ static int finish(const struct request *request, int status, struct settlement *
     return 0;
 }
 
+static void
+bury(const struct request *request, struct str reason, struct str detail, struct settlement *ret)
+{
+    snprintf(ret->detail, sizeof(ret->detail), STR_FORMAT, STR_ARGS(detail));
+    ret->dead = (struct broker_dead){.reason = reason,
+                                     .detail = str_of(ret->detail),
+                                     .task_id = request->envelope.id,
+                                     .task = request->envelope.task};
+    ret->completion.dead = &ret->dead;
+}
+
 /* --- documents -------------------------------------------------------------------------------- */
+
+/* result_extended: what Celery adds then. The arguments are known once a child has read them. */
+static void add_more(const struct request *request, struct buf *buf)
+{
+    const struct envelope *envelope = &request->envelope;
+    struct str arguments = buf_str(&request->arguments);
+    buf_add_c(buf, "\"name\": ");
+    json_add_text(buf, envelope->task);
+    buf_add_c(buf, ", \"worker\": ");
+    json_add_text(buf, request->table->extended_by);
+    buf_addf(buf, ", \"retries\": %lld, \"queue\": ", (long long)envelope->retries);
+    json_add_text(buf, request->claim.queue);
+    if (arguments.len > 0) {
+        buf_add_c(buf, ", ");
+        buf_add_str(buf, arguments);
+    }
+}
 
 static int
 add_document(const struct request *request, const struct result *content, struct buf *buf)
 {
+    CLEANUP(buf_deinit) struct buf more = BUF_INIT(2 * FRAME_BYTES_MAX);
     struct result result = *content;
+    if (request->table->extended_by.ptr) {
+        add_more(request, &more);
+        result.more = buf_str(&more);
+    }
+    if (buf_status(&more) < 0)
+        return buf_status(&more);
     result.task_id = request->envelope.id;
     result.group_id = request->envelope.group;
     result.parent_id = request->envelope.parent_id;
@@ -166,6 +203,13 @@ ignore(const struct request *request, const struct frame_outcome *outcome, struc
     return finish(request, follow_ups_add(&ret->follow_ups, outcome), ret);
 }
 
+/* .reject_on_failure: the message goes to quarantine, if the broker has it still. */
+static void keep_failed(const struct request *request, struct str why, struct settlement *ret)
+{
+    if (request->task.reject_on_failure && !request->ack.is_done)
+        bury(request, STR("failure"), why, ret);
+}
+
 /* The exception with which the child ended the call. */
 static int store_failure(const struct request *request,
                          const struct frame_outcome *outcome,
@@ -186,6 +230,7 @@ static int fail(const struct request *request,
                 struct settlement *ret)
 {
     begin(request, END_FAILED, ret);
+    keep_failed(request, STR("the task failed"), ret);
     ret->is_awaited = request->job.is_awaited;
     return finish(request, store_failure(request, outcome, context, ret), ret);
 }
@@ -200,7 +245,9 @@ retry_delay(const struct request *request, const struct frame_outcome *outcome, 
     } else if (task->retry_backoff) {
         struct backoff backoff = {.first = task->retry_delay, .cap = task->retry_delay_max};
         int64_t retries = request->envelope.retries;
-        delay = backoff_delay_full_jitter(&backoff, retries > 63 ? 63 : (unsigned)retries, random);
+        unsigned attempt = retries > 63 ? 63 : (unsigned)retries;
+        delay = task->retry_without_jitter ? backoff_delay_exact(&backoff, attempt)
+                                           : backoff_delay_full_jitter(&backoff, attempt, random);
     }
     return delay < COUNTDOWN_MAX ? delay : COUNTDOWN_MAX;
 }
@@ -249,6 +296,7 @@ static int give_up(const struct request *request,
     if (has_exception(outcome))
         return fail(request, outcome, context, ret);
     begin(request, END_FAILED, ret);
+    keep_failed(request, STR("its retries are used up"), ret);
     ret->is_awaited = request->job.is_awaited;
     const struct envelope *envelope = &request->envelope;
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(VALUE_BYTES_MAX);
@@ -299,17 +347,6 @@ static int retry(const struct request *request,
 
 /* --- quarantine ------------------------------------------------------------------------------- */
 
-static void
-bury(const struct request *request, struct str reason, struct str detail, struct settlement *ret)
-{
-    snprintf(ret->detail, sizeof(ret->detail), STR_FORMAT, STR_ARGS(detail));
-    ret->dead = (struct broker_dead){.reason = reason,
-                                     .detail = str_of(ret->detail),
-                                     .task_id = request->envelope.id,
-                                     .task = request->envelope.task};
-    ret->completion.dead = &ret->dead;
-}
-
 static int refuse_body(const struct request *request,
                        const struct frame_outcome *outcome,
                        const struct settle_context *context,
@@ -321,6 +358,51 @@ static int refuse_body(const struct request *request,
     else
         ret->end = END_FAILED; /* the broker has it no more */
     return finish(request, store_failure(request, outcome, context, ret), ret);
+}
+
+/* --- rejection by the task -------------------------------------------------------------------- */
+
+static int
+discard(const struct request *request, const struct frame_outcome *outcome, struct settlement *ret)
+{
+    begin(request, END_REJECTED, ret);
+    if (!request->ack.is_done) /* else the broker has it no more */
+        bury(request, STR("rejected"), outcome->detail, ret);
+    return finish(request, 0, ret);
+}
+
+/* Without end it would go round in a worker that is alone. */
+static int end_requeues(const struct request *request,
+                        const struct frame_outcome *outcome,
+                        const struct settle_context *context,
+                        struct settlement *ret)
+{
+    char text[sizeof(ret->detail)];
+    snprintf(text, sizeof(text), "rejected %lld times: " STR_FORMAT,
+             (long long)request->envelope.requeues + 1,
+             STR_ARGS(outcome->detail.len > 0 ? outcome->detail : STR("no reason")));
+    begin(request, END_FAILED, ret);
+    ret->is_awaited = true;
+    if (!request->ack.is_done)
+        bury(request, STR("rejected"), str_of(text), ret);
+    int r = store_failure_text(request, STR("Reject"), str_of(text), STR("celery.exceptions"),
+                               context->now_wall, ret);
+    return finish(request, r, ret);
+}
+
+/* The same message at the end of its queue, counted. */
+static int requeue(const struct request *request,
+                   const struct frame_outcome *outcome,
+                   const struct settle_context *context,
+                   struct settlement *ret)
+{
+    struct envelope again = request->envelope;
+    if (again.requeues >= REQUEUES_MAX)
+        return end_requeues(request, outcome, context, ret);
+    again.requeues++;
+    again.redelivered = true;
+    begin(request, END_REQUEUED, ret);
+    return finish(request, envelope_encode(&ret->retry, &again), ret);
 }
 
 int settle_outcome(const struct request *request,
@@ -337,6 +419,10 @@ int settle_outcome(const struct request *request,
         return retry(request, outcome, context, ret);
     case OUTCOME_REFUSED:
         return refuse_body(request, outcome, context, ret);
+    case OUTCOME_REJECTED:
+        return discard(request, outcome, ret);
+    case OUTCOME_REQUEUED:
+        return requeue(request, outcome, context, ret);
     case OUTCOME_FAILURE:
     case OUTCOME_FOLLOWS: /* no end of a call: slots let none of these through */
         break;
@@ -465,6 +551,7 @@ static int run_out_of_time(const struct request *request,
         json_add_double(&message, (double)request->job.hard_limit / (double)USEC_PER_SEC);
     buf_add_char(&message, ']');
     begin(request, END_FAILED, ret);
+    keep_failed(request, STR("hard time limit"), ret);
     ret->is_awaited = request->job.is_awaited;
     int r = buf_status(&message);
     if (r == 0) {

@@ -11,6 +11,9 @@
  *                                (another transaction in the way: not counted, a hundred times in a row)
  *           FAILURE              FAILURE
  *           REFUSED              FAILURE, message to quarantine
+ *           REJECTED             message to quarantine, nothing stored
+ *           REQUEUED             to the end of its queue, nothing stored; a hundred times, then FAILURE,
+ *                                message to quarantine
  *   child died                   delivered again, counted; the last time that its task allows:
  *                                FAILURE WorkerLostError, message to quarantine
  *   hard time limit              FAILURE TimeLimitExceeded
@@ -21,6 +24,7 @@
  *   killed by a revocation       REVOKED "terminated"
  *   refused by Redis for good    FAILURE OperationalError, without what follows
  *
+ * With .reject_on_failure the message of a FAILURE goes to quarantine, too.
  * An end other than SUCCESS may have consequences (errbacks, the rest of a chain, a chord's part), which are in the body:
  * then the settlement is_awaited, and a child is asked (follow.h) before it is told. Whoever ran it has said so; of calls that
  * were not run it is not known.

@@ -9,6 +9,7 @@
 #include "core/id.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "message/call.h"
 #include "redis/url.h"
 
 enum { NODE_NAME_MAX = 512, HOSTNAME_SIZE = 256, INCARNATION_LEN = 8 };
@@ -98,6 +99,63 @@ static size_t split(const char *text, struct str **ret_parts)
     return count;
 }
 
+/* --- queues ----------------------------------------------------------------------------------- */
+
+static int
+plan_queue(struct startup *startup, struct str item, bool *ret_weighted, struct cel_error *err)
+{
+    struct str name;
+    unsigned weight;
+    int r = settings_queue(item, &name, &weight, err);
+    if (r == 0)
+        r = call_check_queue(name, err);
+    if (r < 0)
+        return error_wrap(err, "worker");
+    if (queue_plans_have(&startup->queues, name))
+        return 0;
+    *ret_weighted |= weight > 0;
+    queue_plans_add(&startup->queues, name, weight ? weight : 1);
+    return 0;
+}
+
+static int plan_queues(struct startup *startup, struct cel_error *err)
+{
+    const struct settings *settings = &startup->settings;
+    const char *order = settings->queue_order;
+    const char *text = *settings->queues ? settings->queues : settings->default_queue;
+    struct str *parts = NULL;
+    size_t count = split(text, &parts);
+    bool is_weighted = false;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = plan_queue(startup, parts[i], &is_weighted, err);
+    mem_free(parts);
+    if (r < 0)
+        return r;
+    if (count == 0)
+        return error_set(err, CEL_E_CONFIG, "worker: \"%s\" names no queue", text);
+    startup->order = strcmp(order, "round_robin") == 0 ? CREDIT_ROUND_ROBIN
+                     : strcmp(order, "sorted") == 0    ? CREDIT_SORTED
+                                                       : CREDIT_PRIORITY;
+    if (is_weighted && startup->order != CREDIT_ROUND_ROBIN)
+        return error_set(err, CEL_E_CONFIG,
+                         "worker: weights of queues are for --queue-order round_robin, not %s",
+                         order);
+    return 0;
+}
+
+/* The children use them; here it is said what is wrong. */
+static int check_routes(struct startup *startup, struct cel_error *err)
+{
+    CLEANUP(routes_deinit) struct routes routes = {0};
+    startup->routes = settings_routes(&startup->config);
+    if (routes_add(&routes, str_of(startup->routes), err) == 0)
+        return 0;
+    error_wrap(err, "worker: [routes]");
+    err->code = CEL_E_CONFIG;
+    return CEL_E_CONFIG;
+}
+
 /* --- SETUP ------------------------------------------------------------------------------------ */
 
 static size_t pairs_of(const struct config *config,
@@ -140,10 +198,12 @@ static void set_up_children(struct startup *startup, enum log_level level, enum 
     struct frame_setup *setup = &startup->setup;
     *setup = (struct frame_setup){.node = str_of(startup->name),
                                   .default_queue = str_of(startup->settings.default_queue),
+                                  .routes = str_of(startup->routes),
                                   .log_level = level,
                                   .log_format = format,
                                   .database_max_age = startup->settings.database_max_age,
                                   .wants_peak_rss = startup->ledger == LEDGER_FULL,
+                                  .wants_arguments = startup->settings.result_extended,
                                   .modules = startup->modules,
                                   .module_count = startup->module_count};
     setup->setting_count = pairs_of(&startup->config, "settings", NULL, &startup->settings_pairs);
@@ -199,11 +259,11 @@ static int complete(struct startup *startup, struct cel_error *err)
     const struct settings *settings = &startup->settings;
     struct url url;
     startup->module_count = split(settings->modules, &startup->modules);
-    startup->queue_count =
-        split(*settings->queues ? settings->queues : settings->default_queue, &startup->queues);
-    if (startup->queue_count == 0)
-        return error_set(err, CEL_E_CONFIG, "worker: \"%s\" names no queue", settings->queues);
-    int r = count_children(startup, err);
+    int r = plan_queues(startup, err);
+    if (r == 0)
+        r = check_routes(startup, err);
+    if (r == 0)
+        r = count_children(startup, err);
     if (r < 0)
         return r;
     const struct url_sentinel sentinel = {
@@ -250,9 +310,10 @@ void startup_deinit(struct startup *startup)
     mem_free(startup->name);
     mem_free(startup->node);
     mem_free(startup->display);
-    mem_free(startup->queues);
+    queue_plans_deinit(&startup->queues);
     mem_free(startup->modules);
     mem_free(startup->settings_pairs);
     mem_free(startup->databases);
+    mem_free(startup->routes);
     *startup = (struct startup){0};
 }

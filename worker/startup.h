@@ -7,6 +7,7 @@
 #include "child/frame.h"
 #include "core/process.h"
 #include "core/settings.h"
+#include "intake/queues.h"
 #include "store/ledger.h"
 #include "worker/autoscale.h"
 
@@ -16,12 +17,15 @@ struct startup {
     char *name;    /* name@host, as Celery shows it */
     char *node;    /* <name>:<incarnation>, for the broker */
     char *display; /* the broker's URL without its password */
-    struct str *queues, *modules;
-    size_t queue_count, module_count;
-    unsigned concurrency; /* at the start */
+    struct queue_plans queues;
+    struct str *modules;
+    size_t module_count;
+    enum credit_order order; /* of the queues */
+    unsigned concurrency;    /* at the start */
     struct autoscale_bounds autoscale;
     struct frame_setup setup; /* of the children */
     struct frame_pair *settings_pairs, *databases;
+    char *routes;
     enum ledger_detail ledger;
     const char *ledger_uri; /* or NULL */
 };

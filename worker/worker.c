@@ -21,13 +21,14 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "intake/credit.h"
+#include "intake/presence.h"
+#include "intake/queues.h"
 #include "keeper/promoter.h"
 #include "keeper/releaser.h"
 #include "keeper/revocations.h"
 #include "worker/autoscale.h"
-#include "worker/credit.h"
 #include "worker/dispatch.h"
-#include "worker/presence.h"
 #include "worker/startup.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
@@ -46,6 +47,7 @@ struct worker {
     struct dispatch dispatch;
     struct recorder recorder;
     struct credit credit;
+    struct queues queues;
     struct autoscale autoscale;
     struct promoter promoter;
     struct releaser releaser;
@@ -120,21 +122,12 @@ static void tell_ready(struct worker *worker)
     process_notify_ready(status);
 }
 
-static struct str queue_list(const struct worker *worker, struct buf *buf)
-{
-    for (size_t i = 0; i < worker->startup.queue_count; i++) {
-        if (i > 0)
-            buf_add_char(buf, ',');
-        buf_add_str(buf, worker->startup.queues[i]);
-    }
-    return buf_str(buf);
-}
-
 static void log_banner(struct worker *worker)
 {
     CLEANUP(buf_deinit) struct buf queues = BUF_INIT(64 * 1024);
+    queue_plans_list(&worker->startup.queues, &queues);
     log_info("Worker ready", F_C("node", worker->startup.name), F_C("version", CELERIAC_VERSION),
-             F_C("broker", worker->startup.display), F_STR("queues", queue_list(worker, &queues)),
+             F_C("broker", worker->startup.display), F_STR("queues", buf_str(&queues)),
              F_U64("concurrency", worker->startup.concurrency),
              F_U64("tasks", worker->pool.registry.count));
 }
@@ -154,6 +147,8 @@ static void report(const struct worker *worker)
         F_U64("expired", dispatch->ends[END_EXPIRED]),
         F_U64("revoked", dispatch->ends[END_REVOKED]),
         F_U64("redelivered", dispatch->ends[END_REDELIVERED]),
+        F_U64("rejected", dispatch->ends[END_REJECTED]),
+        F_U64("requeued", dispatch->ends[END_REQUEUED]),
         F_U64("buried", dispatch->ends[END_BURIED]), F_U64("parked", dispatch->ends[END_PARKED]),
         F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
         F_U64("promoted", worker->promoter.promoted), F_U64("released", worker->releaser.released),
@@ -189,6 +184,9 @@ static void on_recorded(void *data)
     releaser_deinit(&worker->releaser);
     rescuer_deinit(&worker->rescuer);
     presence_deinit(&worker->presence);
+    if (worker->again)
+        queues_keep(&worker->queues, &worker->startup.queues);
+    queues_deinit(&worker->queues);
     revocations_deinit(&worker->revocations);
     result_rows_deinit(&worker->rows);
     pool_deinit(&worker->pool);
@@ -481,12 +479,25 @@ static void on_lost(void *data)
     abandon(data);
 }
 
+static void on_removed(void *data, struct str queue)
+{
+    struct worker *worker = data;
+    queues_removed(&worker->queues, queue);
+}
+
+static void on_joined(void *data, struct str queue)
+{
+    struct worker *worker = data;
+    queues_joined(&worker->queues, queue);
+}
+
 static const struct credit_events credit_events = {
     .look = look,
     .on_claimed = on_claimed,
     .give_back = give_back,
     .on_first_claim = on_first_claim,
     .on_stopped = on_credit_stopped,
+    .on_removed = on_removed,
     .on_lost = on_lost,
 };
 
@@ -576,23 +587,6 @@ static void watch_signals(struct worker *worker)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-static void on_declared(void *data, int status, const struct cel_error *err)
-{
-    (void)data;
-    if (status < 0 && status != -ECANCELED)
-        log_warning("A queue could not be announced", F_C("err", err->text));
-}
-
-static void declare_queues(struct worker *worker)
-{
-    for (size_t i = 0; i < worker->startup.queue_count; i++) {
-        usec_t deadline = clock_mono() + FIRST_ANSWER_USEC;
-        if (broker_declare(worker->broker, worker->startup.queues[i], deadline, on_declared,
-                           worker) < 0)
-            log_warning("A queue could not be announced");
-    }
-}
-
 static void on_first_answer(void *data, int status, const struct cel_error *err)
 {
     struct worker *worker = data;
@@ -605,7 +599,7 @@ static void on_first_answer(void *data, int status, const struct cel_error *err)
         return;
     }
     worker->phase = JOINING;
-    declare_queues(worker);
+    queues_start(&worker->queues);
     presence_start(&worker->presence);
 }
 
@@ -639,6 +633,7 @@ static const struct presence_events presence_events = {
     .on_refused = on_refused,
     .is_known = is_known,
     .on_left = on_left,
+    .on_joined = on_joined,
 };
 
 static int open_broker(struct worker *worker, struct cel_error *err)
@@ -679,12 +674,17 @@ static void open_keepers(struct worker *worker)
     rescuer_init(&worker->rescuer, &worker->loop, worker->broker, &options);
     presence_init(&worker->presence, &worker->loop, worker->broker, &worker->rescuer,
                   str_of(startup->node), startup->settings.lease, &presence_events, worker);
-    presence_set_queues(&worker->presence, startup->queues, startup->queue_count);
-    for (size_t i = 0; i < startup->queue_count; i++) {
-        promoter_add(&worker->promoter, startup->queues[i]);
-        releaser_add(&worker->releaser, startup->queues[i]);
-        rescuer_add(&worker->rescuer, startup->queues[i]);
-    }
+}
+
+static void open_queues(struct worker *worker)
+{
+    const struct queues_parts parts = {.broker = worker->broker,
+                                       .credit = &worker->credit,
+                                       .presence = &worker->presence,
+                                       .promoter = &worker->promoter,
+                                       .releaser = &worker->releaser,
+                                       .rescuer = &worker->rescuer};
+    queues_init(&worker->queues, &parts, &worker->startup.queues);
 }
 
 static int open_parts(struct worker *worker)
@@ -703,6 +703,8 @@ static int open_parts(struct worker *worker)
         .hard_limit = startup->settings.hard_time_limit,
         .lease = startup->settings.lease,
         .track_ids = startup->settings.track_ids,
+        .track_started = startup->settings.track_started,
+        .result_extended = startup->settings.result_extended,
         .recorder = startup->ledger == LEDGER_OFF ? NULL : &worker->recorder,
         .children = &pool_options,
     };
@@ -720,11 +722,12 @@ static int open_parts(struct worker *worker)
                      worker);
     dispatch_init(&worker->dispatch, &worker->loop, worker->broker, &worker->pool,
                   &worker->revocations, &dispatch_options, &dispatch_events, worker);
-    credit_init(&worker->credit, &worker->loop, worker->broker, startup->queues,
-                startup->queue_count, &credit_events, worker);
+    credit_init(&worker->credit, &worker->loop, worker->broker, startup->order, &credit_events,
+                worker);
     autoscale_init(&worker->autoscale, &worker->loop, &worker->pool, &worker->credit,
                    &startup->autoscale, startup->settings.autoscale_keepalive);
     open_keepers(worker);
+    open_queues(worker);
     return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);
 }
 

@@ -29,7 +29,13 @@ enum cel_serializer {
     CEL_MSGPACK,    /* needs accept_content = ['json', 'msgpack'] on a Python worker */
 };
 
-enum cel_compression { CEL_UNCOMPRESSED, CEL_ZLIB };
+enum cel_compression {
+    CEL_UNCOMPRESSED,
+    CEL_ZLIB,  /* what Celery calls gzip and zlib */
+    CEL_BZIP2, /* bzip2 */
+    CEL_LZMA,  /* lzma: .xz */
+    CEL_ZSTD,  /* zstd; Python needs the package zstandard */
+};
 
 /* A new call of the task `name` (1 ... 255 bytes of UTF-8). NULL when memory is short. */
 CEL_API struct cel_call *cel_call_new(const char *name);
@@ -44,6 +50,13 @@ CEL_API void cel_call_kwarg(struct cel_call *call, const char *name, struct cel_
 CEL_API void cel_call_id(struct cel_call *call, const char *id);
 CEL_API void cel_call_queue(struct cel_call *call,
                             const char *queue); /* default: the client's, "celery" */
+/*
+ * To every queue that is bound to the exchange by this routing key, direct or topic, instead of a
+ * queue; as kombu's consumers have written it down (Celery documentation: "Exchanges, queues, and
+ * routing keys"). By cel_send() alone: -EINVAL elsewhere.
+ */
+CEL_API void
+cel_call_exchange(struct cel_call *call, const char *exchange, const char *routing_key);
 CEL_API void cel_call_priority(struct cel_call *call, int priority); /* 0 (first) ... 9 (last) */
 CEL_API void cel_call_countdown_ms(struct cel_call *call,
                                    int64_t ms); /* start so much after sending */

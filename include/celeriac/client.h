@@ -31,6 +31,9 @@ struct cel_client_options {
     const char
         *result_backend;    /* NULL: $CELERIAC_RESULT_BACKEND, $CELERY_RESULT_BACKEND, the broker */
     const char *queue;      /* default queue; NULL: "celery" */
+    const char *routes;     /* of calls that name no queue, by their task, as Celery's task_routes:
+                               "shop.tasks.* = shop, mail.send = mail". A whole name comes before
+                               patterns, of these the first. NULL: all go to the default queue */
     int64_t timeout_ms;     /* of each function that has none of its own; 0: 5000 */
     const char *key_prefix; /* Celery's global_keyprefix; NULL: none */
     /*

@@ -45,6 +45,7 @@ enum cel_outcome {
     CEL_CANCELLED = 3, /* stopped because cel_cancelled(): SoftTimeLimitExceeded */
     CEL_IGNORE = 4,    /* done; nothing is stored (Celery's Ignore) */
     CEL_REPLACED = 5,  /* what cel_replace() returns: others come to what it should */
+    CEL_REJECT = 6,    /* not taken, as cel_reject() said; nothing is stored (Celery's Reject) */
 };
 
 typedef int cel_task_fn(struct cel_task *task);
@@ -104,9 +105,17 @@ struct cel_task_def {
      * allocation had failed before) it is a FAILURE MemoryLimitExceeded. Neither is delivered again;
      * both go to quarantine. With too many files open() and its like fail with EMFILE.
      */
-    int64_t cpu_limit_ms; /* of all its threads; the processes that it starts do not count */
-    int64_t memory_limit; /* bytes of address space */
-    int open_files_limit; /* a database connection that it opens is one */
+    int64_t cpu_limit_ms;      /* of all its threads; the processes that it starts do not count */
+    int64_t memory_limit;      /* bytes of address space */
+    int open_files_limit;      /* a database connection that it opens is one */
+    const char *autoretry_for; /* exceptions after which a failure of the function is a retry:
+                                  "OperationalError, shop.errors.Busy"; a name without a module is
+                                  that type of any; "Exception" is every one */
+    bool
+        retry_without_jitter; /* with retry_backoff: the delays are exact (Celery's retry_jitter) */
+    bool reject_on_failure; /* the message of a call that failed or met its hard time limit goes to
+                               quarantine, besides its result (Celery's acks_on_failure_or_timeout
+                               set to False). Not with CEL_ACKS_EARLY */
 };
 
 struct cel_setting_def {
@@ -203,11 +212,22 @@ CEL_API int cel_fail(struct cel_task *task, const char *type, const char *text);
 CEL_API int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/*
+ * Does not take the call and returns CEL_REJECT: nothing is stored for it. It goes to quarantine, or,
+ * with `requeue`, to the end of its queue, for another try or another worker, at once: at most a
+ * hundred times, then it fails. To wait, use cel_retry(). `reason` is for the log and the
+ * quarantine; or NULL. Celery documentation: "Reject".
+ */
+CEL_API int cel_reject(struct cel_task *task, const char *reason, bool requeue);
+
 /* --- while it runs ---------------------------------------------------------------------------- */
 
 /* Stores the state PROGRESS with `meta` (adopted), visible to AsyncResult at once. 0, -ENOMEM,
  * CEL_E_FORMAT for bytes, CEL_E_LIMIT for more than 16 MiB. */
 CEL_API int cel_progress(struct cel_task *task, struct cel_value *meta);
+/* The same with a state of your own ("UPLOADING"): 1 ... 50 bytes of UTF-8, and none of those in
+ * which a task ends or waits (SUCCESS, FAILURE, REVOKED, RETRY, PENDING); then -EINVAL. */
+CEL_API int cel_state(struct cel_task *task, const char *state, struct cel_value *meta);
 /* True once the soft time limit has passed: clean up and return CEL_CANCELLED. */
 CEL_API bool cel_cancelled(const struct cel_task *task);
 /* Sleeps. 0, or CEL_CANCELLED at once when the soft time limit strikes: return that. */

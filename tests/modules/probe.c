@@ -162,6 +162,44 @@ static int retry_always(struct cel_task *task)
     return cel_retry(task, countdown_ms, type ? NULL : text);
 }
 
+/* Appends one byte to a file; returns how many there are, 0: it cannot be written. */
+static int64_t leave_mark(const char *path)
+{
+    FILE *file = fopen(path, "a");
+    if (!file)
+        return 0;
+    fputc('x', file);
+    int64_t marks = ftell(file);
+    fclose(file);
+    return marks;
+}
+
+/* Rejects the call until it was run `until` times, which the file tells. */
+static int reject(struct cel_task *task)
+{
+    const char *reason, *path;
+    bool requeue;
+    int64_t until, runs;
+    if (cel_arg_text(task, "reason", &reason) || cel_arg_bool(task, "requeue", &requeue) ||
+        cel_arg_int(task, "until", &until) || cel_arg_text(task, "path", &path))
+        return CEL_FAIL;
+    runs = path ? leave_mark(path) : 1;
+    return runs > until ? cel_return(task, cel_int(runs)) : cel_reject(task, reason, requeue);
+}
+
+/* Tells a state of its own. */
+static int state(struct cel_task *task)
+{
+    const char *name;
+    if (cel_arg_text(task, "name", &name))
+        return CEL_FAIL;
+    struct cel_value *meta = cel_map();
+    cel_map_set(meta, "bytes", cel_int(5));
+    int r = cel_state(task, name, meta);
+    return r ? cel_failf(task, "ValueError", "cel_state returned %d", r)
+             : cel_sleep_ms(task, cel_value_int(cel_arg_value(task, "ms"), 0));
+}
+
 /* Returns whatever number it is given. */
 static int return_code(struct cel_task *task)
 {
@@ -359,12 +397,7 @@ static int count(struct cel_task *task)
     const char *path;
     if (cel_arg_text(task, "path", &path))
         return CEL_FAIL;
-    FILE *file = fopen(path, "a");
-    if (!file)
-        return cel_failf(task, "FileNotFoundError", "%s", path);
-    fputc('x', file);
-    fclose(file);
-    return CEL_OK;
+    return leave_mark(path) ? CEL_OK : cel_failf(task, "FileNotFoundError", "%s", path);
 }
 
 /* --- the database ----------------------------------------------------------------------------- */
@@ -487,6 +520,31 @@ CEL_TASKS(
      .retry_delay_ms = 100,
      .retry_backoff = true,
      .retry_delay_max_ms = 200},
+    {.name = "tests.reject",
+     .run = reject,
+     .params = "reason=null, requeue=false, until=1, path=null"},
+    {.name = "tests.reject_early",
+     .run = reject,
+     .params = "reason=null, requeue=false, until=1, path=null",
+     .acks = CEL_ACKS_EARLY},
+    {.name = "tests.state", .run = state, .params = "name, ms=0"},
+    {.name = "tests.autoretry",
+     .run = fail,
+     .params = "type=\"ValueError\", text=\"boom\"",
+     .max_retries = 2,
+     .retry_delay_ms = 1,
+     .autoretry_for = "OSError, shop.errors.Busy,SoftTimeLimitExceeded"},
+    {.name = "tests.autoretry_all",
+     .run = return_code,
+     .params = "code",
+     .retry_delay_ms = 200,
+     .retry_backoff = true,
+     .retry_without_jitter = true,
+     .autoretry_for = "Exception"},
+    {.name = "tests.fail_to_quarantine",
+     .run = fail,
+     .params = "type=\"ValueError\", text=\"boom\"",
+     .reject_on_failure = true},
     {.name = "tests.return_code", .run = return_code, .params = "code"},
     {.name = "tests.crash", .run = crash, .params = "how=\"segv\""},
     {.name = "tests.crash_once", .run = crash, .params = "how=\"segv\"", .max_crashes = 1},

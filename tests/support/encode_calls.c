@@ -140,6 +140,13 @@ static void write_serializers(void)
     add_args(call, values);
     cel_call_compression(call, CEL_ZLIB);
     write_call("json zlib", call);
+    static const char *const methods[] = {"json bzip2", "json lzma", "json zstd"};
+    for (int i = 0; i < 3; i++) {
+        call = new_call();
+        add_args(call, values);
+        cel_call_compression(call, (enum cel_compression)(CEL_BZIP2 + i));
+        write_call(methods[i], call);
+    }
     call = new_call();
     add_args(call, values);
     cel_call_arg(call, cel_bytes("\xff\0b", 3));

@@ -1,4 +1,5 @@
 /* Sending to a real Redis: what arrives, where, and in which order. */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -227,6 +228,62 @@ static void threads_have_handles_of_their_own(void **state)
     assert_length("celery", THREADS * SENDS);
 }
 
+static void routes_say_the_queue_of_a_task(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client((struct cel_client_options){
+        .queue = "otherwise", .routes = "shop.* = shop, shop.tasks.pay = bank"});
+    static const char *const names[] = {"shop.tasks.pay", "shop.tasks.ship", "other", "shop.own"};
+    for (size_t i = 0; i < 4; i++) {
+        struct cel_call *call = cel_call_new(names[i]);
+        if (i == 3)
+            cel_call_queue(call, "own");
+        assert_int_equal(cel_send(client, call, NULL, NULL), 0);
+        cel_call_free(call);
+    }
+    static const char *const queues[] = {"bank", "shop", "otherwise", "own"};
+    for (size_t i = 0; i < 4; i++)
+        assert_length(queues[i], 1);
+    cel_client_close(client);
+    const struct cel_client_options wrong = {.routes = "shop.*"};
+    struct cel_error err;
+    assert_int_equal(cel_client_open(&wrong, &client, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "route \"shop.*\""));
+}
+
+static void an_exchange_has_queues_or_the_call_is_not_sent(void **state)
+{
+    (void)state;
+    struct cel_client *client = open_client((struct cel_client_options){.dedupe_ms = 60000});
+    struct cel_call *call = cel_call_new("shop.audit");
+    struct cel_error err;
+    cel_call_exchange(call, "orders", "paid");
+    assert_int_equal(cel_send(client, call, NULL, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "Not sent: no queue is bound to exchange \"orders\""));
+    COMMAND("SADD", "_kombu.binding.orders", "paid\x06\x16\x06\x16one", "paid\x06\x16\x06\x16two",
+            "sent\x06\x16\x06\x16three", "nonsense");
+    char id[CEL_ID_SIZE];
+    assert_int_equal(cel_send(client, call, id, &err), 0);
+    assert_length("one", 1);
+    assert_length("two", 1);
+    assert_length("three", 0);
+    struct envelope envelope;
+    read_message("two", "0", &envelope);
+    assert_true(str_equal(envelope.id, str_of(id)));
+    assert_true(str_equal(envelope.exchange, STR("orders")));
+    assert_true(str_equal(envelope.routing_key, STR("paid")));
+    envelope_deinit(&envelope);
+    assert_int_equal(cel_send_bulk(client, &call, 1, NULL, NULL, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "by cel_send() alone"));
+    struct cel_message message;
+    assert_int_equal(cel_call_message(call, NULL, &message, NULL), -EINVAL);
+    COMMAND("SET", "two", "no list");
+    assert_int_equal(cel_send(client, call, NULL, &err), CEL_E_UNCERTAIN);
+    assert_non_null(strstr(err.text, "To the 2 queues of its exchange"));
+    cel_call_free(call);
+    cel_client_close(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +293,8 @@ int main(void)
         cmocka_unit_test_setup(a_key_prefix_stands_before_the_queue, empty),
         cmocka_unit_test_setup(ten_thousand_calls_go_in_bulk_and_in_order, empty),
         cmocka_unit_test_setup(one_bad_call_keeps_all_of_a_bulk_back, empty),
+        cmocka_unit_test_setup(routes_say_the_queue_of_a_task, empty),
+        cmocka_unit_test_setup(an_exchange_has_queues_or_the_call_is_not_sent, empty),
         cmocka_unit_test_setup(threads_have_handles_of_their_own, empty),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -88,6 +88,24 @@ class Once(WorkerTest):
         self.delivered(id, 8)
         self.assertEqual(self.total(), 1)
 
+    def test_a_map_is_done_once_and_as_a_whole(self):
+        self.migrate()
+        self.worker("-c", "1")
+        signature = {"task": "tests.script_once", "args": [], "kwargs": {}, "options": {}}
+
+        def map_over(*items, id=None):
+            return self.send("celery.map", id=id, kwargs={"task": signature, "it": list(items)})
+
+        id = map_over([ADD], [ADD], [ADD])
+        self.assertEqual(self.get(id), [""] * 3)
+        self.redis.delete("celery-task-meta-" + id)
+        map_over([ADD], [ADD], [ADD], id=id)
+        self.assertEqual(self.get(id), [""] * 3)
+        self.assertEqual(self.total(), 3)
+        broken = map_over([ADD], ["SELECT 1/0"], [ADD])
+        self.assertEqual(self.failure(broken)[0], "DataError")
+        self.assertEqual(self.total(), 3)
+
     def test_what_fails_leaves_no_marker(self):
         self.migrate()
         self.worker("-c", "1")

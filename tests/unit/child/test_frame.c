@@ -39,7 +39,9 @@ static void setup_comes_back(void **state)
                                 .log_level = -1,
                                 .log_format = 2,
                                 .database_max_age = UINT64_MAX,
+                                .routes = STR("a.* = b"),
                                 .wants_peak_rss = true,
+                                .wants_arguments = true,
                                 .modules = modules,
                                 .module_count = 2,
                                 .settings = settings,
@@ -55,7 +57,9 @@ static void setup_comes_back(void **state)
     assert_int_equal(frame.setup.log_level, -1);
     assert_int_equal(frame.setup.log_format, 2);
     assert_true(frame.setup.database_max_age == UINT64_MAX);
+    assert_text(frame.setup.routes, "a.* = b");
     assert_true(frame.setup.wants_peak_rss);
+    assert_true(frame.setup.wants_arguments);
     assert_int_equal(frame.setup.module_count, 2);
     assert_text(frame.setup.modules[0], "a.so");
     assert_non_null(frame.setup.modules[1].ptr);
@@ -78,6 +82,8 @@ static void hello_comes_back(void **state)
                                        .retry_delay = 180000000,
                                        .retry_delay_max = (usec_t)1 << 40,
                                        .retry_backoff = i % 2,
+                                       .retry_without_jitter = i % 5 == 0,
+                                       .reject_on_failure = i % 7 == 0,
                                        .acks_early = i % 3 == 0,
                                        .once = true,
                                        .soft_limit = i,
@@ -101,6 +107,8 @@ static void hello_comes_back(void **state)
         assert_int_equal(task->max_retries, (int64_t)i - 1);
         assert_int_equal(task->retry_delay_max, (usec_t)1 << 40);
         assert_int_equal(task->retry_backoff, i % 2);
+        assert_int_equal(task->retry_without_jitter, i % 5 == 0);
+        assert_int_equal(task->reject_on_failure, i % 7 == 0);
         assert_int_equal(task->acks_early, i % 3 == 0);
         assert_false(task->ignore_result);
         assert_false(task->track_started);
@@ -318,8 +326,8 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         {STR("\x93\x02\x01\xdc\x00\x02\xc0\xc0"), CEL_E_FORMAT},  /* elements of another shape */
         {STR("\x9f\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x00\x90\x90\x90\x90\x90"),
          CEL_E_FORMAT}, /* kind 0 */
-        {STR("\x9f\x05\x01\x07\xc0\xc0\x00\xc2\xc0\xc0\x00\x90\x90\x90\x90\x90"),
-         CEL_E_FORMAT}, /* kind 7 */
+        {STR("\x9f\x05\x01\x09\xc0\xc0\x00\xc2\xc0\xc0\x00\x90\x90\x90\x90\x90"),
+         CEL_E_FORMAT}, /* kind 9 */
         {STR("\x9f\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x00\xc4\x01x\x00"
              "\x90\x90\x90\x90"),
          CEL_E_FORMAT}, /* a send to an empty queue */

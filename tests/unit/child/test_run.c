@@ -336,6 +336,84 @@ static void the_last_retry_in_vain_is_named_as_celery_names_it(void **state)
 
 /* --- messages --------------------------------------------------------------------------------- */
 
+static void a_task_is_retried_for_what_it_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args;
+        enum frame_outcome_kind kind;
+    } cases[] = {
+        {"[\"OSError\"]", OUTCOME_RETRY},
+        {"[\"shop.errors.OSError\"]", OUTCOME_RETRY}, /* of any module */
+        {"[\"shop.errors.Busy\"]", OUTCOME_RETRY},
+        {"[\"Busy\"]", OUTCOME_FAILURE},
+        {"[\"other.Busy\"]", OUTCOME_FAILURE},
+        {"[\"ValueError\"]", OUTCOME_FAILURE},
+        {"[\"OSErro\"]", OUTCOME_FAILURE},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct frame_outcome *outcome = call("tests.autoretry", cases[i].args, "{}");
+        if (outcome->kind != cases[i].kind)
+            fail_msg("%s: kind %d", cases[i].args, outcome->kind);
+        assert_int_equal(outcome->countdown_usec, -1);
+    }
+    expect_exception(call("tests.autoretry", "[\"shop.errors.Busy\", \"full\"]", "{}"),
+                     OUTCOME_RETRY,
+                     "{\"exc_type\": \"Busy\", \"exc_message\": [\"full\"], "
+                     "\"exc_module\": \"shop.errors\"}",
+                     "shop.errors.Busy: full");
+    assert_int_equal(call("tests.autoretry_all", "[1]", "{}")->kind, OUTCOME_RETRY);
+    assert_int_equal(call("tests.autoretry_all", "[3]", "{}")->kind, OUTCOME_RETRY);
+    assert_int_equal(call("tests.autoretry_all", "[77]", "{}")->kind, OUTCOME_FAILURE);
+    assert_int_equal(call("tests.autoretry_all", "[4]", "{}")->kind, OUTCOME_IGNORE);
+    assert_int_equal(call("tests.autoretry_all", "[0]", "{}")->kind, OUTCOME_SUCCESS);
+    assert_int_equal(call("tests.autoretry_all", "[]", "{}")->kind, OUTCOME_FAILURE);
+}
+
+static void a_task_may_reject_its_call(void **state)
+{
+    (void)state;
+    const struct frame_outcome *outcome = call("tests.reject", "[\"not mine\"]", "{}");
+    assert_int_equal(outcome->kind, OUTCOME_REJECTED);
+    assert_true(str_equal(outcome->detail, STR("not mine")));
+    assert_null(outcome->result_json.ptr);
+    outcome = call("tests.reject", "[]", "{\"requeue\": true}");
+    assert_int_equal(outcome->kind, OUTCOME_REQUEUED);
+    assert_null(outcome->detail.ptr);
+    outcome = call("tests.return_code", "[6]", "{}");
+    assert_int_equal(outcome->kind, OUTCOME_REJECTED);
+}
+
+static void a_state_of_ones_own_is_told(void **state)
+{
+    (void)state;
+    char *message = message_of("tests.state", "[\"UPLOADING\"]", "{}", "");
+    uint64_t seq = child_process_run(&process, message);
+    free(message);
+    assert_int_equal(child_process_read(&process, 20000), 0);
+    assert_int_equal(process.frame.type, FRAME_PROGRESS);
+    assert_int_equal(process.frame.progress.seq, seq);
+    assert_true(str_equal(process.frame.progress.state, STR("UPLOADING")));
+    expect_json(process.frame.progress.meta_json, "{\"bytes\": 5}");
+    assert_int_equal(child_process_read(&process, 20000), 0);
+    assert_int_equal(process.frame.outcome.kind, OUTCOME_SUCCESS);
+    static const char *const refused[] = {"SUCCESS",
+                                          "FAILURE",
+                                          "REVOKED",
+                                          "RETRY",
+                                          "PENDING",
+                                          "",
+                                          "X23456789012345678901234567890123456789012345678901"};
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+        char args[80];
+        snprintf(args, sizeof(args), "[\"%s\"]", refused[i]);
+        expect_exception(call("tests.state", args, "{}"), OUTCOME_FAILURE,
+                         "{\"exc_type\": \"ValueError\", \"exc_message\": "
+                         "[\"cel_state returned -22\"], \"exc_module\": \"builtins\"}",
+                         "ValueError: cel_state returned -22");
+    }
+}
+
 static void an_unknown_task_is_not_registered(void **state)
 {
     (void)state;
@@ -615,6 +693,9 @@ int main(void)
         cmocka_unit_test(a_return_value_without_words_says_so),
         cmocka_unit_test(a_retry_has_countdown_and_reason),
         cmocka_unit_test(the_last_retry_in_vain_is_named_as_celery_names_it),
+        cmocka_unit_test(a_task_is_retried_for_what_it_names),
+        cmocka_unit_test(a_task_may_reject_its_call),
+        cmocka_unit_test(a_state_of_ones_own_is_told),
         cmocka_unit_test(an_unknown_task_is_not_registered),
         cmocka_unit_test(a_message_that_cannot_be_read_is_refused),
         cmocka_unit_test(a_message_of_protocol_1_runs),

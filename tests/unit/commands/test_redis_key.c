@@ -141,9 +141,35 @@ static void patterns_mean_the_prefix_itself(void **state)
     buf_deinit(&pattern);
 }
 
+static void a_binding_is_read_in_its_parts(void **state)
+{
+    static const struct {
+        struct str member;
+        const char *key, *pattern, *queue;
+    } cases[] = {
+        {STR("celery\x06\x16\x06\x16"
+             "celery"),
+         "celery", "", "celery"},
+        {STR("a.*\x06\x16^a\\..*?[^\\.]$\x06\x16q"), "a.*", "^a\\..*?[^\\.]$", "q"},
+        {STR("\x06\x16\x06\x16q"), "", "", "q"},
+        {STR("a\x06\x16\x06\x16"), "a", "", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct key_binding binding = key_binding_read(cases[i].member);
+        check(binding.routing_key, cases[i].key);
+        check(binding.pattern, cases[i].pattern);
+        check(binding.queue, cases[i].queue);
+    }
+    static const struct str odd[] = {STR(""), STR("q"), STR("\x06\x16q"), STR("a\x06\x16q")};
+    for (size_t i = 0; i < ARRAY_SIZE(odd); i++)
+        assert_int_equal(key_binding_read(odd[i]).routing_key.len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_binding_is_read_in_its_parts),
         cmocka_unit_test(the_keys_of_a_queue_are_those_of_the_documentation),
         cmocka_unit_test(results_end_the_prefix_as_celery_does),
         cmocka_unit_test(tags_go_there_and_back),

@@ -321,9 +321,45 @@ static void every_allocation_may_fail(void **state)
 
 #define SETTINGS_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
+static void a_queue_may_have_a_weight(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *item, *name;
+        unsigned weight;
+    } cases[] = {
+        {"mail", "mail", 0},
+        {"mail:5", "mail", 5},
+        {"mail:1000", "mail", 1000},
+        {"a:b", "a:b", 0},
+        {"a:b:2", "a:b", 2},
+        {"mail5", "mail5", 0},
+        {"mail:", "mail:", 0},
+        {"mail:x5", "mail:x5", 0},
+        {":7", "", 7},
+        {"", "", 0},
+        {"7", "7", 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct str name;
+        unsigned weight;
+        assert_int_equal(settings_queue(str_of(cases[i].item), &name, &weight, &err), 0);
+        assert_true(str_equal(name, str_of(cases[i].name)));
+        assert_int_equal(weight, cases[i].weight);
+    }
+    static const char *const refused[] = {"mail:0", "mail:1001", "mail:99999999999999999999"};
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+        struct str name;
+        unsigned weight;
+        assert_int_equal(settings_queue(str_of(refused[i]), &name, &weight, &err), CEL_E_CONFIG);
+        assert_non_null(strstr(err.text, refused[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        SETTINGS_TEST(a_queue_may_have_a_weight),
         SETTINGS_TEST(the_defaults_are_those_of_the_manual),
         SETTINGS_TEST(a_worker_takes_the_flags_of_celery),
         SETTINGS_TEST(celerys_variables_stand_in_for_ours),

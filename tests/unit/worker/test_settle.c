@@ -384,6 +384,130 @@ static void an_absurd_countdown_is_cut(void **state)
     cel_value_free(decoded_retry(request));
 }
 
+static usec_t delay_after(int retries, const struct frame_task *task)
+{
+    char headers[40];
+    snprintf(headers, sizeof(headers), ", \"retries\": %d", retries);
+    struct request *request =
+        settled(request_of(headers, *task),
+                (struct frame_outcome){.kind = OUTCOME_RETRY, .countdown_usec = -1});
+    return completion_of(request)->retry_due_wall - NOW;
+}
+
+/* Celery: min(retry_backoff_max, retry_backoff * 2 ** retries), and of that any part. */
+static void a_retry_backs_off_as_celerys(void **state)
+{
+    (void)state;
+    struct frame_task task = task_rules();
+    task.max_retries = -1;
+    task.retry_backoff = task.retry_without_jitter = true;
+    task.retry_delay = 3 * USEC_PER_SEC;
+    task.retry_delay_max = 600 * USEC_PER_SEC;
+    static const unsigned seconds[] = {3, 6, 12, 24, 48, 96, 192, 384, 600, 600};
+    for (int i = 0; i < (int)ARRAY_SIZE(seconds); i++)
+        assert_int_equal(delay_after(i, &task), seconds[i] * USEC_PER_SEC);
+    assert_int_equal(delay_after(100000, &task), 600 * USEC_PER_SEC);
+    task.retry_without_jitter = false;
+    for (int i = 0; i < (int)ARRAY_SIZE(seconds); i++)
+        assert_in_range(delay_after(i, &task), 0, seconds[i] * USEC_PER_SEC);
+    assert_int_not_equal(delay_after(9, &task), 600 * USEC_PER_SEC);
+}
+
+/* --- rejection -------------------------------------------------------------------------------- */
+
+static void a_rejected_call_goes_to_quarantine_and_leaves_no_result(void **state)
+{
+    (void)state;
+    struct request *request =
+        settled(request_of("", task_rules()),
+                (struct frame_outcome){.kind = OUTCOME_REJECTED, .detail = STR("not mine")});
+    const struct broker_completion *completion = completion_of(request);
+    assert_int_equal(request->settlement.end, END_REJECTED);
+    assert_null(completion->result_id.ptr);
+    assert_null(completion->retry.ptr);
+    assert_str(completion->dead->reason, "rejected");
+    assert_str(completion->dead->detail, "not mine");
+    request = request_of("", task_rules());
+    request->ack.is_done = true;
+    settled(request, (struct frame_outcome){.kind = OUTCOME_REJECTED});
+    assert_int_equal(request->settlement.verb, SETTLE_ACK);
+}
+
+static void a_requeued_call_is_counted_and_comes_to_an_end(void **state)
+{
+    (void)state;
+    const struct frame_outcome outcome = {.kind = OUTCOME_REQUEUED, .detail = STR("busy")};
+    struct request *request = settled(request_of(", \"x\": 1", task_rules()), outcome);
+    const struct broker_completion *completion = completion_of(request);
+    assert_int_equal(request->settlement.end, END_REQUEUED);
+    assert_null(completion->result_id.ptr);
+    assert_null(completion->dead);
+    assert_int_equal(completion->retry_due_wall, 0);
+    struct cel_value *message = decoded_retry(request);
+    const struct cel_value *headers = cel_value_get(message, "headers");
+    assert_int_equal(cel_value_int(cel_value_get(headers, "celeriac_requeues"), 0), 1);
+    assert_int_equal(cel_value_int(cel_value_get(headers, "retries"), -1), 0);
+    assert_int_equal(cel_value_int(cel_value_get(headers, "x"), 0), 1);
+    assert_true(cel_value_bool(cel_value_get(headers, "redelivered"), false));
+    cel_value_free(message);
+
+    request = settled(request_of(", \"celeriac_requeues\": 99", task_rules()), outcome);
+    assert_int_equal(request->settlement.end, END_REQUEUED);
+    request = settled(request_of(", \"celeriac_requeues\": 100", task_rules()), outcome);
+    completion = completion_of(request);
+    assert_int_equal(request->settlement.end, END_FAILED);
+    assert_null(completion->retry.ptr);
+    assert_str(completion->dead->reason, "rejected");
+    expect_exception("FAILURE", "Reject", "celery.exceptions");
+    assert_string_equal(first_message(), "rejected 101 times: busy");
+}
+
+static void a_failure_goes_to_quarantine_where_its_task_wants_so(void **state)
+{
+    (void)state;
+    struct frame_task task = task_rules();
+    task.reject_on_failure = true;
+    task.max_retries = 0;
+    const enum frame_outcome_kind kinds[] = {OUTCOME_FAILURE, OUTCOME_RETRY};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        struct request *request = settled(
+            request_of("", task), (struct frame_outcome){.kind = kinds[i], .result_json = BOOM});
+        const struct broker_completion *completion = completion_of(request);
+        assert_int_equal(request->settlement.end, END_FAILED);
+        assert_str(completion->dead->reason, "failure");
+        expect_exception("FAILURE", "ValueError", "builtins");
+    }
+    struct request *request = request_of("", task);
+    const struct death death = {.cause = DEATH_HARD_LIMIT, .term_signal = SIGKILL};
+    assert_int_equal(settle_death(request, &death, &context, &request->settlement), 0);
+    assert_str(completion_of(request)->dead->detail, "hard time limit");
+    expect_exception("FAILURE", "TimeLimitExceeded", "billiard.exceptions");
+    request = settled(request_of("", task),
+                      (struct frame_outcome){.kind = OUTCOME_SUCCESS, .result_json = STR("1")});
+    assert_null(completion_of(request)->dead);
+}
+
+static void documents_say_more_where_that_is_wanted(void **state)
+{
+    (void)state;
+    requests.extended_by = STR("w@h");
+    struct request *request = request_of(", \"retries\": 2", task_rules());
+    buf_add_c(&request->arguments, "\"args\": [1], \"kwargs\": {\"a\": null}");
+    settled(request, (struct frame_outcome){.kind = OUTCOME_SUCCESS, .result_json = STR("1")});
+    completion_of(request);
+    assert_text(cel_value_get(document, "name"), "shop.add");
+    assert_text(cel_value_get(document, "worker"), "w@h");
+    assert_text(cel_value_get(document, "queue"), "q");
+    assert_int_equal(cel_value_int(cel_value_get(document, "retries"), 0), 2);
+    assert_int_equal(cel_value_count(cel_value_get(document, "args")), 1);
+    assert_int_equal(cel_value_count(cel_value_get(document, "kwargs")), 1);
+    request = request_of("", task_rules()); /* not run: nobody has read its arguments */
+    settle_unrun(request, FATE_EXPIRED, &context, &request->settlement);
+    completion_of(request);
+    assert_text(cel_value_get(document, "name"), "shop.add");
+    assert_null(cel_value_get(document, "args"));
+}
+
 /* --- deaths ----------------------------------------------------------------------------------- */
 
 static void expect_lost(struct death death, const char *text)
@@ -736,6 +860,11 @@ int main(void)
         test(endless_retries_go_on),
         test(conflicts_do_not_use_up_the_retries_until_there_are_too_many),
         test(an_absurd_countdown_is_cut),
+        test(a_retry_backs_off_as_celerys),
+        test(a_rejected_call_goes_to_quarantine_and_leaves_no_result),
+        test(a_requeued_call_is_counted_and_comes_to_an_end),
+        test(a_failure_goes_to_quarantine_where_its_task_wants_so),
+        test(documents_say_more_where_that_is_wanted),
         test(the_first_crash_is_delivered_again),
         test(what_is_buried_tells_how_it_died),
         test(a_revoked_task_ends_as_celery_s),

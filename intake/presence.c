@@ -1,4 +1,4 @@
-#include "worker/presence.h"
+#include "intake/presence.h"
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -9,6 +9,11 @@ enum { RENEWALS_A_LEASE = 3, CLAIMS_MAX = 64 };
 static usec_t renew_pause(const struct presence *presence)
 {
     return presence->lease / RENEWALS_A_LEASE;
+}
+
+static struct presence_queue *queue_of(struct list_link *link)
+{
+    return container_of(link, struct presence_queue, link);
 }
 
 /* --- claims that nobody knows ----------------------------------------------------------------- */
@@ -55,7 +60,7 @@ static void on_not_renewed(struct presence_queue *queue, int status, const struc
         log_warning("Redis refuses to renew the lease on a queue; once it is over, others take the "
                     "tasks that run here",
                     F_STR("queue", queue->name), F_C("err", err->text));
-    else if (refusal_lasts(err))
+    else if (refusal_lasts(err) && !queue->is_late)
         presence->events->on_refused(presence->data, queue->name, err);
     else
         log_warning("There is no lease on a queue yet, so nothing is claimed; it is tried again",
@@ -64,8 +69,8 @@ static void on_not_renewed(struct presence_queue *queue, int status, const struc
 
 static void note_held(struct presence *presence)
 {
-    for (size_t i = 0; i < presence->count; i++) {
-        if (!presence->queues[i].is_held)
+    for (struct list_link *link = presence->queues.head; link; link = link->next) {
+        if (!queue_of(link)->is_held)
             return;
     }
     presence->is_complete = true;
@@ -94,10 +99,13 @@ static void on_renewed(void *data,
     }
     if (refusal_end(&queue->refusal))
         log_info("The lease on a queue is granted", F_STR("queue", queue->name));
+    bool is_first = !queue->is_held;
     queue->is_held = true;
     look_for_unknown(queue, held, count);
     if (!presence->is_complete)
         note_held(presence);
+    else if (is_first)
+        presence->events->on_joined(presence->data, queue->name);
 }
 
 static void renew(struct presence_queue *queue)
@@ -110,9 +118,10 @@ static void renew(struct presence_queue *queue)
 static void on_timer(uv_timer_t *timer)
 {
     struct presence *presence = container_of(timer, struct presence, timer);
-    for (size_t i = 0; i < presence->count; i++) {
-        if (!presence->queues[i].under_way)
-            renew(&presence->queues[i]);
+    for (struct list_link *link = presence->queues.head; link; link = link->next) {
+        struct presence_queue *queue = queue_of(link);
+        if (!queue->under_way)
+            renew(queue);
     }
 }
 
@@ -135,10 +144,10 @@ void presence_leave(struct presence *presence)
     uv_timer_stop(&presence->timer);
     presence->state = PRESENCE_LEAVING;
     presence->under_way = 1; /* this function */
-    for (size_t i = 0; was_on && i < presence->count; i++)
+    for (struct list_link *link = presence->queues.head; was_on && link; link = link->next)
         presence->under_way +=
-            broker_leave(presence->broker, presence->queues[i].name,
-                         clock_mono() + LEAVE_DEADLINE_USEC, on_left, presence) == 0;
+            broker_leave(presence->broker, queue_of(link)->name, clock_mono() + LEAVE_DEADLINE_USEC,
+                         on_left, presence) == 0;
     on_left(presence, 0, NULL);
 }
 
@@ -162,12 +171,15 @@ void presence_init(struct presence *presence,
     uv_timer_init(loop, &presence->timer);
 }
 
-void presence_set_queues(struct presence *presence, const struct str *queues, size_t count)
+void presence_add(struct presence *presence, struct str name)
 {
-    presence->count = count;
-    presence->queues = xgrow(NULL, count, sizeof(*presence->queues));
-    for (size_t i = 0; i < count; i++)
-        presence->queues[i] = (struct presence_queue){.presence = presence, .name = queues[i]};
+    struct presence_queue *queue = xnew(struct presence_queue);
+    queue->presence = presence;
+    queue->name = name;
+    queue->is_late = presence->is_complete;
+    list_append(&presence->queues, &queue->link);
+    if (presence->state == PRESENCE_ON)
+        renew(queue);
 }
 
 void presence_start(struct presence *presence)
@@ -185,9 +197,9 @@ void presence_lose(struct presence *presence)
 
 void presence_deinit(struct presence *presence)
 {
-    for (size_t i = 0; i < presence->count; i++)
-        refusal_end(&presence->queues[i].refusal);
-    mem_free(presence->queues);
-    presence->queues = NULL;
+    for (struct list_link *link; (link = list_pop(&presence->queues));) {
+        refusal_end(&queue_of(link)->refusal);
+        mem_free(queue_of(link));
+    }
     uv_close((uv_handle_t *)&presence->timer, NULL);
 }

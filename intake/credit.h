@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "broker/broker.h"
+#include "core/list.h"
 
 /* --- the arithmetic, without a loop ----------------------------------------------------------- */
 
@@ -44,13 +45,26 @@ struct credit_events {
     void (*give_back)(void *data);
     void (*on_first_claim)(void *data); /* the first claim was answered */
     void (*on_stopped)(void *data);     /* after credit_stop: nothing is under way or staged */
-    void (*on_lost)(void *data);        /* this node has no lease any more */
+    void (*on_removed)(void *data,
+                       struct str queue); /* after credit_remove: the same for a queue */
+    void (*on_lost)(void *data);          /* this node has no lease any more */
+};
+
+/* Whose turn it is, among the queues that may have messages; Celery's queue_order_strategy. */
+enum credit_order {
+    CREDIT_ROUND_ROBIN, /* in turn, each as often as its weight says */
+    CREDIT_SORTED,      /* the first by its name */
+    CREDIT_PRIORITY,    /* the first that was added */
 };
 
 struct credit;
 struct credit_queue {
+    struct list_link link;
     struct credit *credit;
     struct str name;
+    unsigned weight;
+    int64_t turn; /* it has waited for so much; negative: it was served ahead */
+    bool removed; /* it goes when nothing is under way any more */
     enum { CREDIT_ASK, CREDIT_WAITING, CREDIT_UNSTAGING } state;
     bool cancelled; /* the wait */
     bool full;      /* the last claim brought all that it asked for */
@@ -61,8 +75,9 @@ struct credit {
     struct broker *broker;
     const struct credit_events *events;
     void *data;
-    struct credit_queue *queues;
-    size_t count, next; /* whose turn it is */
+    struct list queues;
+    enum credit_order order;
+    struct credit_queue *probed; /* the last one; or NULL */
     struct credit_meter meter;
     struct credit_queue *claiming; /* NULL: no claim is under way */
     size_t claiming_max;
@@ -74,14 +89,16 @@ struct credit {
     uv_timer_t hold;      /* runs while something is held and every child is at work */
 };
 
-/* `queues` are borrowed for the life of the credit. */
 void credit_init(struct credit *credit,
                  uv_loop_t *loop,
                  struct broker *broker,
-                 const struct str *queues,
-                 size_t count,
+                 enum credit_order order,
                  const struct credit_events *events,
                  void *data);
+/* Claims from `queue` too, with a weight of at least 1; the name is borrowed until it is removed. */
+void credit_add(struct credit *credit, struct str queue, unsigned weight);
+/* Claims from it no more; on_removed when nothing of it is under way or staged. */
+void credit_remove(struct credit *credit, struct str queue);
 void credit_deinit(struct credit *credit);
 void credit_start(struct credit *credit);
 /* To be called when a child became free, when calls were dispatched, when anything changed. Cheap.

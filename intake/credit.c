@@ -18,9 +18,11 @@
  *                what it staged meanwhile goes back
  *
  * One claim is under way at a time, and the queues take turns, so that a full queue does not
- * starve the others. After a failure nothing is claimed for a moment (back-off); children go on.
+ * starve the others: of those in ASK each gains its weight, the richest is asked, and pays what all
+ * have gained. With equal weights that is one after the other. (Or, where it is so wanted, the first
+ * in a fixed order is asked, and the others when it has nothing.) After a failure nothing is claimed for a moment (back-off); children go on.
  */
-#include "worker/credit.h"
+#include "intake/credit.h"
 
 #include <errno.h>
 
@@ -97,15 +99,42 @@ static void pause_claims(struct credit *credit)
     uv_timer_start(&credit->pause, on_pause_over, delay / USEC_PER_MSEC, 0);
 }
 
-static void tell_stopped(struct credit *credit)
+static struct credit_queue *queue_of(struct list_link *link)
 {
-    if (!credit->stopping || credit->stopped || credit->claiming)
-        return;
-    for (size_t i = 0; i < credit->count; i++) {
-        const struct credit_queue *queue = &credit->queues[i];
-        if (queue->state != CREDIT_ASK || queue->staged)
-            return;
+    return container_of(link, struct credit_queue, link);
+}
+
+/* Nothing is under way or staged. */
+static bool is_quiet(const struct credit_queue *queue)
+{
+    return queue->state == CREDIT_ASK && !queue->staged && queue->credit->claiming != queue;
+}
+
+static void forget(struct credit_queue *queue)
+{
+    struct credit *credit = queue->credit;
+    struct str name = queue->name;
+    if (credit->probed == queue)
+        credit->probed = NULL;
+    list_remove(&credit->queues, &queue->link);
+    mem_free(queue);
+    credit->events->on_removed(credit->data, name);
+}
+
+/* To be called last, when something has ended: a queue may go. */
+static void tell_ended(struct credit *credit)
+{
+    bool all_quiet = true;
+    for (struct list_link *link = credit->queues.head, *next; link; link = next) {
+        struct credit_queue *queue = queue_of(link);
+        next = link->next;
+        if (!is_quiet(queue))
+            all_quiet = false;
+        else if (queue->removed)
+            forget(queue);
     }
+    if (!credit->stopping || credit->stopped || !all_quiet)
+        return;
     credit->stopped = true;
     credit->events->on_stopped(credit->data);
 }
@@ -161,15 +190,16 @@ static void on_claimed(void *data,
         queue->staged = false; /* staged ones come first */
     if (count > 0)
         credit->events->on_claimed(credit->data, claimed, count);
-    if (dry && !credit->stopping && queue->state == CREDIT_ASK) {
+    bool ends = credit->stopping || queue->removed;
+    if (dry && !ends && queue->state == CREDIT_ASK) {
         struct credit_view view = look(credit);
         if (want(credit, &view) > 0)
             await_queue(queue);
     }
-    if (credit->stopping && queue->state == CREDIT_ASK && queue->staged)
+    if (ends && queue->state == CREDIT_ASK && queue->staged)
         unstage(queue);
     credit_turn(credit);
-    tell_stopped(credit);
+    tell_ended(credit);
 }
 
 static void claim(struct credit *credit, struct credit_queue *queue, size_t max)
@@ -185,16 +215,41 @@ static void claim(struct credit *credit, struct credit_queue *queue, size_t max)
     credit->claiming = NULL;
 }
 
-static struct credit_queue *next_to_ask(struct credit *credit)
+static bool may_be_asked(const struct credit_queue *queue)
 {
-    for (size_t i = 0; i < credit->count; i++) {
-        struct credit_queue *queue = &credit->queues[(credit->next + i) % credit->count];
-        if (queue->state == CREDIT_ASK) {
-            credit->next = (credit->next + i + 1) % credit->count;
-            return queue;
-        }
+    return queue->state == CREDIT_ASK && !queue->removed;
+}
+
+static struct credit_queue *first_to_ask(const struct credit *credit)
+{
+    for (struct list_link *link = credit->queues.head; link; link = link->next) {
+        if (may_be_asked(queue_of(link)))
+            return queue_of(link);
     }
     return NULL;
+}
+
+static struct credit_queue *next_in_turn(const struct credit *credit)
+{
+    struct credit_queue *richest = NULL;
+    int64_t gained = 0;
+    for (struct list_link *link = credit->queues.head; link; link = link->next) {
+        struct credit_queue *queue = queue_of(link);
+        if (!may_be_asked(queue))
+            continue;
+        queue->turn += queue->weight;
+        gained += queue->weight;
+        if (!richest || queue->turn > richest->turn)
+            richest = queue;
+    }
+    if (richest)
+        richest->turn -= gained;
+    return richest;
+}
+
+static struct credit_queue *next_to_ask(const struct credit *credit)
+{
+    return credit->order == CREDIT_ROUND_ROBIN ? next_in_turn(credit) : first_to_ask(credit);
 }
 
 /* --- the idle wait ---------------------------------------------------------------------------- */
@@ -206,10 +261,10 @@ static void on_unstaged(void *data, int status, const struct cel_error *err)
     if (queue->credit->abandoned)
         return;
     queue->state = CREDIT_ASK;
-    if (status == 0 || status == -ECANCELED || queue->credit->stopping)
+    if (status == 0 || status == -ECANCELED || queue->credit->stopping || queue->removed)
         queue->staged = false; /* what a failure leaves staged is claimed first next time */
     credit_turn(queue->credit);
-    tell_stopped(queue->credit);
+    tell_ended(queue->credit);
 }
 
 static void unstage(struct credit_queue *queue)
@@ -238,7 +293,7 @@ static void on_wait_over(void *data, int status, const struct cel_error *err)
     else if (status < 0 && status != -ECANCELED && !credit->stopping)
         pause_claims(credit);
     credit_turn(credit);
-    tell_stopped(credit);
+    tell_ended(credit);
 }
 
 static void await_queue(struct credit_queue *queue)
@@ -258,17 +313,23 @@ static void cancel_wait(struct credit_queue *queue)
     broker_wait_cancel(queue->credit->broker, queue->name);
 }
 
+/* And puts back what is staged. */
+static void end_wait(struct credit_queue *queue)
+{
+    cancel_wait(queue);
+    if (queue->state == CREDIT_ASK && queue->staged && queue != queue->credit->claiming)
+        unstage(queue);
+}
+
 /* --- what is held too long -------------------------------------------------------------------- */
 
 /* Ends the waits; true when nothing is staged or under way any more. */
 static bool end_waits(struct credit *credit)
 {
     bool ended = !credit->claiming;
-    for (size_t i = 0; i < credit->count; i++) {
-        struct credit_queue *queue = &credit->queues[i];
-        cancel_wait(queue);
-        if (queue->state == CREDIT_ASK && queue->staged && queue != credit->claiming)
-            unstage(queue);
+    for (struct list_link *link = credit->queues.head; link; link = link->next) {
+        struct credit_queue *queue = queue_of(link);
+        end_wait(queue);
         ended &= queue->state == CREDIT_ASK && !queue->staged;
     }
     return ended;
@@ -306,23 +367,54 @@ static void watch_hold(struct credit *credit)
 void credit_init(struct credit *credit,
                  uv_loop_t *loop,
                  struct broker *broker,
-                 const struct str *queues,
-                 size_t count,
+                 enum credit_order order,
                  const struct credit_events *events,
                  void *data)
 {
-    *credit = (struct credit){.broker = broker, .events = events, .data = data, .count = count};
-    credit->queues = xgrow(NULL, count, sizeof(*credit->queues));
-    for (size_t i = 0; i < count; i++)
-        credit->queues[i] = (struct credit_queue){.credit = credit, .name = queues[i]};
+    *credit = (struct credit){.broker = broker, .order = order, .events = events, .data = data};
     uv_timer_init(loop, &credit->pause);
     uv_timer_init(loop, &credit->hold);
 }
 
+/* Puts the last of the list in front of those whose name comes after its own. */
+static void sort_in(struct credit *credit, struct credit_queue *queue)
+{
+    struct list_link *before = queue->link.prev;
+    while (before && str_compare(queue_of(before)->name, queue->name) > 0)
+        before = before->prev;
+    list_remove(&credit->queues, &queue->link);
+    list_insert(&credit->queues, before, &queue->link);
+}
+
+void credit_add(struct credit *credit, struct str name, unsigned weight)
+{
+    struct credit_queue *queue = xnew(struct credit_queue);
+    queue->credit = credit;
+    queue->name = name;
+    queue->weight = weight;
+    list_append(&credit->queues, &queue->link);
+    if (credit->order == CREDIT_SORTED)
+        sort_in(credit, queue);
+    credit_turn(credit);
+}
+
+void credit_remove(struct credit *credit, struct str name)
+{
+    for (struct list_link *link = credit->queues.head; link; link = link->next) {
+        struct credit_queue *queue = queue_of(link);
+        if (!str_equal(queue->name, name))
+            continue;
+        queue->removed = true;
+        end_wait(queue);
+    }
+    tell_ended(credit);
+}
+
 void credit_deinit(struct credit *credit)
 {
-    mem_free(credit->queues);
-    credit->queues = NULL;
+    struct list_link *link;
+    while ((link = list_pop(&credit->queues)))
+        mem_free(queue_of(link));
     uv_close((uv_handle_t *)&credit->pause, NULL);
     uv_close((uv_handle_t *)&credit->hold, NULL);
 }
@@ -373,8 +465,8 @@ bool credit_is_hungry(struct credit *credit)
 bool credit_is_short(struct credit *credit)
 {
     bool is_short = look(credit).held > 0;
-    for (size_t i = 0; i < credit->count; i++)
-        is_short |= credit->queues[i].full;
+    for (const struct list_link *link = credit->queues.head; link; link = link->next)
+        is_short |= container_of(link, const struct credit_queue, link)->full;
     return is_short;
 }
 
@@ -383,9 +475,14 @@ void credit_probe(struct credit *credit, usec_t since_mono)
     struct credit_view view = look(credit);
     if (!is_hungry(credit, &view) || credit->claiming || credit->attempt_mono >= since_mono)
         return;
-    struct credit_queue *queue = &credit->queues[credit->next];
-    credit->next = (credit->next + 1) % credit->count;
-    claim(credit, queue, view.idle - view.held);
+    struct list_link *next = credit->probed ? credit->probed->link.next : NULL;
+    if (!next)
+        next = credit->queues.head;
+    if (!next)
+        return;
+    credit->probed = queue_of(next);
+    if (!credit->probed->removed)
+        claim(credit, credit->probed, view.idle - view.held);
 }
 
 void credit_abandon(struct credit *credit)
@@ -400,11 +497,7 @@ void credit_stop(struct credit *credit)
     credit->stopping = true;
     uv_timer_stop(&credit->pause);
     uv_timer_stop(&credit->hold);
-    for (size_t i = 0; i < credit->count; i++) {
-        struct credit_queue *queue = &credit->queues[i];
-        cancel_wait(queue);
-        if (queue->state == CREDIT_ASK && queue->staged && queue != credit->claiming)
-            unstage(queue);
-    }
-    tell_stopped(credit);
+    for (struct list_link *link = credit->queues.head; link; link = link->next)
+        end_wait(queue_of(link));
+    tell_ended(credit);
 }

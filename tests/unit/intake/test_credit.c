@@ -1,5 +1,5 @@
 /* How many calls are claimed: the arithmetic of the credit. */
-#include "worker/credit.h"
+#include "intake/credit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

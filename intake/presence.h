@@ -18,14 +18,18 @@ struct presence_events {
     /* Whether somebody here works on that claim. */
     bool (*is_known)(void *data, const struct broker_claim *claim);
     void (*on_left)(void *data); /* after presence_leave */
+    /* A queue that was added later has its lease. */
+    void (*on_joined)(void *data, struct str queue);
 };
 
 struct presence;
 struct presence_queue {
+    struct list_link link;
     struct presence *presence;
     struct str name;
     struct refusal refusal;
     bool is_held, under_way;
+    bool is_late; /* added when the others had their lease */
 };
 
 struct presence {
@@ -35,14 +39,13 @@ struct presence {
     usec_t lease;
     const struct presence_events *events;
     void *data;
-    struct presence_queue *queues;
-    size_t count, under_way;
+    struct list queues;
+    size_t under_way;
     uv_timer_t timer;
     enum { PRESENCE_OFF, PRESENCE_ON, PRESENCE_LOST, PRESENCE_LEAVING, PRESENCE_GONE } state;
     bool is_complete;
 };
 
-/* Names are borrowed for the life of the presence. */
 void presence_init(struct presence *presence,
                    uv_loop_t *loop,
                    struct broker *broker,
@@ -51,7 +54,8 @@ void presence_init(struct presence *presence,
                    usec_t lease,
                    const struct presence_events *events,
                    void *data);
-void presence_set_queues(struct presence *presence, const struct str *queues, size_t count);
+/* A lease on `queue` too, at once if the others have theirs; the name is borrowed. */
+void presence_add(struct presence *presence, struct str queue);
 void presence_start(struct presence *presence);
 /* This node was given up on one of the queues: nothing is renewed or told any more. */
 void presence_lose(struct presence *presence);
