@@ -382,7 +382,7 @@ static int end_requeues(const struct request *request,
              (long long)request->envelope.requeues + 1,
              STR_ARGS(outcome->detail.len > 0 ? outcome->detail : STR("no reason")));
     begin(request, END_FAILED, ret);
-    ret->is_awaited = true;
+    ret->is_awaited = request->job.is_awaited;
     if (!request->ack.is_done)
         bury(request, STR("rejected"), str_of(text), ret);
     int r = store_failure_text(request, STR("Reject"), str_of(text), STR("celery.exceptions"),
