@@ -55,7 +55,7 @@ class CommandLine(Table):
             (["call", "a.b", "--priority", "10"], USAGE, '--priority: "10"'),
             (["call", "a.b", "--header", "novalue"], USAGE, "--header: .*NAME=VALUE"),
             (["call", "a.b", "--serializer", "pickle"], USAGE, '--serializer: "pickle"'),
-            (["call", "a.b", "--compression", "lzma"], USAGE, '--compression: "lzma"'),
+            (["call", "a.b", "--compression", "brotli"], USAGE, '--compression: "brotli"'),
             (["call", "a.b", "--args", "{}"], USAGE, "--args: not a JSON list"),
             (["call", "a.b", "--kwargs", "[1"], USAGE, "--kwargs: "),
             (["call", "a.b", "--x", "1", "--x", "2"], USAGE, "x is given twice"),
