@@ -5,12 +5,14 @@
  */
 #pragma once
 
+#include "control/events.h"
 #include "keeper/revocations.h"
 #include "ledger/recorder.h"
 #include "pool/pool.h"
 #include "worker/completions.h"
 #include "worker/early_ack.h"
 #include "worker/follow.h"
+#include "worker/totals.h"
 #include "worker/turns.h"
 
 /* What the dispatch tells its owner. */
@@ -28,6 +30,7 @@ struct dispatch_options {
     bool track_ids;                      /* note ids in Redis */
     struct recorder *recorder;           /* of the ledger; NULL: there is none */
     const struct pool_options *children; /* how they are started */
+    struct events *monitors;             /* that are told of tasks; NULL: none */
 };
 
 struct dispatch {
@@ -47,6 +50,7 @@ struct dispatch {
     bool abandoned;
     uint64_t received, lost;
     uint64_t ends[REQUEST_ENDS];
+    struct totals totals; /* of those given to children */
 };
 
 void dispatch_init(struct dispatch *dispatch,

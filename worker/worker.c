@@ -28,6 +28,7 @@
 #include "worker/credit.h"
 #include "worker/dispatch.h"
 #include "worker/presence.h"
+#include "worker/remote.h"
 #include "worker/startup.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
@@ -53,6 +54,7 @@ struct worker {
     struct presence presence;
     struct revocations revocations;
     struct result_rows rows;
+    struct remote remote;
     uv_signal_t signals[ARRAY_SIZE(signals)];
     uv_timer_t status, watchdog, stop_limit;
     enum {
@@ -201,11 +203,17 @@ static void on_recorded(void *data)
     uv_close((uv_handle_t *)&worker->stop_limit, NULL);
 }
 
+static void on_remote_stopped(void *data)
+{
+    struct worker *worker = data;
+    recorder_stop(&worker->recorder, on_recorded, worker);
+}
+
 static void on_broker_closed(void *data)
 {
     struct worker *worker = data;
     dispatch_abandon(&worker->dispatch); /* what could not be told */
-    recorder_stop(&worker->recorder, on_recorded, worker);
+    remote_stop(&worker->remote, on_remote_stopped, worker);
 }
 
 static void close_broker(void *data)
@@ -350,6 +358,7 @@ static void on_code(void *data, bool reloaded)
         log_info("New code is in use; old children end with their task",
                  F_U64("tasks", worker->pool.registry.count));
         releaser_start(&worker->releaser);
+        remote_renew(&worker->remote);
         tell_ready(worker);
         return;
     }
@@ -466,6 +475,7 @@ static void on_first_claim(void *data)
     if (worker->phase != RUNNING)
         return;
     log_banner(worker);
+    remote_start(&worker->remote);
     tell_ready(worker);
 }
 
@@ -526,16 +536,25 @@ static const struct revocations_events revocations_events = {
 
 /* --- signals ---------------------------------------------------------------------------------- */
 
-static void reload(struct worker *worker)
+static bool reload(void *data)
 {
+    struct worker *worker = data;
     if (worker->phase != RUNNING || !pool_reload(&worker->pool)) {
         log_warning("Not now: children are being started or stopped");
-        return;
+        return false;
     }
     follow_reload(&worker->dispatch.follow);
     log_info("A child with new code is started");
     process_notify_reloading();
+    return true;
 }
+
+static void shut_down(void *data)
+{
+    stop(data, false);
+}
+
+static const struct remote_events remote_events = {.reload = reload, .shut_down = shut_down};
 
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -705,6 +724,7 @@ static int open_parts(struct worker *worker)
         .track_ids = startup->settings.track_ids,
         .recorder = startup->ledger == LEDGER_OFF ? NULL : &worker->recorder,
         .children = &pool_options,
+        .monitors = &worker->remote.events,
     };
     const struct recorder_options recorder_options = {
         .detail = startup->ledger,
@@ -725,6 +745,8 @@ static int open_parts(struct worker *worker)
     autoscale_init(&worker->autoscale, &worker->loop, &worker->pool, &worker->credit,
                    &startup->autoscale, startup->settings.autoscale_keepalive);
     open_keepers(worker);
+    remote_open(&worker->remote, worker->broker, &worker->dispatch, &worker->pool,
+                &worker->revocations, &remote_events, worker);
     return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);
 }
 
@@ -761,6 +783,8 @@ static void run(struct worker *worker)
                          startup.name, &err);
     if (r == 0)
         r = open_broker(worker, &err);
+    if (r == 0 && (r = remote_init(&worker->remote, &worker->loop, &worker->startup, &err)) < 0)
+        broker_close(worker->broker, NULL, NULL);
     if (r < 0) {
         result_rows_deinit(&worker->rows);
         fprintf(stderr, "celeriac: %s\n", err.text);

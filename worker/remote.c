@@ -1,0 +1,304 @@
+#include "worker/remote.h"
+
+#include <errno.h>
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#define GOODBYE_USEC (1 * USEC_PER_SEC) /* for Redis, at the end */
+
+struct remote_limits {
+    char *task;
+    usec_t soft, hard;
+};
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+static void show_calls(const struct remote *remote,
+                       enum request_state state,
+                       control_call_fn *visit,
+                       void *visit_data)
+{
+    const struct list_link *link = remote->dispatch->requests.lists[state].head;
+    usec_t since_boot = clock_wall() - clock_mono();
+    for (; link; link = link->next) {
+        const struct request *request = container_of(link, const struct request, link);
+        bool is_active = state == REQUEST_PIPED || state == REQUEST_RUNNING;
+        if (!request->envelope.id.ptr)
+            continue; /* it is held unread, until its revocations are known */
+        visit(visit_data, &(struct control_call){
+                              .envelope = &request->envelope,
+                              .is_active = is_active,
+                              .is_acknowledged = is_active || request->ack.is_done,
+                              .started_wall = since_boot + request->job.started_mono,
+                              .pid = request->pid,
+                          });
+    }
+}
+
+static void each_call(void *data, control_call_fn *visit, void *visit_data)
+{
+    static const enum request_state states[] = {REQUEST_RUNNING, REQUEST_PIPED, REQUEST_ACKING,
+                                                REQUEST_READY, REQUEST_CLAIMED};
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+        show_calls(data, states[i], visit, visit_data);
+}
+
+static void each_task(void *data, control_task_fn *visit, void *visit_data)
+{
+    const struct remote *remote = data;
+    const struct registry *registry = &remote->pool->registry;
+    for (size_t i = 0; i < registry->count; i++) {
+        const struct frame_task *task = &registry->tasks[i];
+        visit(visit_data, &(struct control_task){
+                              .name = task->name,
+                              .queue = task->queue,
+                              .max_retries = task->max_retries,
+                              .retry_delay = task->retry_delay,
+                              .soft_limit = task->soft_limit,
+                              .hard_limit = task->hard_limit,
+                              .ignore_result = task->ignore_result,
+                              .acks_late = !task->acks_early,
+                              .track_started = task->track_started,
+                              .runs = totals_of(&remote->dispatch->totals, task->name),
+                          });
+    }
+}
+
+static void each_queue(void *data, control_queue_fn *visit, void *visit_data)
+{
+    const struct remote *remote = data;
+    for (size_t i = 0; i < remote->startup->queue_count; i++) {
+        struct str name = remote->startup->queues[i];
+        visit(visit_data, &(struct control_queue){.name = name,
+                                                  .exchange = name,
+                                                  .exchange_type = STR("direct"),
+                                                  .routing_key = name});
+    }
+}
+
+static void each_revoked(void *data, control_id_fn *visit, void *visit_data)
+{
+    const struct remote *remote = data;
+    revocations_each(remote->revocations, visit, visit_data);
+}
+
+static void each_process(void *data, control_process_fn *visit, void *visit_data)
+{
+    const struct remote *remote = data;
+    pool_each(remote->pool, visit, visit_data);
+}
+
+static void numbers(void *data, struct control_numbers *ret)
+{
+    const struct remote *remote = data;
+    const struct settings *settings = &remote->startup->settings;
+    *ret = (struct control_numbers){
+        .uptime = clock_mono() - remote->started_mono,
+        .concurrency = remote->pool->options.concurrency,
+        .prefetch = dispatch_held(remote->dispatch) + remote->pool->options.concurrency,
+        .soft_limit = settings->soft_time_limit,
+        .hard_limit = settings->hard_time_limit,
+        .max_tasks_per_child = settings->max_tasks_per_child,
+    };
+}
+
+static bool is_revoked(void *data, struct str id)
+{
+    const struct remote *remote = data;
+    return revocations_find(remote->revocations, &(struct envelope){.id = id}) != NULL;
+}
+
+static bool runs_stamped(void *data, struct str stamp, struct str value)
+{
+    static const enum request_state states[] = {REQUEST_PIPED, REQUEST_RUNNING};
+    const struct revocation revocation = {.id = STR(""), .stamp = stamp, .value = value};
+    const struct remote *remote = data;
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        const struct list_link *link = remote->dispatch->requests.lists[states[i]].head;
+        for (; link; link = link->next) {
+            if (revocation_matches(&revocation,
+                                   &container_of(link, const struct request, link)->envelope))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* --- changing --------------------------------------------------------------------------------- */
+
+static void keep_limits(struct remote *remote, struct str task, usec_t soft, usec_t hard)
+{
+    struct remote_limits *limits = NULL;
+    for (size_t i = 0; i < remote->limit_count && !limits; i++) {
+        if (str_equal(str_of(remote->limits[i].task), task))
+            limits = &remote->limits[i];
+    }
+    if (!limits) {
+        size_t count = ++remote->limit_count;
+        remote->limits = xgrow(remote->limits, count, sizeof(*remote->limits));
+        limits = &remote->limits[count - 1];
+        limits->task = xalloc(task.len + 1);
+        memcpy(limits->task, task.ptr, task.len);
+    }
+    limits->soft = soft;
+    limits->hard = hard;
+}
+
+static int
+set_time_limits(void *data, struct str task, usec_t soft, usec_t hard, struct cel_error *err)
+{
+    struct remote *remote = data;
+    int r = registry_set_limits(&remote->pool->registry, task, soft, hard);
+    if (r < 0)
+        return error_set(err, r, "no such task");
+    keep_limits(remote, task, soft, hard);
+    return 0;
+}
+
+static int reload(void *data, struct cel_error *err)
+{
+    const struct remote *remote = data;
+    return remote->owner->reload(remote->owner_data)
+               ? 0
+               : error_set(err, -EBUSY, "children are being started or stopped");
+}
+
+static void shut_down(void *data)
+{
+    const struct remote *remote = data;
+    remote->owner->shut_down(remote->owner_data);
+}
+
+static const struct control_host host = {
+    .each_call = each_call,
+    .each_task = each_task,
+    .each_queue = each_queue,
+    .each_revoked = each_revoked,
+    .each_process = each_process,
+    .numbers = numbers,
+    .is_revoked = is_revoked,
+    .runs_stamped = runs_stamped,
+    .set_time_limits = set_time_limits,
+    .reload = reload,
+    .shut_down = shut_down,
+};
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void look(void *data, struct events_vitals *vitals)
+{
+    const struct remote *remote = data;
+    vitals->active = pool_busy(remote->pool);
+    vitals->processed = remote->dispatch->totals.runs;
+}
+
+static void on_flush(void *data)
+{
+    struct remote *remote = data;
+    events_flush(&remote->events);
+}
+
+int remote_init(struct remote *remote,
+                uv_loop_t *loop,
+                const struct startup *startup,
+                struct cel_error *err)
+{
+    const struct settings *settings = &startup->settings;
+    const struct bus_options bus_options = {
+        .url = settings->broker_url,
+        .master_name = settings->master_name,
+        .sentinel_username = settings->sentinel_username,
+        .sentinel_password = settings->sentinel_password,
+        .key_prefix = *settings->key_prefix ? str_of(settings->key_prefix) : STR_NONE,
+        .fanout_prefix = settings->fanout_prefix,
+        .silence = BROKER_SILENCE_USEC,
+        .on_flush = on_flush,
+        .data = remote,
+    };
+    const struct events_options events_options = {
+        .node = str_of(startup->name),
+        .is_silent = settings->without_heartbeat,
+        .wants_tasks = settings->task_events,
+        .look = look,
+        .data = remote,
+    };
+    *remote = (struct remote){.startup = startup, .started_mono = clock_mono()};
+    int r = bus_new(loop, &bus_options, &remote->bus, err);
+    if (r == 0)
+        events_init(&remote->events, loop, remote->bus, &remote->clock, &events_options);
+    return r;
+}
+
+void remote_open(struct remote *remote,
+                 struct broker *broker,
+                 struct dispatch *dispatch,
+                 struct pool *pool,
+                 struct revocations *revocations,
+                 const struct remote_events *owner,
+                 void *data)
+{
+    const struct control_options options = {
+        .node = str_of(remote->startup->name),
+        .settings = &remote->startup->settings,
+        .host = &host,
+        .host_data = remote,
+    };
+    remote->dispatch = dispatch;
+    remote->pool = pool;
+    remote->revocations = revocations;
+    remote->owner = owner;
+    remote->owner_data = data;
+    control_init(&remote->control, broker, remote->bus, &remote->clock, &remote->events, &options);
+    remote->has_control = true;
+}
+
+void remote_start(struct remote *remote)
+{
+    events_start(&remote->events);
+    if (remote->startup->settings.remote_control)
+        control_start(&remote->control);
+}
+
+void remote_renew(struct remote *remote)
+{
+    for (size_t i = 0; i < remote->limit_count; i++) {
+        const struct remote_limits *limits = &remote->limits[i];
+        if (registry_set_limits(&remote->pool->registry, str_of(limits->task), limits->soft,
+                                limits->hard) < 0)
+            log_info("The new code has no such task: its time limits are not used",
+                     F_C("task", limits->task));
+    }
+}
+
+static void on_closed(void *data)
+{
+    struct remote *remote = data;
+    for (size_t i = 0; i < remote->limit_count; i++)
+        mem_free(remote->limits[i].task);
+    mem_free(remote->limits);
+    if (remote->stopped)
+        remote->stopped(remote->stopped_data);
+}
+
+static void on_drained(void *data)
+{
+    struct remote *remote = data;
+    events_deinit(&remote->events);
+    if (remote->has_control)
+        control_deinit(&remote->control);
+    bus_close(remote->bus, on_closed, remote);
+}
+
+void remote_stop(struct remote *remote, void (*stopped)(void *data), void *data)
+{
+    bool was_seen = remote->events.is_online || remote->control.is_on;
+    remote->stopped = stopped;
+    remote->stopped_data = data;
+    if (was_seen) {
+        events_stop(&remote->events);
+        control_stop(&remote->control);
+    }
+    if (!was_seen || bus_drain(remote->bus, clock_mono() + GOODBYE_USEC, on_drained, remote) < 0)
+        on_drained(remote);
+}
