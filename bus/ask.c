@@ -11,11 +11,12 @@
 
 struct ask {
     struct bus *bus;
-    struct redis_request take;
+    struct redis_request publish, take;
     struct str exchange, key, queue; /* in `memory` */
     char *memory;
     usec_t timeout, until_mono;
-    size_t enough, heard;
+    size_t enough, answers;
+    uint64_t *ret_heard;
     int status; /* how it ends */
     struct cel_error err;
     bus_heard_fn *on_answer;
@@ -59,7 +60,7 @@ static void take(struct ask *ask)
 {
     usec_t now = clock_mono();
     usec_t left = ask->until_mono > now ? ask->until_mono - now : 0;
-    if (left < USEC_PER_MSEC || (ask->enough && ask->heard >= ask->enough)) {
+    if (left < USEC_PER_MSEC || (ask->enough && ask->answers >= ask->enough)) {
         end(ask, 0, NULL);
         return;
     }
@@ -86,7 +87,7 @@ static void on_taken(struct redis_request *request,
         return;
     }
     if (message.ptr) {
-        ask->heard++;
+        ask->answers++;
         ask->on_answer(ask->data, message);
     }
     take(ask);
@@ -94,14 +95,22 @@ static void on_taken(struct redis_request *request,
 
 /* --- the question ----------------------------------------------------------------------------- */
 
-static void on_asked(void *data, int status, const struct cel_error *err)
+static void on_published(struct redis_request *request,
+                         int status,
+                         const struct redis_reply *reply,
+                         const struct cel_error *err)
 {
-    struct ask *ask = data;
+    struct ask *ask = container_of(request, struct ask, publish);
+    int64_t heard = reply_integer(reply, 0);
+    redis_request_deinit(request);
     if (status) {
         end(ask, status, err);
         return;
     }
-    ask->until_mono = clock_mono() + ask->timeout;
+    *ask->ret_heard = heard > 0 ? (uint64_t)heard : 0;
+    if (!ask->enough)
+        ask->enough = (size_t)*ask->ret_heard;
+    ask->until_mono = clock_mono() + (*ask->ret_heard ? ask->timeout : 0);
     take(ask);
 }
 
@@ -126,19 +135,21 @@ static int publish(struct ask *ask, const struct bus_question *question)
     int r = bus_bind(bus, ask->exchange, ask->key, ask->queue, true, NULL, NULL);
     if (r < 0)
         return r;
-    struct bus_op *op = bus_op_new(bus, on_asked, ask);
-    if (!op)
-        return -ENOMEM;
-    return bus_op_send(op, question->deadline_mono,
-                       bus_command_publish(&op->request, &bus->names, question->exchange, STR_NONE,
-                                           question->message));
+    r = bus_command_publish(&ask->publish, &bus->names, question->exchange, STR_NONE,
+                            question->message);
+    if (r < 0)
+        return r;
+    ask->publish.deadline_mono = question->deadline_mono;
+    redis_connection_send(bus->talker, &ask->publish);
+    return 0;
 }
 
 int bus_ask(struct bus *bus,
             const struct bus_question *question,
             bus_heard_fn *on_answer,
             bus_done_fn *on_done,
-            void *data)
+            void *data,
+            uint64_t *ret_heard)
 {
     const struct redis_connection_options taker = {.silence = 0};
     struct ask *ask = mem_new(struct ask);
@@ -150,6 +161,8 @@ int bus_ask(struct bus *bus,
     ask->on_answer = on_answer;
     ask->on_done = on_done;
     ask->data = data;
+    ask->ret_heard = ret_heard;
+    ask->publish.on_reply = on_published;
     ask->take.on_reply = on_taken;
     int r = name_queue(ask, question);
     if (r == 0 && !bus->taker)

@@ -12,13 +12,15 @@ struct bus_question {
     struct str reply_key;      /* unique */
     struct str message;
     usec_t timeout;       /* after the question was taken */
-    size_t enough;        /* so many answers end it; 0: only the time does */
+    size_t enough;        /* so many answers end it; 0: as many as have heard it */
     usec_t deadline_mono; /* for Redis to take the question */
 };
 
-/* `on_answer` for each message; then `on_done`, once: 0 when the time was over or there were enough. */
+/* `on_answer` for each message; then `on_done`, once: 0 when the time was over or there were enough.
+ * `*ret_heard` (how many have heard the question) is written before that. */
 int bus_ask(struct bus *bus,
             const struct bus_question *question,
             bus_heard_fn *on_answer,
             bus_done_fn *on_done,
-            void *data) MUST_CHECK;
+            void *data,
+            uint64_t *ret_heard) MUST_CHECK;

@@ -83,8 +83,9 @@ struct settings {
     usec_t beat_max_interval; /* --max-interval; 5 min */
 
     /* what asks and does not stay: `call`, `queues`, `dead` ... */
-    bool json;      /* --json */
-    usec_t timeout; /* --timeout: 5 s */
+    bool json;         /* --json */
+    usec_t timeout;    /* --timeout: 5 s */
+    char *destination; /* -d --destination, list; empty: all nodes */
 };
 
 extern const struct option settings_options[];
