@@ -93,10 +93,10 @@ static enum answer rate_limit(struct command *command)
     struct str task = argument_text(command, "task_name");
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(256);
     double per_second;
-    if (!host_of(command)->set_rate_limit)
-        return cannot(command);
     if (rate_read(cel_value_get(command->arguments, "rate_limit"), &text, &per_second, &err) < 0)
         return answer_error(command, "Invalid rate limit string: %s", err.text);
+    if (!host_of(command)->set_rate_limit)
+        return cannot(command);
     int r = host_of(command)->set_rate_limit(host_data_of(command), task, buf_str(&text),
                                              per_second, &err);
     if (r == -ENOENT)

@@ -260,6 +260,11 @@ void remote_start(struct remote *remote)
         control_start(&remote->control);
 }
 
+uint64_t remote_lost(const struct remote *remote)
+{
+    return remote->events.lost + bus_dropped(remote->bus);
+}
+
 void remote_renew(struct remote *remote)
 {
     for (size_t i = 0; i < remote->limit_count; i++) {

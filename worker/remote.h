@@ -48,6 +48,8 @@ void remote_open(struct remote *remote,
                  void *data);
 /* The worker is ready: it is seen, and answers. */
 void remote_start(struct remote *remote);
+/* How many events were lost, because Redis did not take them or memory was short. */
+uint64_t remote_lost(const struct remote *remote);
 /* New code is in use. */
 void remote_renew(struct remote *remote);
 /* After the broker was closed: says goodbye, if Redis takes it soon, and frees all; then `stopped`. */

@@ -78,8 +78,10 @@ static void tell_document(struct events *events, const struct request *request, 
         event->result = buf_str(&text);
     else
         event->exception = buf_str(&text);
-    if (is_there)
+    if (is_there && view.traceback.ptr)
         event->traceback = view.traceback;
+    else if (request->pid) /* monitors of Python's expect one of all that have run */
+        event->traceback = event->exception;
     events_tell(events, event);
     if (is_there)
         result_view_deinit(&view);

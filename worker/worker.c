@@ -164,6 +164,8 @@ static void report(const struct worker *worker)
         F_U64("ledger_written", worker->recorder.written),
         F_U64("ledger_waiting", worker->recorder.backlog.waiting),
         F_U64("ledger_lost", worker->recorder.backlog.lost),
+        F_U64("events", worker->remote.events.sent),
+        F_U64("events_lost", remote_lost(&worker->remote)),
         F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));
     pool_report(&worker->pool);
 }
