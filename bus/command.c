@@ -134,6 +134,39 @@ int bus_command_reply(struct redis_request *request,
     return redis_request_finish(request, &buf);
 }
 
+static void write_told(struct buf *buf, const struct bus_names *names, struct str worker)
+{
+    struct key_space space = space_of(names);
+    size_t start = write_open(buf);
+    key_add_told(buf, &space, worker);
+    write_close(buf, start);
+}
+
+int bus_command_note(struct redis_request *request,
+                     const struct bus_names *names,
+                     struct str worker,
+                     struct str what,
+                     struct str value)
+{
+    struct buf buf = write_begin(value.ptr ? 4 : 3, worker.len + what.len + value.len + 96);
+    write_arg(&buf, value.ptr ? STR("HSET") : STR("HDEL"));
+    write_told(&buf, names, worker);
+    write_arg(&buf, what);
+    if (value.ptr)
+        write_arg(&buf, value);
+    return redis_request_finish(request, &buf);
+}
+
+int bus_command_notes(struct redis_request *request,
+                      const struct bus_names *names,
+                      struct str worker)
+{
+    struct buf buf = write_begin(2, worker.len + 64);
+    write_arg(&buf, STR("HGETALL"));
+    write_told(&buf, names, worker);
+    return redis_request_finish(request, &buf);
+}
+
 int bus_command_take(struct redis_request *request,
                      const struct bus_names *names,
                      struct str queue,

@@ -44,6 +44,16 @@ int bus_command_reply(struct redis_request *request,
                       struct str exchange,
                       struct str key,
                       struct str message) MUST_CHECK;
+/* Notes `value` as what the worker was told of `what`, or (absent) strikes that out. */
+int bus_command_note(struct redis_request *request,
+                     const struct bus_names *names,
+                     struct str worker,
+                     struct str what,
+                     struct str value) MUST_CHECK;
+/* Replies what, value, what, value ... */
+int bus_command_notes(struct redis_request *request,
+                      const struct bus_names *names,
+                      struct str worker) MUST_CHECK;
 /* Takes the next reply; the server waits at most `limit`. Replies [list, message] or nil. */
 int bus_command_take(struct redis_request *request,
                      const struct bus_names *names,

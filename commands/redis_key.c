@@ -16,6 +16,7 @@
 #define REVOKED   "celeriac:revoked"
 #define QUEUES    "celeriac:queues"
 #define SENT      "celeriac:sent:{"
+#define TOLD      "celeriac:told:"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
 #define RESULT    "celery-task-meta-"
@@ -89,6 +90,13 @@ void key_add_sent(struct buf *buf, const struct key_space *space, struct str que
     buf_add_str(buf, queue);
     buf_add_c(buf, "}:");
     buf_add_str(buf, id);
+}
+
+void key_add_told(struct buf *buf, const struct key_space *space, struct str name)
+{
+    buf_add_str(buf, space->prefix);
+    buf_add_c(buf, TOLD);
+    buf_add_str(buf, name);
 }
 
 void key_add_member(struct buf *buf, struct str routing_key, struct str queue)

@@ -54,6 +54,9 @@ void key_add_fired(struct buf *buf,
 /* The mark that the task `id` was sent to `queue`. */
 void key_add_sent(struct buf *buf, const struct key_space *space, struct str queue, struct str id);
 
+/* What the worker `name` (name@host) was told, for its next lives. */
+void key_add_told(struct buf *buf, const struct key_space *space, struct str name);
+
 /* The member of a binding's set that stands for `queue` under that routing key, or under its own name. */
 void key_add_member(struct buf *buf, struct str routing_key, struct str queue);
 void key_add_binding_member(struct buf *buf, struct str queue);

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "control/command.h"
+#include "control/notes.h"
 #include "control/rate.h"
 #include "control/revoke.h"
 #include "core/log.h"
@@ -105,8 +106,9 @@ static enum answer rate_limit(struct command *command)
         return refused(command, r, &err);
     log_info("The rate limit of a task was set by remote control", F_STR("task", task),
              F_STR("rate", buf_str(&text)));
-    return answer_ok(command, per_second > 0 ? "new rate limit set successfully"
-                                             : "rate limit disabled successfully");
+    answer_ok(command, per_second > 0 ? "new rate limit set successfully"
+                                      : "rate limit disabled successfully");
+    return notes_keep(command, NOTE_RATE, task, per_second > 0 ? buf_str(&text) : STR("0"));
 }
 
 /* --- the pool --------------------------------------------------------------------------------- */
@@ -188,6 +190,11 @@ static enum answer shut_down(struct command *command)
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
+static bool is_set_up(const struct command *command, struct str queue)
+{
+    return host_of(command)->is_set_up(host_data_of(command), queue);
+}
+
 static enum answer add_consumer(struct command *command)
 {
     struct cel_error err = {0};
@@ -203,7 +210,9 @@ static enum answer add_consumer(struct command *command)
     if (r < 0)
         return refused(command, r, &err);
     log_info("A queue is consumed, by remote control", F_STR("queue", queue.name));
-    return answer_ok(command, "add consumer " STR_FORMAT, STR_ARGS(queue.name));
+    answer_ok(command, "add consumer " STR_FORMAT, STR_ARGS(queue.name));
+    return notes_keep(command, NOTE_QUEUE, queue.name,
+                      is_set_up(command, queue.name) ? STR_NONE : NOTE_CONSUMED);
 }
 
 static enum answer cancel_consumer(struct command *command)
@@ -218,7 +227,9 @@ static enum answer cancel_consumer(struct command *command)
     if (r < 0 && r != -ENOENT)
         return refused(command, r, &err);
     log_info("A queue is consumed no more, by remote control", F_STR("queue", queue));
-    return answer_ok(command, "no longer consuming from " STR_FORMAT, STR_ARGS(queue));
+    answer_ok(command, "no longer consuming from " STR_FORMAT, STR_ARGS(queue));
+    return notes_keep(command, NOTE_QUEUE, queue,
+                      is_set_up(command, queue) ? NOTE_CANCELLED : STR_NONE);
 }
 
 const struct command_entry change_commands[] = {

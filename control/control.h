@@ -29,6 +29,8 @@ struct control {
     struct events *events;
     struct control_options options;
     struct list commands; /* that wait for the broker */
+    void (*recalled)(void *data);
+    void *recalled_data;
     uint64_t heard, refused;
     bool is_on;
 };
@@ -39,6 +41,9 @@ void control_init(struct control *control,
                   struct lamport *clock,
                   struct events *events,
                   const struct control_options *options);
+/* Does again what this node was told in its earlier lives; `recalled` when that is done, so that nothing is
+ * claimed before (notes.h). */
+void control_recall(struct control *control, void (*recalled)(void *data), void *data);
 /* Listens from now on, and writes down that it does. */
 void control_start(struct control *control);
 /* Answers nothing any more; strikes out that it listens. */

@@ -60,6 +60,7 @@ struct control_host {
     void (*each_revoked)(void *data, control_id_fn *visit, void *visit_data);
     void (*each_process)(void *data, control_process_fn *visit, void *visit_data);
     void (*numbers)(void *data, struct control_numbers *ret);
+    bool (*is_set_up)(void *data, struct str queue); /* the settings name it */
     bool (*is_revoked)(void *data, struct str id);
     bool (*runs_stamped)(void *data,
                          struct str stamp,

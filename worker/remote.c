@@ -103,6 +103,16 @@ static void numbers(void *data, struct control_numbers *ret)
     };
 }
 
+static bool is_set_up(void *data, struct str queue)
+{
+    const struct remote *remote = data;
+    for (size_t i = 0; i < remote->startup->queue_count; i++) {
+        if (str_equal(remote->startup->queues[i], queue))
+            return true;
+    }
+    return false;
+}
+
 static bool is_revoked(void *data, struct str id)
 {
     const struct remote *remote = data;
@@ -177,6 +187,7 @@ static const struct control_host host = {
     .each_revoked = each_revoked,
     .each_process = each_process,
     .numbers = numbers,
+    .is_set_up = is_set_up,
     .is_revoked = is_revoked,
     .runs_stamped = runs_stamped,
     .set_time_limits = set_time_limits,
@@ -251,6 +262,14 @@ void remote_open(struct remote *remote,
     remote->owner_data = data;
     control_init(&remote->control, broker, remote->bus, &remote->clock, &remote->events, &options);
     remote->has_control = true;
+}
+
+void remote_recall(struct remote *remote, void (*recalled)(void *data), void *data)
+{
+    if (remote->startup->settings.remote_control)
+        control_recall(&remote->control, recalled, data);
+    else
+        recalled(data);
 }
 
 void remote_start(struct remote *remote)

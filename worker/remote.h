@@ -46,6 +46,8 @@ void remote_open(struct remote *remote,
                  struct revocations *revocations,
                  const struct remote_events *owner,
                  void *data);
+/* Does again what this node was told in its earlier lives, then calls `recalled`. */
+void remote_recall(struct remote *remote, void (*recalled)(void *data), void *data);
 /* The worker is ready: it is seen, and answers. */
 void remote_start(struct remote *remote);
 /* How many events were lost, because Redis did not take them or memory was short. */

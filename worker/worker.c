@@ -353,6 +353,18 @@ static void fail(struct worker *worker, enum exit_status status)
 
 /* --- what the parts tell ---------------------------------------------------------------------- */
 
+static void begin(void *data)
+{
+    struct worker *worker = data;
+    if (worker->phase != RUNNING)
+        return;
+    promoter_start(&worker->promoter);
+    releaser_start(&worker->releaser);
+    rescuer_start(&worker->rescuer);
+    credit_start(&worker->credit);
+    autoscale_start(&worker->autoscale);
+}
+
 static void on_code(void *data, bool reloaded)
 {
     struct worker *worker = data;
@@ -365,11 +377,7 @@ static void on_code(void *data, bool reloaded)
         return;
     }
     worker->phase = RUNNING;
-    promoter_start(&worker->promoter);
-    releaser_start(&worker->releaser);
-    rescuer_start(&worker->rescuer);
-    credit_start(&worker->credit);
-    autoscale_start(&worker->autoscale);
+    remote_recall(&worker->remote, begin, worker);
 }
 
 static void on_room(void *data)
