@@ -20,7 +20,6 @@ static void show_calls(const struct remote *remote,
                        void *visit_data)
 {
     const struct list_link *link = remote->dispatch->requests.lists[state].head;
-    usec_t since_boot = clock_wall() - clock_mono();
     for (; link; link = link->next) {
         const struct request *request = container_of(link, const struct request, link);
         bool is_active = state == REQUEST_PIPED || state == REQUEST_RUNNING;
@@ -30,7 +29,7 @@ static void show_calls(const struct remote *remote,
                               .envelope = &request->envelope,
                               .is_active = is_active,
                               .is_acknowledged = is_active || request->ack.is_done,
-                              .started_wall = since_boot + request->job.started_mono,
+                              .started_wall = remote->since_boot + request->job.started_mono,
                               .pid = request->pid,
                           });
     }
@@ -235,6 +234,7 @@ int remote_init(struct remote *remote,
         .data = remote,
     };
     *remote = (struct remote){.startup = startup, .started_mono = clock_mono()};
+    remote->since_boot = clock_wall() - remote->started_mono;
     int r = bus_new(loop, &bus_options, &remote->bus, err);
     if (r == 0)
         events_init(&remote->events, loop, remote->bus, &remote->clock, &events_options);

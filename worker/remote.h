@@ -25,8 +25,9 @@ struct remote {
     struct lamport clock;
     struct events events;
     struct control control;
-    usec_t started_mono;
-    bool has_control;             /* it was initialised */
+    usec_t started_mono,
+        since_boot;   /* moments are told by one reading of both clocks: they stay the same */
+    bool has_control; /* it was initialised */
     struct remote_limits *limits; /* time limits that were set here */
     size_t limit_count;
     void (*stopped)(void *data);

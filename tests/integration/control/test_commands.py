@@ -9,7 +9,7 @@ import unittest
 import uuid
 
 from integration.control.asking import NODE, AskingTest, recorded
-from support.servers import wait_until
+from support.servers import celeriac, wait_until
 
 
 class Commands(AskingTest):
@@ -198,14 +198,15 @@ for _ in range(10):
         self.assertFalse(self.redis.exists("_kombu.binding.celery.pidbox"))
 
     def test_it_listens_again_after_redis_was_away(self):
+        """Asked by new processes, as kombu's own connections are no better than they were."""
         worker = self.start()
+        def answers():
+            return celeriac("inspect", "ping", "--timeout", "1s", redis=self.server).returncode == 0
         self.server.stop()
         self.server.start()
-        self.app = self.client()  # kombu's own connections are no better than they were
-        wait_until(lambda: self.inspect(timeout=1).ping(), 20, "the node answers again")
+        wait_until(answers, 20, "the node answers again")
         self.redis.client_kill_filter(_type="pubsub")
-        self.app = self.client()
-        wait_until(lambda: self.inspect(timeout=1).ping(), 20, "the node answers again")
+        wait_until(answers, 20, "the node answers again")
         self.assertIsNone(worker.process.poll())
 
     def test_prefixes_of_keys_and_channels(self):
