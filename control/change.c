@@ -93,22 +93,21 @@ static enum answer rate_limit(struct command *command)
     struct cel_error err = {0};
     struct str task = argument_text(command, "task_name");
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(256);
-    double per_second;
-    if (rate_read(cel_value_get(command->arguments, "rate_limit"), &text, &per_second, &err) < 0)
+    bool is_limit;
+    if (rate_read(cel_value_get(command->arguments, "rate_limit"), &text, &is_limit, &err) < 0)
         return answer_error(command, "Invalid rate limit string: %s", err.text);
     if (!host_of(command)->set_rate_limit)
         return cannot(command);
-    int r = host_of(command)->set_rate_limit(host_data_of(command), task, buf_str(&text),
-                                             per_second, &err);
+    int r = host_of(command)->set_rate_limit(host_data_of(command), task, buf_str(&text), &err);
     if (r == -ENOENT)
         return answer_error(command, "unknown task");
     if (r < 0)
         return refused(command, r, &err);
     log_info("The rate limit of a task was set by remote control", F_STR("task", task),
              F_STR("rate", buf_str(&text)));
-    answer_ok(command, per_second > 0 ? "new rate limit set successfully"
-                                      : "rate limit disabled successfully");
-    return notes_keep(command, NOTE_RATE, task, per_second > 0 ? buf_str(&text) : STR("0"));
+    answer_ok(command,
+              is_limit ? "new rate limit set successfully" : "rate limit disabled successfully");
+    return notes_keep(command, NOTE_RATE, task, buf_str(&text));
 }
 
 /* --- the pool --------------------------------------------------------------------------------- */

@@ -68,9 +68,8 @@ struct control_host {
     /* changing; 0, or negative with `err`. -ENOENT: no such task or queue */
     int (*set_time_limits)(
         void *data, struct str task, usec_t soft, usec_t hard, struct cel_error *err);
-    /* `per_second` 0: none */
-    int (*set_rate_limit)(
-        void *data, struct str task, struct str text, double per_second, struct cel_error *err);
+    /* "10/m"; "0": none */
+    int (*set_rate_limit)(void *data, struct str task, struct str rate, struct cel_error *err);
     int (*resize)(void *data, int64_t by, struct cel_error *err);
     int (*set_autoscale)(void *data, struct control_autoscale *autoscale, struct cel_error *err);
     int (*add_consumer)(void *data, const struct control_queue *queue, struct cel_error *err);

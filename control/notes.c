@@ -6,7 +6,6 @@
 #include <errno.h>
 
 #include "bus/notes.h"
-#include "control/rate.h"
 #include "core/log.h"
 
 #define RECALL_WITHIN (5 * USEC_PER_SEC)
@@ -44,19 +43,11 @@ enum answer notes_keep(struct command *command, struct str kind, struct str name
 /* --- reading ---------------------------------------------------------------------------------- */
 
 static int
-recall_rate(struct control *control, struct str task, struct str text, struct cel_error *err)
+recall_rate(struct control *control, struct str task, struct str rate, struct cel_error *err)
 {
     const struct control_host *host = control->options.host;
-    struct cel_value *value = cel_text_n(text.ptr, text.len);
-    struct buf shown = BUF_INIT(256);
-    double per_second = 0;
-    int r = rate_read(value, &shown, &per_second, err);
-    if (r == 0 && host->set_rate_limit)
-        r = host->set_rate_limit(control->options.host_data, task, buf_str(&shown), per_second,
-                                 err);
-    buf_deinit(&shown);
-    cel_value_free(value);
-    return r;
+    return host->set_rate_limit ? host->set_rate_limit(control->options.host_data, task, rate, err)
+                                : 0;
 }
 
 static int

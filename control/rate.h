@@ -1,5 +1,5 @@
 /*
- * Rates as Celery writes them: "10/s", "10/m", "10/h", a number (per second), nothing.
+ * The rate that a request names: a text as Celery writes it ("10/m"), a number (per second), or nothing.
  */
 #pragma once
 
@@ -7,9 +7,9 @@
 #include "core/error.h"
 #include "core/value.h"
 
-/* `*ret_per_second` 0: no limit; then `text` stays empty, else it shows the rate as it was given.
- * CEL_E_FORMAT with Python's words. */
+/* Appends it as a text that rate_parse (core/rate.h) reads; "0" where there shall be no limit, then
+ * `*ret_is_limit` is false. CEL_E_FORMAT with Python's words. */
 int rate_read(const struct cel_value *value,
               struct buf *text,
-              double *ret_per_second,
+              bool *ret_is_limit,
               struct cel_error *err) MUST_CHECK;

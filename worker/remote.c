@@ -7,11 +7,6 @@
 
 #define GOODBYE_USEC (1 * USEC_PER_SEC) /* for Redis, at the end */
 
-struct remote_limits {
-    char *task;
-    usec_t soft, hard;
-};
-
 /* --- looking ---------------------------------------------------------------------------------- */
 
 static void show_calls(const struct remote *remote,
@@ -52,6 +47,7 @@ static void each_task(void *data, control_task_fn *visit, void *visit_data)
         visit(visit_data, &(struct control_task){
                               .name = task->name,
                               .queue = task->queue,
+                              .rate_limit = turns_look(&remote->dispatch->turns, task).limit,
                               .max_retries = task->max_retries,
                               .retry_delay = task->retry_delay,
                               .soft_limit = task->soft_limit,
@@ -94,11 +90,15 @@ static void numbers(void *data, struct control_numbers *ret)
     const struct settings *settings = &remote->startup->settings;
     *ret = (struct control_numbers){
         .uptime = clock_mono() - remote->started_mono,
-        .concurrency = remote->pool->options.concurrency,
-        .prefetch = dispatch_held(remote->dispatch) + remote->pool->options.concurrency,
+        .concurrency = pool_size(remote->pool),
+        .prefetch = dispatch_held(remote->dispatch) + pool_size(remote->pool),
         .soft_limit = settings->soft_time_limit,
         .hard_limit = settings->hard_time_limit,
         .max_tasks_per_child = settings->max_tasks_per_child,
+        .has_autoscale = remote->autoscale->bounds.max > 0,
+        .autoscale = {.max = remote->autoscale->bounds.max,
+                      .min = remote->autoscale->bounds.min,
+                      .current = (int64_t)pool_size(remote->pool)},
     };
 }
 
@@ -136,32 +136,45 @@ static bool runs_stamped(void *data, struct str stamp, struct str value)
 
 /* --- changing --------------------------------------------------------------------------------- */
 
-static void keep_limits(struct remote *remote, struct str task, usec_t soft, usec_t hard)
-{
-    struct remote_limits *limits = NULL;
-    for (size_t i = 0; i < remote->limit_count && !limits; i++) {
-        if (str_equal(str_of(remote->limits[i].task), task))
-            limits = &remote->limits[i];
-    }
-    if (!limits) {
-        size_t count = ++remote->limit_count;
-        remote->limits = xgrow(remote->limits, count, sizeof(*remote->limits));
-        limits = &remote->limits[count - 1];
-        limits->task = xalloc(task.len + 1);
-        memcpy(limits->task, task.ptr, task.len);
-    }
-    limits->soft = soft;
-    limits->hard = hard;
-}
-
 static int
 set_time_limits(void *data, struct str task, usec_t soft, usec_t hard, struct cel_error *err)
 {
     struct remote *remote = data;
     int r = registry_set_limits(&remote->pool->registry, task, soft, hard);
+    return r < 0 ? error_set(err, r, "%s", cel_error_name(r)) : 0;
+}
+
+static int set_rate_limit(void *data, struct str task, struct str rate, struct cel_error *err)
+{
+    struct remote *remote = data;
+    return dispatch_set_rate_limit(remote->dispatch, task, rate, err);
+}
+
+static int resize(void *data, int64_t by, struct cel_error *err)
+{
+    struct remote *remote = data;
+    int64_t size = (int64_t)pool_size(remote->pool) + by;
+    if (size < 1 || size > POOL_SIZE_MAX)
+        return error_set(err, -ERANGE, "ValueError('a pool has 1 to %d processes')", POOL_SIZE_MAX);
+    pool_resize(remote->pool, (unsigned)size);
+    return 0;
+}
+
+static int set_autoscale(void *data, struct control_autoscale *scale, struct cel_error *err)
+{
+    struct remote *remote = data;
+    struct autoscale_bounds bounds = remote->autoscale->bounds;
+    bool is_sane = scale->max <= POOL_SIZE_MAX && scale->min <= POOL_SIZE_MAX;
+    if (scale->max >= 0 && is_sane)
+        bounds.max = (unsigned)scale->max;
+    if (scale->min >= 0 && is_sane)
+        bounds.min = (unsigned)scale->min;
+    int r = is_sane ? autoscale_set(remote->autoscale, &bounds) : -EINVAL;
     if (r < 0)
-        return error_set(err, r, "no such task");
-    keep_limits(remote, task, soft, hard);
+        return error_set(err, r, "ValueError('max is 1 to %d, and min no more than max')",
+                         POOL_SIZE_MAX);
+    scale->max = bounds.max;
+    scale->min = bounds.min;
     return 0;
 }
 
@@ -190,6 +203,9 @@ static const struct control_host host = {
     .is_revoked = is_revoked,
     .runs_stamped = runs_stamped,
     .set_time_limits = set_time_limits,
+    .set_rate_limit = set_rate_limit,
+    .resize = resize,
+    .set_autoscale = set_autoscale,
     .reload = reload,
     .shut_down = shut_down,
 };
@@ -246,6 +262,7 @@ void remote_open(struct remote *remote,
                  struct dispatch *dispatch,
                  struct pool *pool,
                  struct revocations *revocations,
+                 struct autoscale *autoscale,
                  const struct remote_events *owner,
                  void *data)
 {
@@ -258,6 +275,7 @@ void remote_open(struct remote *remote,
     remote->dispatch = dispatch;
     remote->pool = pool;
     remote->revocations = revocations;
+    remote->autoscale = autoscale;
     remote->owner = owner;
     remote->owner_data = data;
     control_init(&remote->control, broker, remote->bus, &remote->clock, &remote->events, &options);
@@ -284,23 +302,9 @@ uint64_t remote_lost(const struct remote *remote)
     return remote->events.lost + bus_dropped(remote->bus);
 }
 
-void remote_renew(struct remote *remote)
-{
-    for (size_t i = 0; i < remote->limit_count; i++) {
-        const struct remote_limits *limits = &remote->limits[i];
-        if (registry_set_limits(&remote->pool->registry, str_of(limits->task), limits->soft,
-                                limits->hard) < 0)
-            log_info("The new code has no such task: its time limits are not used",
-                     F_C("task", limits->task));
-    }
-}
-
 static void on_closed(void *data)
 {
     struct remote *remote = data;
-    for (size_t i = 0; i < remote->limit_count; i++)
-        mem_free(remote->limits[i].task);
-    mem_free(remote->limits);
     if (remote->stopped)
         remote->stopped(remote->stopped_data);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "control/control.h"
+#include "worker/autoscale.h"
 #include "worker/dispatch.h"
 #include "worker/startup.h"
 
@@ -19,6 +20,7 @@ struct remote {
     struct dispatch *dispatch;
     struct pool *pool;
     struct revocations *revocations;
+    struct autoscale *autoscale;
     const struct remote_events *owner;
     void *owner_data;
     struct bus *bus;
@@ -28,8 +30,6 @@ struct remote {
     usec_t started_mono,
         since_boot;   /* moments are told by one reading of both clocks: they stay the same */
     bool has_control; /* it was initialised */
-    struct remote_limits *limits; /* time limits that were set here */
-    size_t limit_count;
     void (*stopped)(void *data);
     void *stopped_data;
 };
@@ -45,6 +45,7 @@ void remote_open(struct remote *remote,
                  struct dispatch *dispatch,
                  struct pool *pool,
                  struct revocations *revocations,
+                 struct autoscale *autoscale,
                  const struct remote_events *owner,
                  void *data);
 /* Does again what this node was told in its earlier lives, then calls `recalled`. */
@@ -53,7 +54,5 @@ void remote_recall(struct remote *remote, void (*recalled)(void *data), void *da
 void remote_start(struct remote *remote);
 /* How many events were lost, because Redis did not take them or memory was short. */
 uint64_t remote_lost(const struct remote *remote);
-/* New code is in use. */
-void remote_renew(struct remote *remote);
 /* After the broker was closed: says goodbye, if Redis takes it soon, and frees all; then `stopped`. */
 void remote_stop(struct remote *remote, void (*stopped)(void *data), void *data);

@@ -21,84 +21,34 @@
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "keeper/promoter.h"
-#include "keeper/releaser.h"
-#include "keeper/revocations.h"
-#include "worker/autoscale.h"
-#include "worker/credit.h"
-#include "worker/dispatch.h"
-#include "worker/presence.h"
-#include "worker/remote.h"
-#include "worker/startup.h"
+#include "worker/worker_priv.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
 #define LAST_WORDS_USEC   (10 * USEC_PER_SEC) /* for Redis, in a cold stop */
 #define PROBE_USEC        (5 * USEC_PER_SEC) /* the longest without a claim while a child is idle */
 #define DEAF_USEC         (15 * USEC_PER_SEC) /* without an attempt to claim we are not well */
-enum { STATUS_MS = 5000, STATUS_SIZE = 256 };
+enum { STATUS_MS = 5000 };
 
-static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
-
-struct worker {
-    struct startup startup;
-    uv_loop_t loop;
-    struct broker *broker;
-    struct pool pool;
-    struct dispatch dispatch;
-    struct recorder recorder;
-    struct credit credit;
-    struct autoscale autoscale;
-    struct promoter promoter;
-    struct releaser releaser;
-    struct rescuer rescuer;
-    struct presence presence;
-    struct revocations revocations;
-    struct result_rows rows;
-    struct remote remote;
-    uv_signal_t signals[ARRAY_SIZE(signals)];
-    uv_timer_t status, watchdog, stop_limit;
-    enum {
-        CONNECTING,
-        JOINING,
-        STARTING,
-        RUNNING,
-        DRAINING,
-        LEAVING,
-        ABANDONING,
-        CLOSING,
-    } phase;
-    bool cold, children_gone, dispatch_gone;
-    bool gives_up; /* Redis cannot be told */
-    bool again;    /* run once more, under a new incarnation */
-    usec_t started_mono;
-    enum exit_status exit;
-};
+static const int signals[WORKER_SIGNALS] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
 
 static void stop(struct worker *worker, bool cold);
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
-static void describe(const struct worker *worker, char *buffer, size_t size)
-{
-    const struct dispatch *dispatch = &worker->dispatch;
-    snprintf(buffer, size, "%zu running, %zu idle; %llu succeeded, %llu failed, %llu retried%s",
-             pool_busy(&worker->pool), pool_idle(&worker->pool),
-             (unsigned long long)dispatch->ends[END_SUCCEEDED],
-             (unsigned long long)dispatch->ends[END_FAILED],
-             (unsigned long long)dispatch->ends[END_RETRIED],
-             worker->rows.failures > 0 ? "; PostgreSQL does not take results"
-             : worker->credit.failures > 0 || dispatch->completions.failures > 0
-                 ? "; Redis does not answer"
-                 : "");
-}
-
 static void on_status(uv_timer_t *timer)
 {
     struct worker *worker = container_of(timer, struct worker, status);
-    char status[STATUS_SIZE];
-    describe(worker, status, sizeof(status));
+    char status[WORKER_STATUS_SIZE];
+    worker_describe(worker, status);
     process_notify_status(status);
     credit_probe(&worker->credit, clock_mono() - PROBE_USEC);
+}
+
+static void tell_ready(struct worker *worker)
+{
+    char status[WORKER_STATUS_SIZE];
+    worker_describe(worker, status);
+    process_notify_ready(status);
 }
 
 /* Asserts that work is asked for, not merely that the loop turns. */
@@ -113,61 +63,6 @@ static void on_watchdog(uv_timer_t *timer)
                   F_USEC("since", now - worker->credit.attempt_mono));
     else
         process_notify_watchdog();
-}
-
-static void tell_ready(struct worker *worker)
-{
-    char status[STATUS_SIZE];
-    describe(worker, status, sizeof(status));
-    process_notify_ready(status);
-}
-
-static struct str queue_list(const struct worker *worker, struct buf *buf)
-{
-    for (size_t i = 0; i < worker->startup.queue_count; i++) {
-        if (i > 0)
-            buf_add_char(buf, ',');
-        buf_add_str(buf, worker->startup.queues[i]);
-    }
-    return buf_str(buf);
-}
-
-static void log_banner(struct worker *worker)
-{
-    CLEANUP(buf_deinit) struct buf queues = BUF_INIT(64 * 1024);
-    log_info("Worker ready", F_C("node", worker->startup.name), F_C("version", CELERIAC_VERSION),
-             F_C("broker", worker->startup.display), F_STR("queues", queue_list(worker, &queues)),
-             F_U64("concurrency", worker->startup.concurrency),
-             F_U64("tasks", worker->pool.registry.count));
-}
-
-static void report(const struct worker *worker)
-{
-    const struct dispatch *dispatch = &worker->dispatch;
-    log_info(
-        "Report", F_C("node", worker->startup.name),
-        F_USEC("uptime", clock_mono() - worker->started_mono),
-        F_U64("received", dispatch->received), F_U64("held", dispatch_held(dispatch)),
-        F_U64("limited", dispatch->requests.lists[REQUEST_LIMITED].count),
-        F_U64("running", pool_busy(&worker->pool)), F_U64("idle", pool_idle(&worker->pool)),
-        F_U64("untold", dispatch->requests.lists[REQUEST_SETTLING].count),
-        F_U64("succeeded", dispatch->ends[END_SUCCEEDED]),
-        F_U64("failed", dispatch->ends[END_FAILED]), F_U64("retried", dispatch->ends[END_RETRIED]),
-        F_U64("expired", dispatch->ends[END_EXPIRED]),
-        F_U64("revoked", dispatch->ends[END_REVOKED]),
-        F_U64("redelivered", dispatch->ends[END_REDELIVERED]),
-        F_U64("buried", dispatch->ends[END_BURIED]), F_U64("parked", dispatch->ends[END_PARKED]),
-        F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
-        F_U64("promoted", worker->promoter.promoted), F_U64("released", worker->releaser.released),
-        F_U64("rescued", worker->rescuer.rescued), F_U64("rows", worker->rows.written),
-        F_U64("rows_kept", worker->rows.kept), F_U64("rows_lost", worker->rows.lost),
-        F_U64("ledger_written", worker->recorder.written),
-        F_U64("ledger_waiting", worker->recorder.backlog.waiting),
-        F_U64("ledger_lost", worker->recorder.backlog.lost),
-        F_U64("events", worker->remote.events.sent),
-        F_U64("events_lost", remote_lost(&worker->remote)),
-        F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));
-    pool_report(&worker->pool);
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -372,7 +267,6 @@ static void on_code(void *data, bool reloaded)
         log_info("New code is in use; old children end with their task",
                  F_U64("tasks", worker->pool.registry.count));
         releaser_start(&worker->releaser);
-        remote_renew(&worker->remote);
         tell_ready(worker);
         return;
     }
@@ -484,7 +378,7 @@ static void on_first_claim(void *data)
     struct worker *worker = data;
     if (worker->phase != RUNNING)
         return;
-    log_banner(worker);
+    worker_log_banner(worker);
     remote_start(&worker->remote);
     tell_ready(worker);
 }
@@ -586,7 +480,7 @@ static void on_signal(uv_signal_t *handle, int number)
         reload(worker);
         break;
     default:
-        report(worker);
+        worker_report(worker);
         break;
     }
 }
@@ -756,7 +650,7 @@ static int open_parts(struct worker *worker)
                    &startup->autoscale, startup->settings.autoscale_keepalive);
     open_keepers(worker);
     remote_open(&worker->remote, worker->broker, &worker->dispatch, &worker->pool,
-                &worker->revocations, &remote_events, worker);
+                &worker->revocations, &worker->autoscale, &remote_events, worker);
     return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);
 }
 
