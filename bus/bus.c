@@ -71,7 +71,7 @@ static int set_names(struct bus *bus, const struct bus_options *options)
     char *key_prefix =
         mem_dup(options->key_prefix.ptr ? options->key_prefix.ptr : "", options->key_prefix.len);
     char *fanout = fill_in(options->fanout_prefix, bus->url.db);
-    bus->names.key_prefix = str_n(key_prefix, options->key_prefix.len);
+    bus->names.space.prefix = str_n(key_prefix, options->key_prefix.len);
     bus->names.fanout_prefix = str_of(fanout);
     bus->read_buffer = mem_grow(NULL, READ_BUFFER, 1);
     return key_prefix && fanout && bus->read_buffer ? 0 : -ENOMEM;
@@ -86,7 +86,7 @@ static void free_parts(struct bus *bus)
         mem_free(ear);
     }
     url_deinit(&bus->url);
-    mem_free((char *)(uintptr_t)bus->names.key_prefix.ptr);
+    mem_free((char *)(uintptr_t)bus->names.space.prefix.ptr);
     mem_free((char *)(uintptr_t)bus->names.fanout_prefix.ptr);
     mem_free(bus->read_buffer);
     mem_free(bus);

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "bus/bus.h"
-#include "bus/command.h"
+#include "commands/redis_command_bus.h"
 #include "core/list.h"
 
 struct bus {

@@ -2,13 +2,14 @@
 
 #include <errno.h>
 
+#include "control/task_events.h"
 #include "core/backoff.h"
 #include "core/id.h"
 #include "core/log.h"
 #include "keeper/refusal.h"
 #include "message/result.h"
+#include "worker/monitors.h"
 #include "worker/settle.h"
-#include "worker/task_events.h"
 
 #define STORE_DEADLINE_USEC (10 * USEC_PER_SEC)
 #define LOOK_DEADLINE_USEC  (5 * USEC_PER_SEC)
@@ -116,7 +117,7 @@ static void on_told(void *data, struct request *request, int status)
     if (status == 0) {
         dispatch->ends[settlement->end]++;
         if (events_are_wanted(dispatch->options.monitors))
-            task_events_ended(dispatch->options.monitors, request);
+            monitors_told(dispatch->options.monitors, request);
         if (settlement->verb == SETTLE_PARK)
             dispatch->events->on_parked(dispatch->data, request->claim.queue, settlement->due_wall);
         else if (settlement->completion.retry_due_wall)
@@ -333,7 +334,7 @@ static void admit(struct dispatch *dispatch, struct request *request)
     }
     bool is_new = fate == FATE_RUN || fate == FATE_LOOK_FIRST || fate == FATE_PARK;
     if (is_new && events_are_wanted(dispatch->options.monitors))
-        task_events_received(dispatch->options.monitors, request);
+        task_events_received(dispatch->options.monitors, &request->envelope);
     if (fate == FATE_RUN)
         make_ready(dispatch, request);
     else if (fate == FATE_LOOK_FIRST)
@@ -481,7 +482,7 @@ static bool run(struct dispatch *dispatch, struct request *request)
     started(dispatch, request, pid);
     totals_note(&dispatch->totals, request->envelope.task);
     if (events_are_wanted(dispatch->options.monitors))
-        task_events_started(dispatch->options.monitors, request);
+        task_events_started(dispatch->options.monitors, request->envelope.id);
     return true;
 }
 
@@ -614,7 +615,7 @@ dispatch_outcome(struct dispatch *dispatch, struct job *job, const struct frame_
                            &request->settlement);
     check_settled(request, r);
     if (events_are_wanted(dispatch->options.monitors))
-        task_events_keep(request, outcome);
+        monitors_keep(request, outcome);
     log_end(request, took);
     tell(dispatch, request);
     return took;

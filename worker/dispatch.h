@@ -6,13 +6,13 @@
 #pragma once
 
 #include "control/events.h"
+#include "control/totals.h"
 #include "keeper/revocations.h"
 #include "ledger/recorder.h"
 #include "pool/pool.h"
 #include "worker/completions.h"
 #include "worker/early_ack.h"
 #include "worker/follow.h"
-#include "worker/totals.h"
 #include "worker/turns.h"
 
 /* What the dispatch tells its owner. */

@@ -40,13 +40,11 @@ class Monitor(threading.Thread):
         self.app, self.events, self.ended = app, [], False
         self.connection = app.connection_for_read()
         self.receiver = app.events.Receiver(self.connection, handlers={"*": self.events.append})
-        self.ready = threading.Event()
 
     def run(self):
         # what the receiver adds or changes on arrival is left out: what was sent counts
         self.receiver.event_from_message = lambda body, **_: (body["type"], dict(body))
         with self.receiver.consumer_context() as (connection, _, _):
-            self.ready.set()
             while not self.ended:
                 try:
                     connection.drain_events(timeout=0.2)
@@ -64,11 +62,11 @@ class Monitor(threading.Thread):
 
 class Events(AskingTest):
     def monitor(self):
+        before = self.redis.pubsub_numpat()
         monitor = Monitor(self.client())
         monitor.start()
-        monitor.ready.wait()
         self.addCleanup(monitor.stop)
-        wait_until(lambda: self.redis.pubsub_numpat() >= 1, 10, "the monitor listens")
+        wait_until(lambda: self.redis.pubsub_numpat() > before, 10, "the monitor listens")
         return monitor
 
     def one(self, monitor, type, uuid=None, seconds=10):
@@ -169,6 +167,7 @@ class Events(AskingTest):
         listener = self.redis.pubsub()
         self.addCleanup(listener.close)
         listener.psubscribe("/0.celeryev/task.multi")
+        wait_until(lambda: listener.get_message(timeout=1), 10, "it listens")
         for _ in range(500):
             self.send("tests.noop")
         sizes = []
@@ -186,10 +185,8 @@ class Events(AskingTest):
         self.server.stop()
         time.sleep(0.5)
         self.server.start()
-        monitor = Monitor(self.client())
-        monitor.start()
-        monitor.ready.wait()
-        self.addCleanup(monitor.stop)
+        wait_until(lambda: self.redis.pubsub_numpat() == 2, 20, "the worker listens again")
+        monitor = self.monitor()
         id = self.send("tests.add", 1, 2)
         self.assertEqual(self.get(id, 20), 3)
         wait_until(lambda: monitor.of("worker-heartbeat"), 20, "it is seen again")

@@ -1,4 +1,4 @@
-#include "worker/totals.h"
+#include "control/totals.h"
 
 #include "core/mem.h"
 

@@ -1,5 +1,5 @@
 /* Names of channels and of the queues of remote control. */
-#include "bus/command.h"
+#include "commands/redis_command_bus.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,8 +7,9 @@
 
 #include <cmocka.h>
 
-static const struct bus_names plain = {.key_prefix = {"", 0}, .fanout_prefix = {"/0.", 3}};
-static const struct bus_names prefixed = {.key_prefix = {"p[1]:", 5}, .fanout_prefix = {"/7.", 3}};
+static const struct bus_names plain = {.space = {.prefix = {"", 0}}, .fanout_prefix = {"/0.", 3}};
+static const struct bus_names prefixed = {.space = {.prefix = {"p[1]:", 5}},
+                                          .fanout_prefix = {"/7.", 3}};
 
 /* The words of a request with a space behind each; separators as "|", the SHA-1 of a script as "SHA". */
 static const char *words_of(struct redis_request *request)

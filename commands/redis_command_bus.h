@@ -1,15 +1,16 @@
 /*
- * The commands of the bus, and the names that are its own: kombu's fanout channels, the bindings of the
- * queues of remote control (docs/keys.md). As broker/redis_command.h they set a request's bytes and
- * return 0, -ENOMEM or CEL_E_LIMIT.
+ * The commands of the bus (bus/bus.h), and the names that are its own: kombu's fanout channels, the
+ * bindings of the queues of remote control (docs/keys.md). As those of redis_command.h they set a
+ * request's bytes and return 0, -ENOMEM or CEL_E_LIMIT.
  */
 #pragma once
 
+#include "commands/redis_key.h"
 #include "redis/connection.h"
 
-/* What stands in the names. Both prefixes are borrowed. */
+/* What stands in the names; borrowed. */
 struct bus_names {
-    struct str key_prefix;    /* absent: none */
+    struct key_space space;   /* of keys; its node is not used */
     struct str fanout_prefix; /* "/0." */
 };
 

@@ -1,5 +1,5 @@
 /* Counts by name. */
-#include "worker/totals.h"
+#include "control/totals.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,19 +1,13 @@
-#include "bus/command.h"
+#include "commands/redis_command_bus.h"
 
-#include "commands/redis_key.h"
-#include "redis/write.h"
-
-#define EMBEDDED_SCRIPT(name, sha1, lua)                                                           \
-    static const struct redis_script script_##name = {                                             \
-        0, {sha1, sizeof(sha1) - 1}, {lua, sizeof(lua) - 1}};
-#include "embedded_scripts.inc"
+#include "commands/redis_command_priv.h"
 
 void bus_add_channel(struct buf *buf,
                      const struct bus_names *names,
                      struct str exchange,
                      struct str routing_key)
 {
-    buf_add_str(buf, names->key_prefix);
+    buf_add_str(buf, names->space.prefix);
     buf_add_str(buf, names->fanout_prefix);
     buf_add_str(buf, exchange);
     if (routing_key.len) {
@@ -46,16 +40,10 @@ static void write_channel(struct buf *buf,
     write_close(buf, start);
 }
 
-static struct key_space space_of(const struct bus_names *names)
-{
-    return (struct key_space){.prefix = names->key_prefix};
-}
-
 static void write_binding(struct buf *buf, const struct bus_names *names, struct str exchange)
 {
-    struct key_space space = space_of(names);
     size_t start = write_open(buf);
-    key_add_binding(buf, &space, exchange);
+    key_add_binding(buf, &names->space, exchange);
     write_close(buf, start);
 }
 
@@ -68,9 +56,8 @@ static void write_member(struct buf *buf, struct str routing_key, struct str que
 
 static void write_list(struct buf *buf, const struct bus_names *names, struct str queue)
 {
-    struct key_space space = space_of(names);
     size_t start = write_open(buf);
-    key_add_list(buf, &space, queue, 0);
+    key_add_list(buf, &names->space, queue, 0);
     write_close(buf, start);
 }
 
@@ -122,11 +109,8 @@ int bus_command_reply(struct redis_request *request,
     int status = buf_status(&queue);
     if (status)
         return status;
-    struct buf buf = write_begin(7, message.len + 3 * queue.len + exchange.len + 160);
-    request->script = &script_reply;
-    write_arg(&buf, STR("EVALSHA"));
-    write_arg(&buf, script_reply.sha);
-    write_u64(&buf, 2);
+    struct buf buf =
+        script_begin(request, SCRIPT_reply, 2, 2, message.len + 3 * queue.len + exchange.len + 96);
     write_binding(&buf, names, exchange);
     write_list(&buf, names, buf_str(&queue));
     write_member(&buf, key, buf_str(&queue));
@@ -136,9 +120,8 @@ int bus_command_reply(struct redis_request *request,
 
 static void write_told(struct buf *buf, const struct bus_names *names, struct str worker)
 {
-    struct key_space space = space_of(names);
     size_t start = write_open(buf);
-    key_add_told(buf, &space, worker);
+    key_add_told(buf, &names->space, worker);
     write_close(buf, start);
 }
 
