@@ -88,16 +88,64 @@ class Commands(AskingTest):
         self.assertEqual(self.failure(self.send("tests.sleep", 60000))[0], "TimeLimitExceeded")
         self.assertIn("tests.sleep [time_limit=0.3]", self.ask("registered", taskinfoitems=["time_limit"]))
 
-    def test_autoscale_that_is_off(self):
-        self.start()
-        self.same_reply("c-526-autoscale", "autoscale", max=4, min=1)
+    def test_a_rate_limit_outlives_the_worker(self):
+        worker = self.start("-c", "2")
+        self.same_reply("c-526-rate-limit-bad", "rate_limit", task_name="tests.add", rate_limit="bogus")
+        self.assertEqual(self.tell("rate_limit", task_name="no.such", rate_limit="1/s"), {"error": "unknown task"})
+        self.same_reply("c-526-rate-limit", "rate_limit", task_name="tests.add", rate_limit="2/m")
+        self.assertIn("tests.add [rate_limit=2/m]", self.ask("registered"))
+        worker.stop()
+        self.start("-c", "2")
+        self.assertIn("tests.add [rate_limit=2/m]", self.ask("registered"))
+        first, second = self.send("tests.add", 1, 1), self.send("tests.add", 2, 2)
+        self.get(first)
+        wait_until(lambda: self.delayed() == 1, 10, "the second waits for its turn")
+        self.assertEqual(self.result(second)["status"], "PENDING")
+        self.assertEqual(self.tell("rate_limit", task_name="tests.add", rate_limit=0),
+                         {"ok": "rate limit disabled successfully"})
+        self.assertIn("tests.add", self.ask("registered"))
+        self.assertEqual([self.get(self.send("tests.add", n, 0)) for n in range(10)], list(range(10)))
+        self.assertEqual(self.redis.hgetall("celeriac:told:" + NODE), {b"rate_limit:tests.add": b"0"})
+
+    def test_what_cannot_be_noted_is_done_and_said(self):
+        self.redis.set("celeriac:told:" + NODE, "a key of another type")
+        worker = self.start()  # it begins although it cannot know what it was told
+        worker.says("What this node was told in earlier lives cannot be read")
+        reply = self.tell("rate_limit", task_name="tests.add", rate_limit="2/m")
+        self.assertRegex(reply["error"], "done, but Redis did not note it for the next start: .*WRONGTYPE")
+        self.assertIn("tests.add [rate_limit=2/m]", self.ask("registered"))
+
+    def test_the_pool_grows_and_shrinks(self):
+        self.start("-c", "2")
+        def size():
+            stats = self.ask("stats")["pool"]
+            return stats["max-concurrency"], len(stats["processes"])
+        self.same_reply("c-526-pool-grow", "pool_grow", n=1)
+        wait_until(lambda: size() == (3, 3), 20, "one more")
+        self.assertEqual(self.tell("pool_shrink", n=2), {"ok": "pool will shrink"})
+        wait_until(lambda: size() == (1, 1), 20, "two less")
+        self.assertEqual(self.get(self.send("tests.add", 1, 2)), 3)
+        self.assertIn("error", self.tell("pool_shrink", n=1))
+        self.assertIn("error", self.tell("pool_grow", n=1024))
         for bad in (0, -1, "x", 100000):
             self.assertIn("error", self.tell("pool_grow", n=bad))
             self.assertIn("error", self.tell("pool_shrink", n=bad))
 
-    def test_rates_are_read_before_tasks(self):
+    def test_autoscale(self):
+        self.start("--autoscale", "3,1")
+        self.same_reply("c-526-pool-grow-autoscale", "pool_grow", n=1)
+        self.assertIn("not supported with autoscale", self.tell("pool_shrink", n=1)["error"])
+        self.same_reply("c-526-autoscale-ok", "autoscale", max=4, min=2)
+        wait_until(lambda: len(self.ask("stats")["pool"]["processes"]) == 2, 20, "as many as the fewest")
+        autoscaler = self.ask("stats")["autoscaler"]
+        self.assertEqual([autoscaler[key] for key in ("max", "min", "current", "qty")], [4, 2, 2, 2])
+        self.assertEqual(self.tell("autoscale", max=5, min=None), {"ok": "autoscale now max=5 min=2"})
+        for bad in ({"max": 1, "min": 2}, {"max": 100000}, {"max": 0}):
+            self.assertIn("error", self.tell("autoscale", **bad), bad)
+
+    def test_autoscale_that_is_off(self):
         self.start()
-        self.same_reply("c-526-rate-limit-bad", "rate_limit", task_name="tests.add", rate_limit="bogus")
+        self.same_reply("c-526-autoscale", "autoscale", max=4, min=1)
 
     def test_shutdown(self):
         """A warm one, without a reply; nothing is left behind but what is kept on purpose."""
