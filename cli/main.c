@@ -7,9 +7,9 @@
 #include "cli/verbs.h"
 
 static const struct verb *const verbs[] = {
-    &worker_verb,  &beat_verb,    &call_verb, &result_verb,  &queues_verb,
-    &purge_verb,   &revoke_verb,  &dead_verb, &delayed_verb, &audit_verb,
-    &history_verb, &migrate_verb, &demo_verb,
+    &worker_verb,  &beat_verb,   &call_verb,    &result_verb, &queues_verb,  &purge_verb,
+    &revoke_verb,  &dead_verb,   &delayed_verb, &audit_verb,  &history_verb, &inspect_verb,
+    &control_verb, &status_verb, &migrate_verb, &demo_verb,
 };
 
 static void help(FILE *out)

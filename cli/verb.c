@@ -87,6 +87,10 @@ void verb_help(const struct verb *verb, FILE *out)
     buf_addf(&buf, "%s\n\nUsage: celeriac %s %s\n", verb->summary, verb->name, verb->usage);
     if (verb->about)
         buf_addf(&buf, "\n%s\n", verb->about);
+    if (verb->list) {
+        buf_add_c(&buf, "\nCommands:\n");
+        verb->list(&buf);
+    }
     buf_add_c(&buf, "\nOptions:\n");
     for (size_t i = 0; i < verb->flag_count; i++)
         add_flag(&buf, &verb->flags[i]);

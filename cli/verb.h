@@ -27,6 +27,7 @@ struct verb {
     const char *summary;               /* one line, no full stop */
     const char *usage;                 /* what stands behind the name */
     const char *about;                 /* a few lines, or NULL */
+    void (*list)(struct buf *buf);     /* adds the lines of "Commands:"; NULL: there are none */
     const struct verb_flag *flags;
     size_t flag_count;
     const char *examples; /* a line each */

@@ -27,6 +27,7 @@ enum redis_script_number {
     SCRIPT_push,
     SCRIPT_push_once,
     SCRIPT_renew,
+    SCRIPT_reply,
     SCRIPT_rescue,
     SCRIPT_results,
     SCRIPT_revocations,

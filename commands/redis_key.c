@@ -16,6 +16,7 @@
 #define REVOKED   "celeriac:revoked"
 #define QUEUES    "celeriac:queues"
 #define SENT      "celeriac:sent:{"
+#define TOLD      "celeriac:told:"
 #define OURS      "celeriac:"
 #define BINDING   "_kombu.binding."
 #define RESULT    "celery-task-meta-"
@@ -92,11 +93,23 @@ void key_add_sent(struct buf *buf, const struct key_space *space, struct str que
     buf_add_str(buf, id);
 }
 
-void key_add_binding_member(struct buf *buf, struct str queue)
+void key_add_told(struct buf *buf, const struct key_space *space, struct str name)
 {
-    buf_add_str(buf, queue);
+    buf_add_str(buf, space->prefix);
+    buf_add_c(buf, TOLD);
+    buf_add_str(buf, name);
+}
+
+void key_add_member(struct buf *buf, struct str routing_key, struct str queue)
+{
+    buf_add_str(buf, routing_key);
     buf_add_c(buf, SEPARATOR SEPARATOR);
     buf_add_str(buf, queue);
+}
+
+void key_add_binding_member(struct buf *buf, struct str queue)
+{
+    key_add_member(buf, queue, queue);
 }
 
 struct str key_tag(char buffer[TAG_SIZE], uint64_t n, unsigned step)
@@ -259,8 +272,7 @@ int key_tag_parse(struct str text, uint64_t *ret_n, unsigned *ret_step)
     return 0;
 }
 
-/* SCAN takes a glob: what means itself is escaped. */
-static void add_escaped(struct buf *buf, struct str text)
+void key_add_escaped(struct buf *buf, struct str text)
 {
     for (size_t i = 0; i < text.len; i++) {
         if (strchr("*?[]\\", text.ptr[i]) && text.ptr[i])
@@ -271,13 +283,13 @@ static void add_escaped(struct buf *buf, struct str text)
 
 void key_add_pattern_ours(struct buf *buf, const struct key_space *space)
 {
-    add_escaped(buf, space->prefix);
+    key_add_escaped(buf, space->prefix);
     buf_add_c(buf, OURS "*");
 }
 
 void key_add_pattern_bindings(struct buf *buf, const struct key_space *space)
 {
-    add_escaped(buf, space->prefix);
+    key_add_escaped(buf, space->prefix);
     buf_add_c(buf, BINDING "*");
 }
 

@@ -54,7 +54,11 @@ void key_add_fired(struct buf *buf,
 /* The mark that the task `id` was sent to `queue`. */
 void key_add_sent(struct buf *buf, const struct key_space *space, struct str queue, struct str id);
 
-/* The member of a binding's set that stands for `queue` with its own name as routing key. */
+/* What the worker `name` (name@host) was told, for its next lives. */
+void key_add_told(struct buf *buf, const struct key_space *space, struct str name);
+
+/* The member of a binding's set that stands for `queue` under that routing key, or under its own name. */
+void key_add_member(struct buf *buf, struct str routing_key, struct str queue);
 void key_add_binding_member(struct buf *buf, struct str queue);
 struct key_binding {
     struct str routing_key, pattern, queue; /* pattern: of a topic exchange, else empty */
@@ -76,6 +80,8 @@ enum key_kind {
     KEY_COUNTS,
     KEY_BINDING
 };
+/* Text in a glob that means itself. */
+void key_add_escaped(struct buf *buf, struct str text);
 /* Patterns for SCAN. */
 void key_add_pattern_ours(struct buf *buf, const struct key_space *space);
 void key_add_pattern_bindings(struct buf *buf, const struct key_space *space);

@@ -3,10 +3,11 @@
 #include "core/buf.h"
 #include "core/mem.h"
 
-#define FIELD(name) .offset = offsetof(struct settings, name)
+#define FIELD(name)  .offset = offsetof(struct settings, name)
+#define ASKS_WORKERS (VERB_INSPECT | VERB_CONTROL | VERB_STATUS)
 #define ASKS_REDIS                                                                                 \
     (VERB_CALL | VERB_RESULT | VERB_QUEUES | VERB_PURGE | VERB_REVOKE | VERB_AUDIT | VERB_DEAD |   \
-     VERB_DELAYED)
+     VERB_DELAYED | ASKS_WORKERS)
 #define DAEMONS (VERB_WORKER | VERB_BEAT)
 
 const struct option settings_options[] = {
@@ -47,6 +48,10 @@ const struct option settings_options[] = {
      .help = "How long a revocation is remembered"},
     {FIELD(key_prefix), .section = "celeriac", .key = "key_prefix", .type = OPTION_STRING,
      .otherwise = "", .help = "Stands before every Redis key, as Celery's global_keyprefix"},
+    {FIELD(fanout_prefix), .section = "celeriac", .key = "fanout_prefix", .type = OPTION_STRING,
+     .otherwise = "/{db}.", .max = 255,
+     .help = "Stands before channels of events and remote control, as Celery's transport option; "
+             "{db}: the database's number"},
     {FIELD(default_queue), .section = "celeriac", .key = "default_queue", .type = OPTION_STRING,
      .otherwise = "celery", .min = 1, .max = 255, .help = "Queue of calls that name none"},
     {FIELD(log_level), .section = "celeriac", .key = "log_level", .type = OPTION_STRING,
@@ -138,10 +143,22 @@ const struct option settings_options[] = {
     {FIELD(ledger_backlog), .section = "worker", .key = "ledger_backlog", .type = OPTION_INT,
      .otherwise = "50000", .min = 1, .max = 10000000,
      .help = "Attempts (or sums) that wait while PostgreSQL is away; more are lost to the ledger"},
+    {FIELD(task_events), .section = "worker", .key = "task_events", .type = OPTION_BOOL,
+     .otherwise = "no", .flag = "task-events", .short_flag = 'E', .verbs = VERB_WORKER,
+     .help = "Tell monitors what becomes of each task, from the beginning"},
+    {FIELD(without_heartbeat), .section = "worker", .key = "without_heartbeat", .type = OPTION_BOOL,
+     .otherwise = "no", .flag = "without-heartbeat", .verbs = VERB_WORKER,
+     .help = "Tell monitors nothing of the worker itself: they will not see it"},
+    {FIELD(remote_control), .section = "worker", .key = "remote_control", .type = OPTION_BOOL,
+     .otherwise = "yes", .flag = "remote-control", .verbs = VERB_WORKER,
+     .help = "Obey the commands of celeriac control, celery control and Flower"},
     {FIELD(beat_max_interval), .section = "beat", .key = "max_interval", .type = OPTION_DURATION,
      .otherwise = "5min", .min = 10 * (int64_t)USEC_PER_MSEC, .max = INT64_MAX,
      .flag = "max-interval", .argument = "TIME", .verbs = VERB_BEAT,
      .help = "Longest sleep between two looks at the schedule"},
+    {FIELD(destination), .type = OPTION_LIST, .otherwise = "", .flag = "destination",
+     .short_flag = 'd', .argument = "NODE,...", .verbs = ASKS_WORKERS,
+     .help = "Nodes that are asked; empty: all"},
     {FIELD(json), .type = OPTION_BOOL, .otherwise = "no", .flag = "json",
      .verbs = ASKS_REDIS | VERB_MIGRATE | VERB_HISTORY, .help = "Print JSON instead of a table"},
     {FIELD(timeout), .type = OPTION_DURATION, .otherwise = "5s", .min = (int64_t)USEC_PER_MSEC,

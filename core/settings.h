@@ -22,7 +22,10 @@ enum {
     VERB_DEAD = 1 << 10,
     VERB_DELAYED = 1 << 11,
     VERB_HISTORY = 1 << 12,
-    VERB_ALL = (1 << 13) - 1,
+    VERB_INSPECT = 1 << 13,
+    VERB_CONTROL = 1 << 14,
+    VERB_STATUS = 1 << 15,
+    VERB_ALL = (1 << 16) - 1,
 };
 
 /* Times and sizes are zero where that switches something off; no string is NULL. */
@@ -41,6 +44,7 @@ struct settings {
     usec_t result_expires;   /* 1d; 0: never */
     usec_t revoke_expires;   /* how long a revocation is remembered; 1d */
     char *key_prefix;        /* global_keyprefix */
+    char *fanout_prefix;     /* of channels of events and remote control: "/{db}." */
     char *default_queue;     /* "celery" */
     char *log_level;         /* CELERIAC_LOG_LEVEL, -l --loglevel; info */
     char *log_format; /* CELERIAC_LOG_FORMAT, --log-format: text, logfmt, json; empty: text on a
@@ -74,13 +78,17 @@ struct settings {
     char *ledger_database;        /* [database] name: "default" */
     int64_t ledger_days;          /* 30 */
     int64_t ledger_backlog;       /* attempts that wait for PostgreSQL: 50000 */
+    bool task_events;             /* -E --task-events: tell monitors of each task */
+    bool without_heartbeat;       /* --without-heartbeat: no events of the worker */
+    bool remote_control;          /* --no-remote-control: obeys Celery's commands */
 
     /* [beat] */
     usec_t beat_max_interval; /* --max-interval; 5 min */
 
     /* what asks and does not stay: `call`, `queues`, `dead` ... */
-    bool json;      /* --json */
-    usec_t timeout; /* --timeout: 5 s */
+    bool json;         /* --json */
+    usec_t timeout;    /* --timeout: 5 s */
+    char *destination; /* -d --destination, list; empty: all nodes */
 };
 
 extern const struct option settings_options[];

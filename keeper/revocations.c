@@ -331,3 +331,15 @@ const struct revocation *revocations_find(const struct revocations *revocations,
         return *found;
     return revocations->stamps.head ? find_stamp(revocations, envelope) : NULL;
 }
+
+void revocations_each(const struct revocations *revocations,
+                      void (*visit)(void *data, struct str id),
+                      void *data)
+{
+    for (size_t i = 0; i < revocations->by_end.count; i++) {
+        const struct revocation *revocation =
+            container_of(revocations->by_end.nodes[i], const struct revocation, by_end);
+        if (revocation->id.len)
+            visit(data, revocation->id);
+    }
+}

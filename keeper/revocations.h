@@ -62,5 +62,9 @@ void revocations_refresh(struct revocations *revocations);
 /* What revokes a call, or NULL. */
 const struct revocation *revocations_find(const struct revocations *revocations,
                                           const struct envelope *envelope);
+/* Calls `visit` for each id that is revoked. */
+void revocations_each(const struct revocations *revocations,
+                      void (*visit)(void *data, struct str id),
+                      void *data);
 /* Whether this one revokes that call. */
 bool revocation_matches(const struct revocation *revocation, const struct envelope *envelope);

@@ -422,6 +422,19 @@ int pool_run(struct pool *pool, struct job *job, int64_t *ret_pid)
     return -EAGAIN;
 }
 
+void pool_each(const struct pool *pool,
+               void (*visit)(void *data, int64_t pid, uint64_t tasks),
+               void *data)
+{
+    for (size_t state = SLOT_STARTING; state <= SLOT_STOPPING; state++) {
+        for (const struct list_link *link = pool->shared.lists[state].head; link;
+             link = link->next) {
+            const struct slot *slot = container_of(link, const struct slot, link);
+            visit(data, slot->pid, slot->tasks);
+        }
+    }
+}
+
 void pool_report(const struct pool *pool)
 {
     usec_t now = clock_mono();

@@ -95,5 +95,9 @@ static inline size_t pool_busy(const struct pool *pool)
  * `ret_pid` is written unless it fails.
  */
 int pool_run(struct pool *pool, struct job *job, int64_t *ret_pid) MUST_CHECK;
+/* Calls `visit` for each process that there is, with how many tasks it has ended. */
+void pool_each(const struct pool *pool,
+               void (*visit)(void *data, int64_t pid, uint64_t tasks),
+               void *data);
 /* One log line for each child. */
 void pool_report(const struct pool *pool);

@@ -72,7 +72,8 @@ bool redis_hello_is_master(const struct redis_reply *reply)
 
 bool redis_reply_is_push(const struct redis_reply *reply)
 {
-    return str_equal(reply_text(reply_item(reply, 0)), STR("message"));
+    struct str kind = reply_text(reply_item(reply, 0));
+    return str_equal(kind, STR("message")) || str_equal(kind, STR("pmessage"));
 }
 
 int redis_load(struct redis_request *request, const struct redis_script *script)

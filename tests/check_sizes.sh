@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 failed=0
-for file in $(git ls-files 'core/*.c' 'message/*.c' 'canvas/*.c' 'redis/*.c' 'commands/*.c' 'broker/*.c' 'keeper/*.c' 'intake/*.c' 'store/*.c' 'ledger/*.c' 'client/*.c' 'child/*.c' 'pool/*.c' 'worker/*.c' 'beat/*.c' \
+for file in $(git ls-files 'core/*.c' 'message/*.c' 'canvas/*.c' 'redis/*.c' 'commands/*.c' 'broker/*.c' 'bus/*.c' 'keeper/*.c' 'intake/*.c' 'store/*.c' 'ledger/*.c' 'client/*.c' 'child/*.c' 'pool/*.c' 'control/*.c' 'worker/*.c' 'beat/*.c' \
     'cli/*.c' 'tasks/*.c'); do
     lines=$(wc -l <"$file")
     if [ "$lines" -gt 800 ]; then
@@ -11,7 +11,7 @@ for file in $(git ls-files 'core/*.c' 'message/*.c' 'canvas/*.c' 'redis/*.c' 'co
         failed=1
     fi
 done
-for room in core redis message canvas commands broker keeper intake store ledger client child pool worker beat cli tasks; do
+for room in core redis message canvas commands broker bus keeper intake store ledger client child pool control worker beat cli tasks; do
     lines=$(git ls-files "$room/*.c" | xargs cat 2>/dev/null | wc -l)
     if [ "$lines" -gt 5000 ]; then
         echo "$room/: $lines lines; there is a second room in it" >&2

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 
+#include "control/task_events.h"
 #include "core/backoff.h"
 #include "core/id.h"
 #include "core/log.h"
 #include "keeper/refusal.h"
 #include "message/result.h"
+#include "worker/monitors.h"
 #include "worker/settle.h"
 
 #define STORE_DEADLINE_USEC (10 * USEC_PER_SEC)
@@ -114,6 +116,8 @@ static void on_told(void *data, struct request *request, int status)
         return;
     if (status == 0) {
         dispatch->ends[settlement->end]++;
+        if (events_are_wanted(dispatch->options.monitors))
+            monitors_told(dispatch->options.monitors, request);
         if (settlement->verb == SETTLE_PARK)
             dispatch->events->on_parked(dispatch->data, request->claim.queue, settlement->due_wall);
         else if (settlement->completion.retry_due_wall)
@@ -169,7 +173,8 @@ static const struct follow_events follow_events = {.on_followed = on_followed,
 static void tell(struct dispatch *dispatch, struct request *request)
 {
     request_set_state(request, REQUEST_SETTLING);
-    request->ended_mono = dispatch->options.recorder ? clock_mono() : 0;
+    bool is_timed = dispatch->options.recorder || events_are_wanted(dispatch->options.monitors);
+    request->ended_mono = is_timed ? clock_mono() : 0;
     if (request->settlement.is_awaited)
         look_for_follow_ups(dispatch, request);
     else
@@ -330,6 +335,9 @@ static void admit(struct dispatch *dispatch, struct request *request)
                           dispatch->options.hard_limit);
         log_received(request);
     }
+    bool is_new = fate == FATE_RUN || fate == FATE_LOOK_FIRST || fate == FATE_PARK;
+    if (is_new && events_are_wanted(dispatch->options.monitors))
+        task_events_received(dispatch->options.monitors, &request->envelope);
     if (fate == FATE_RUN)
         make_ready(dispatch, request);
     else if (fate == FATE_LOOK_FIRST)
@@ -476,6 +484,9 @@ static bool run(struct dispatch *dispatch, struct request *request)
     if (r > 0)
         request_set_state(request, REQUEST_RUNNING);
     started(dispatch, request, pid);
+    totals_note(&dispatch->totals, request->envelope.task);
+    if (events_are_wanted(dispatch->options.monitors))
+        task_events_started(dispatch->options.monitors, request->envelope.id);
     return true;
 }
 
@@ -619,6 +630,8 @@ dispatch_outcome(struct dispatch *dispatch, struct job *job, const struct frame_
     int r = settle_outcome(request, outcome, now_for(dispatch, outcome->kind, &occasion),
                            &request->settlement);
     check_settled(request, r);
+    if (events_are_wanted(dispatch->options.monitors))
+        monitors_keep(request, outcome);
     log_end(request, took);
     tell(dispatch, request);
     return took;
@@ -765,4 +778,5 @@ void dispatch_deinit(struct dispatch *dispatch)
     follow_deinit(&dispatch->follow);
     turns_deinit(&dispatch->turns);
     requests_deinit(&dispatch->requests);
+    totals_deinit(&dispatch->totals);
 }

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include "control/events.h"
+#include "control/totals.h"
 #include "keeper/revocations.h"
 #include "ledger/recorder.h"
 #include "pool/pool.h"
@@ -30,6 +32,7 @@ struct dispatch_options {
     bool result_extended;      /* documents have name, arguments, worker, retries, queue */
     struct recorder *recorder; /* of the ledger; NULL: there is none */
     const struct pool_options *children; /* how they are started */
+    struct events *monitors;             /* that are told of tasks; NULL: none */
 };
 
 struct dispatch {
@@ -49,6 +52,7 @@ struct dispatch {
     bool abandoned;
     uint64_t received, lost;
     uint64_t ends[REQUEST_ENDS];
+    struct totals totals; /* of those given to children */
 };
 
 void dispatch_init(struct dispatch *dispatch,

@@ -21,84 +21,34 @@
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "intake/credit.h"
-#include "intake/presence.h"
-#include "intake/queues.h"
-#include "keeper/promoter.h"
-#include "keeper/releaser.h"
-#include "keeper/revocations.h"
-#include "worker/autoscale.h"
-#include "worker/dispatch.h"
-#include "worker/startup.h"
+#include "worker/worker_priv.h"
 
 #define FIRST_ANSWER_USEC (5 * USEC_PER_SEC)  /* for Redis, at the start */
 #define LAST_WORDS_USEC   (10 * USEC_PER_SEC) /* for Redis, in a cold stop */
 #define PROBE_USEC        (5 * USEC_PER_SEC) /* the longest without a claim while a child is idle */
 #define DEAF_USEC         (15 * USEC_PER_SEC) /* without an attempt to claim we are not well */
-enum { STATUS_MS = 5000, STATUS_SIZE = 256 };
+enum { STATUS_MS = 5000 };
 
-static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
-
-struct worker {
-    struct startup startup;
-    uv_loop_t loop;
-    struct broker *broker;
-    struct pool pool;
-    struct dispatch dispatch;
-    struct recorder recorder;
-    struct credit credit;
-    struct queues queues;
-    struct autoscale autoscale;
-    struct promoter promoter;
-    struct releaser releaser;
-    struct rescuer rescuer;
-    struct presence presence;
-    struct revocations revocations;
-    struct result_rows rows;
-    uv_signal_t signals[ARRAY_SIZE(signals)];
-    uv_timer_t status, watchdog, stop_limit;
-    enum {
-        CONNECTING,
-        JOINING,
-        STARTING,
-        RUNNING,
-        DRAINING,
-        LEAVING,
-        ABANDONING,
-        CLOSING,
-    } phase;
-    bool cold, children_gone, dispatch_gone;
-    bool gives_up; /* Redis cannot be told */
-    bool again;    /* run once more, under a new incarnation */
-    usec_t started_mono;
-    enum exit_status exit;
-};
+static const int signals[WORKER_SIGNALS] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
 
 static void stop(struct worker *worker, bool cold);
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
-static void describe(const struct worker *worker, char *buffer, size_t size)
-{
-    const struct dispatch *dispatch = &worker->dispatch;
-    snprintf(buffer, size, "%zu running, %zu idle; %llu succeeded, %llu failed, %llu retried%s",
-             pool_busy(&worker->pool), pool_idle(&worker->pool),
-             (unsigned long long)dispatch->ends[END_SUCCEEDED],
-             (unsigned long long)dispatch->ends[END_FAILED],
-             (unsigned long long)dispatch->ends[END_RETRIED],
-             worker->rows.failures > 0 ? "; PostgreSQL does not take results"
-             : worker->credit.failures > 0 || dispatch->completions.failures > 0
-                 ? "; Redis does not answer"
-                 : "");
-}
-
 static void on_status(uv_timer_t *timer)
 {
     struct worker *worker = container_of(timer, struct worker, status);
-    char status[STATUS_SIZE];
-    describe(worker, status, sizeof(status));
+    char status[WORKER_STATUS_SIZE];
+    worker_describe(worker, status);
     process_notify_status(status);
     credit_probe(&worker->credit, clock_mono() - PROBE_USEC);
+}
+
+static void tell_ready(struct worker *worker)
+{
+    char status[WORKER_STATUS_SIZE];
+    worker_describe(worker, status);
+    process_notify_ready(status);
 }
 
 /* Asserts that work is asked for, not merely that the loop turns. */
@@ -113,52 +63,6 @@ static void on_watchdog(uv_timer_t *timer)
                   F_USEC("since", now - worker->credit.attempt_mono));
     else
         process_notify_watchdog();
-}
-
-static void tell_ready(struct worker *worker)
-{
-    char status[STATUS_SIZE];
-    describe(worker, status, sizeof(status));
-    process_notify_ready(status);
-}
-
-static void log_banner(struct worker *worker)
-{
-    CLEANUP(buf_deinit) struct buf queues = BUF_INIT(64 * 1024);
-    queue_plans_list(&worker->startup.queues, &queues);
-    log_info("Worker ready", F_C("node", worker->startup.name), F_C("version", CELERIAC_VERSION),
-             F_C("broker", worker->startup.display), F_STR("queues", buf_str(&queues)),
-             F_U64("concurrency", worker->startup.concurrency),
-             F_U64("tasks", worker->pool.registry.count));
-}
-
-static void report(const struct worker *worker)
-{
-    const struct dispatch *dispatch = &worker->dispatch;
-    log_info(
-        "Report", F_C("node", worker->startup.name),
-        F_USEC("uptime", clock_mono() - worker->started_mono),
-        F_U64("received", dispatch->received), F_U64("held", dispatch_held(dispatch)),
-        F_U64("limited", dispatch->requests.lists[REQUEST_LIMITED].count),
-        F_U64("running", pool_busy(&worker->pool)), F_U64("idle", pool_idle(&worker->pool)),
-        F_U64("untold", dispatch->requests.lists[REQUEST_SETTLING].count),
-        F_U64("succeeded", dispatch->ends[END_SUCCEEDED]),
-        F_U64("failed", dispatch->ends[END_FAILED]), F_U64("retried", dispatch->ends[END_RETRIED]),
-        F_U64("expired", dispatch->ends[END_EXPIRED]),
-        F_U64("revoked", dispatch->ends[END_REVOKED]),
-        F_U64("redelivered", dispatch->ends[END_REDELIVERED]),
-        F_U64("rejected", dispatch->ends[END_REJECTED]),
-        F_U64("requeued", dispatch->ends[END_REQUEUED]),
-        F_U64("buried", dispatch->ends[END_BURIED]), F_U64("parked", dispatch->ends[END_PARKED]),
-        F_U64("given_back", dispatch->ends[END_GIVEN_BACK]), F_U64("lost", dispatch->lost),
-        F_U64("promoted", worker->promoter.promoted), F_U64("released", worker->releaser.released),
-        F_U64("rescued", worker->rescuer.rescued), F_U64("rows", worker->rows.written),
-        F_U64("rows_kept", worker->rows.kept), F_U64("rows_lost", worker->rows.lost),
-        F_U64("ledger_written", worker->recorder.written),
-        F_U64("ledger_waiting", worker->recorder.backlog.waiting),
-        F_U64("ledger_lost", worker->recorder.backlog.lost),
-        F_USEC("average_run", worker->credit.meter.average), F_U64("rss", process_rss()));
-    pool_report(&worker->pool);
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -199,11 +103,17 @@ static void on_recorded(void *data)
     uv_close((uv_handle_t *)&worker->stop_limit, NULL);
 }
 
+static void on_remote_stopped(void *data)
+{
+    struct worker *worker = data;
+    recorder_stop(&worker->recorder, on_recorded, worker);
+}
+
 static void on_broker_closed(void *data)
 {
     struct worker *worker = data;
     dispatch_abandon(&worker->dispatch); /* what could not be told */
-    recorder_stop(&worker->recorder, on_recorded, worker);
+    remote_stop(&worker->remote, on_remote_stopped, worker);
 }
 
 static void close_broker(void *data)
@@ -341,6 +251,18 @@ static void fail(struct worker *worker, enum exit_status status)
 
 /* --- what the parts tell ---------------------------------------------------------------------- */
 
+static void begin(void *data)
+{
+    struct worker *worker = data;
+    if (worker->phase != RUNNING)
+        return;
+    promoter_start(&worker->promoter);
+    releaser_start(&worker->releaser);
+    rescuer_start(&worker->rescuer);
+    credit_start(&worker->credit);
+    autoscale_start(&worker->autoscale);
+}
+
 static void on_code(void *data, bool reloaded)
 {
     struct worker *worker = data;
@@ -352,11 +274,7 @@ static void on_code(void *data, bool reloaded)
         return;
     }
     worker->phase = RUNNING;
-    promoter_start(&worker->promoter);
-    releaser_start(&worker->releaser);
-    rescuer_start(&worker->rescuer);
-    credit_start(&worker->credit);
-    autoscale_start(&worker->autoscale);
+    remote_recall(&worker->remote, begin, worker);
 }
 
 static void on_room(void *data)
@@ -463,7 +381,8 @@ static void on_first_claim(void *data)
     struct worker *worker = data;
     if (worker->phase != RUNNING)
         return;
-    log_banner(worker);
+    worker_log_banner(worker);
+    remote_start(&worker->remote);
     tell_ready(worker);
 }
 
@@ -537,16 +456,25 @@ static const struct revocations_events revocations_events = {
 
 /* --- signals ---------------------------------------------------------------------------------- */
 
-static void reload(struct worker *worker)
+static bool reload(void *data)
 {
+    struct worker *worker = data;
     if (worker->phase != RUNNING || !pool_reload(&worker->pool)) {
         log_warning("Not now: children are being started or stopped");
-        return;
+        return false;
     }
     follow_reload(&worker->dispatch.follow);
     log_info("A child with new code is started");
     process_notify_reloading();
+    return true;
 }
+
+static void shut_down(void *data)
+{
+    stop(data, false);
+}
+
+static const struct remote_events remote_events = {.reload = reload, .shut_down = shut_down};
 
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -568,7 +496,7 @@ static void on_signal(uv_signal_t *handle, int number)
         reload(worker);
         break;
     default:
-        report(worker);
+        worker_report(worker);
         break;
     }
 }
@@ -707,6 +635,7 @@ static int open_parts(struct worker *worker)
         .result_extended = startup->settings.result_extended,
         .recorder = startup->ledger == LEDGER_OFF ? NULL : &worker->recorder,
         .children = &pool_options,
+        .monitors = &worker->remote.events,
     };
     const struct recorder_options recorder_options = {
         .detail = startup->ledger,
@@ -728,6 +657,8 @@ static int open_parts(struct worker *worker)
                    &startup->autoscale, startup->settings.autoscale_keepalive);
     open_keepers(worker);
     open_queues(worker);
+    remote_open(&worker->remote, worker->broker, &worker->dispatch, &worker->pool,
+                &worker->revocations, &worker->autoscale, &worker->queues, &remote_events, worker);
     return pool_init(&worker->pool, &worker->loop, &pool_options, &pool_events, worker);
 }
 
@@ -764,6 +695,8 @@ static void run(struct worker *worker)
                          startup.name, &err);
     if (r == 0)
         r = open_broker(worker, &err);
+    if (r == 0 && (r = remote_init(&worker->remote, &worker->loop, &worker->startup, &err)) < 0)
+        broker_close(worker->broker, NULL, NULL);
     if (r < 0) {
         result_rows_deinit(&worker->rows);
         fprintf(stderr, "celeriac: %s\n", err.text);

@@ -5,7 +5,8 @@ import unittest
 
 from support.servers import ROOT, celeriac
 
-VERBS = ("worker", "beat", "call", "result", "queues", "purge", "revoke", "dead", "delayed", "audit", "history", "migrate", "demo")
+VERBS = ("worker", "beat", "call", "result", "queues", "purge", "revoke", "dead", "delayed", "audit", "history", "inspect", "control",
+         "status", "migrate", "demo")
 STATUSES = ("0", "1", "2", "69", "70", "77", "78")
 
 
