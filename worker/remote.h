@@ -5,6 +5,7 @@
 #pragma once
 
 #include "control/control.h"
+#include "keeper/refusal.h"
 #include "worker/autoscale.h"
 #include "worker/dispatch.h"
 #include "worker/startup.h"
@@ -30,6 +31,7 @@ struct remote {
     usec_t started_mono,
         since_boot;   /* moments are told by one reading of both clocks: they stay the same */
     bool has_control; /* it was initialised */
+    struct refusal speaking, listening;
     void (*stopped)(void *data);
     void *stopped_data;
 };
