@@ -115,6 +115,7 @@ int bus_new(uv_loop_t *loop,
     bus->loop = loop;
     bus->silence = options->silence;
     bus->on_flush = options->on_flush;
+    bus->on_refused = options->on_refused;
     bus->data = options->data;
     bus->ping.fn = ping_listener;
     const struct redis_connection_options talker = {.on_flush = on_flush,
@@ -160,6 +161,14 @@ void bus_close(struct bus *bus, void (*closed)(void *data), void *data)
     }
 }
 
+/* What Redis says to a command for which it needs a permission that it may not have. */
+static void note_answer(struct bus *bus, bool to_listen, int status, const struct cel_error *err)
+{
+    bool is_refused = status == CEL_E_SERVER || status == CEL_E_AUTH;
+    if (bus->on_refused && (is_refused || status == 0))
+        bus->on_refused(bus->data, to_listen, is_refused ? err : NULL);
+}
+
 /* --- talking ---------------------------------------------------------------------------------- */
 
 struct saying {
@@ -174,8 +183,9 @@ static void on_said(struct redis_request *request,
                     const struct cel_error *err)
 {
     struct saying *saying = container_of(request, struct saying, request);
-    (void)reply, (void)err;
+    (void)reply;
     saying->bus->pending -= request->len;
+    note_answer(saying->bus, false, status, err);
     if (status)
         saying->bus->dropped += saying->weight;
     redis_request_deinit(request);
@@ -320,10 +330,11 @@ static void on_subscribed(struct redis_request *request,
                           const struct cel_error *err)
 {
     struct ear *ear = container_of(request, struct ear, subscribe);
-    (void)reply, (void)err;
+    (void)reply;
     redis_request_deinit(request);
     ear->is_subscribing = false;
     ear->is_deaf = status != 0;
+    note_answer(ear->bus, true, status, err);
 }
 
 static void on_push(void *data, const struct redis_reply *push)

@@ -26,6 +26,9 @@ struct bus_options {
     usec_t silence;            /* as broker_options has it */
     /* Before what was said in a turn of the loop is written; may say more. May be NULL. */
     void (*on_flush)(void *data);
+    /* Redis refuses to let this bus speak, or listen, and would again; or (NULL) it does no more. May be NULL.
+     */
+    void (*on_refused)(void *data, bool to_listen, const struct cel_error *err);
     void *data;
 };
 

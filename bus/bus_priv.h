@@ -22,6 +22,7 @@ struct bus {
     size_t pending; /* bytes said and not taken */
     uint64_t dropped;
     void (*on_flush)(void *data);
+    void (*on_refused)(void *data, bool to_listen, const struct cel_error *err);
     void *data;
     bool is_closing;
     unsigned open; /* connections not closed */

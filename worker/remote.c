@@ -241,6 +241,18 @@ static void on_flush(void *data)
     events_flush(&remote->events);
 }
 
+static void on_refused(void *data, bool to_listen, const struct cel_error *err)
+{
+    struct remote *remote = data;
+    struct refusal *refusal = to_listen ? &remote->listening : &remote->speaking;
+    if (err && refusal_note(refusal, err))
+        log_warning(to_listen ? "Redis refuses to let this worker hear remote control"
+                              : "Redis refuses events: monitors do not see this worker",
+                    F_C("err", err->text));
+    else if (!err && refusal_end(refusal))
+        log_info(to_listen ? "Remote control is heard again" : "Redis takes events again");
+}
+
 int remote_init(struct remote *remote,
                 uv_loop_t *loop,
                 const struct startup *startup,
@@ -256,6 +268,7 @@ int remote_init(struct remote *remote,
         .fanout_prefix = settings->fanout_prefix,
         .silence = BROKER_SILENCE_USEC,
         .on_flush = on_flush,
+        .on_refused = on_refused,
         .data = remote,
     };
     const struct events_options events_options = {
@@ -323,6 +336,8 @@ uint64_t remote_lost(const struct remote *remote)
 static void on_closed(void *data)
 {
     struct remote *remote = data;
+    refusal_end(&remote->speaking);
+    refusal_end(&remote->listening);
     if (remote->stopped)
         remote->stopped(remote->stopped_data);
 }

@@ -6,6 +6,7 @@
 
 #include "control/control.h"
 #include "intake/queues.h"
+#include "keeper/refusal.h"
 #include "worker/autoscale.h"
 #include "worker/dispatch.h"
 #include "worker/startup.h"
@@ -32,6 +33,7 @@ struct remote {
     usec_t started_mono,
         since_boot;   /* moments are told by one reading of both clocks: they stay the same */
     bool has_control; /* it was initialised */
+    struct refusal speaking, listening;
     void (*stopped)(void *data);
     void *stopped_data;
 };

@@ -257,6 +257,20 @@ for _ in range(10):
         wait_until(answers, 20, "the node answers again")
         self.assertIsNone(worker.process.poll())
 
+    def test_a_user_who_may_neither_speak_nor_listen(self):
+        """Tasks run; what is missing is said once."""
+        self.redis.execute_command("ACL", "SETUSER", "mute", "on", ">word", "~*", "+@all", "resetchannels",
+                                   "&celery-task-meta-*")
+        worker = self.worker("-n", NODE, "-b", f"redis+socket://mute:word@{self.server.socket}")
+        worker.says("Redis refuses to let this worker hear remote control.*NOPERM", 1)
+        worker.says("Redis refuses events: monitors do not see this worker.*NOPERM", 1)
+        self.assertEqual(self.get(self.send("tests.add", 1, 2)), 3)
+        self.redis.execute_command("ACL", "SETUSER", "mute", "allchannels")
+        worker.says("Redis takes events again", 1, 15)
+        worker.says("Remote control is heard again", 1, 15)
+        self.assertEqual(self.ask("ping"), {"ok": "pong"})
+        worker.says("Redis refuses", 2)
+
     def test_prefixes_of_keys_and_channels(self):
         folder = os.path.join(self.folder, "prefix.ini")
         with open(folder, "w") as file:
