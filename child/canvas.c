@@ -74,6 +74,7 @@ int cel_add_to_chord(struct cel_task *task, const struct cel_signature *member)
     struct cel_error err = {0};
     int r = build_value(member, &value, &err);
     if (!r)
-        r = canvas_add_to_chord(&task->envelope, task->body.embed, value, &sender, &task->plan, &err);
+        r = canvas_add_to_chord(&task->envelope, task->body.embed, value, &sender, &task->plan,
+                                &err);
     return r ? refuse_canvas(task, "cel_add_to_chord", r, err.text) : 0;
 }

@@ -12,11 +12,12 @@
  *   [3 RUN, seq, soft_limit, hard_limit, envelope]
  *   [4 PROGRESS, seq, state, meta_json]
  *   [5 OUTCOME, seq, kind, result_json, traceback, countdown, conflict, detail, children_json,
- *             peak_rss, is_awaited, [[queue, bytes, step] ...], [[id, text] ...],
+ *             peak_rss, [[queue, bytes, step] ...], [[id, text] ...],
  *             [[group, index, text, prefix] ...], [[group, size, growth, saved] ...], [[group, failed] ...]]
  *   [6 FOLLOW, seq, hard_limit, envelope, state, result_json, traceback,
  *             [[group, [part ...], saved, [[id, document] ...]] ...]]
  *   [7 DYING, seq]
+ *   [8 AWAITED, seq]
  *
  * All text is "bin" (it may be no UTF-8), absent text is nil. The cursor's failure sticks: after
  * the first one every read gives zero, and the end is checked once.
@@ -33,9 +34,9 @@
 /* --- writing ---------------------------------------------------------------------------------- */
 
 enum { SETUP_FIELDS = 12, PAIR_FIELDS = 3, HELLO_FIELDS = 3, TASK_FIELDS = 19 };
-enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 16, SEND_FIELDS = 3 };
+enum { RUN_FIELDS = 5, PROGRESS_FIELDS = 4, OUTCOME_FIELDS = 15, SEND_FIELDS = 3 };
 enum { DOCUMENT_FIELDS = 2, PART_FIELDS = 4, CHORD_FIELDS = 4, CLOSED_FIELDS = 2 };
-enum { FOLLOW_FIELDS = 8, JOINED_FIELDS = 4, DYING_FIELDS = 2 };
+enum { FOLLOW_FIELDS = 8, JOINED_FIELDS = 4, DYING_FIELDS = 2, AWAITED_FIELDS = 2 };
 
 static int append(void *data, const char *bytes, size_t len)
 {
@@ -237,7 +238,6 @@ void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome)
     put_str(&w, outcome->detail);
     put_str(&w, outcome->children_json);
     put_u64(&w, outcome->peak_rss);
-    put_bool(&w, outcome->is_awaited);
     put_list(&w, outcome->send_count);
     for (size_t i = 0; i < outcome->send_count; i++) {
         put_list(&w, SEND_FIELDS);
@@ -286,6 +286,14 @@ void frame_add_dying(struct buf *buf, const struct frame_dying *dying)
     struct writer w;
     begin(&w, buf, FRAME_DYING, DYING_FIELDS);
     put_u64(&w, dying->seq);
+    finish(&w);
+}
+
+void frame_add_awaited(struct buf *buf, uint64_t seq)
+{
+    struct writer w;
+    begin(&w, buf, FRAME_AWAITED, AWAITED_FIELDS);
+    put_u64(&w, seq);
     finish(&w);
 }
 
@@ -594,7 +602,6 @@ static void get_outcome(struct cursor *c, struct frame_outcome *outcome)
     outcome->detail = get_str(c);
     outcome->children_json = get_str(c);
     outcome->peak_rss = get_u64(c);
-    outcome->is_awaited = get_bool(c);
     struct frame_send *sends = get_array(c, sizeof(*sends), &outcome->send_count);
     for (size_t i = 0; i < outcome->send_count; i++) {
         expect_list(c, SEND_FIELDS);
@@ -646,11 +653,11 @@ static void get_frame(struct cursor *c, struct frame *frame)
         [FRAME_SETUP] = SETUP_FIELDS,     [FRAME_HELLO] = HELLO_FIELDS,
         [FRAME_RUN] = RUN_FIELDS,         [FRAME_PROGRESS] = PROGRESS_FIELDS,
         [FRAME_OUTCOME] = OUTCOME_FIELDS, [FRAME_FOLLOW] = FOLLOW_FIELDS,
-        [FRAME_DYING] = DYING_FIELDS,
+        [FRAME_DYING] = DYING_FIELDS,     [FRAME_AWAITED] = AWAITED_FIELDS,
     };
     size_t count = get_list(c);
     uint64_t type = get_u64(c);
-    if (type < FRAME_SETUP || type > FRAME_DYING) {
+    if (type < FRAME_SETUP || type > FRAME_AWAITED) {
         fail(c, CEL_E_FORMAT, "an unknown type of frame");
         return;
     }
@@ -675,6 +682,9 @@ static void get_frame(struct cursor *c, struct frame *frame)
         break;
     case FRAME_FOLLOW:
         get_follow(c, &frame->follow);
+        break;
+    case FRAME_AWAITED:
+        frame->awaited_seq = get_u64(c);
         break;
     case FRAME_DYING:
         frame->dying.seq = get_u64(c);

@@ -5,7 +5,8 @@
  *
  *   supervisor -> child   SETUP once, then RUN or FOLLOW
  *   child -> supervisor   HELLO once (or the child exits 78), then PROGRESS any, OUTCOME one each;
- *                         DYING instead of it, before a signal ends the child
+ *                         DYING instead of it, before a signal ends the child; AWAITED before the run of
+ *                         a call whose end others wait for
  *
  * The child writes OUTCOME only after its transaction is over. Decoded frames borrow from the
  * bytes.
@@ -31,7 +32,8 @@ enum frame_type {
     FRAME_PROGRESS,
     FRAME_OUTCOME,
     FRAME_FOLLOW,
-    FRAME_DYING
+    FRAME_DYING,
+    FRAME_AWAITED
 };
 
 struct frame_pair { /* a setting or a database */
@@ -132,7 +134,6 @@ struct frame_outcome {
     const struct frame_send *sends;
     size_t send_count;
     struct plan_results results; /* of SUCCESS, IGNORE and FOLLOWS */
-    bool is_awaited;             /* an end other than SUCCESS has consequences: FOLLOW tells them */
 };
 
 /* Each appends a whole frame, length included; failures stick in `buf`. */
@@ -142,6 +143,8 @@ void frame_add_run(struct buf *buf, const struct frame_run *run);
 void frame_add_follow(struct buf *buf, const struct frame_follow *follow);
 void frame_add_progress(struct buf *buf, const struct frame_progress *progress);
 void frame_add_outcome(struct buf *buf, const struct frame_outcome *outcome);
+/* An end other than SUCCESS of the call `seq` has consequences, however it comes to it. */
+void frame_add_awaited(struct buf *buf, uint64_t seq);
 void frame_add_dying(struct buf *buf, const struct frame_dying *dying);
 
 struct frame {
@@ -154,6 +157,7 @@ struct frame {
         struct frame_outcome outcome;
         struct frame_follow follow;
         struct frame_dying dying;
+        uint64_t awaited_seq;
     };
     void *owned; /* arrays of the above; frame_deinit frees */
 };

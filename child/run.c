@@ -210,6 +210,16 @@ static void tell_arguments(struct cel_task *task)
         return; /* so it will be with the outcome */
 }
 
+/* However it comes to its end, the supervisor must know whether somebody waits for that. */
+static void tell_awaited(struct cel_task *task)
+{
+    if (!canvas_is_awaited(&task->envelope, task->body.embed, STR("FAILURE")))
+        return;
+    frame_add_awaited(&task->child->out, task->seq);
+    if (child_flush(task->child))
+        return; /* so it will be with the outcome */
+}
+
 static bool read_body(struct cel_task *task, struct ending *ending)
 {
     struct cel_error err = {0};
@@ -221,6 +231,8 @@ static bool read_body(struct cel_task *task, struct ending *ending)
     else if (r)
         refuse(ending, task, STR("kombu.exceptions"),
                r == CEL_E_REFUSED ? STR("ContentDisallowed") : STR("DecodeError"), &err);
+    if (r == 0)
+        tell_awaited(task);
     return r == 0;
 }
 
@@ -403,19 +415,38 @@ static void add_sends(struct buf *json, const struct plan *plan)
     buf_add_char(json, ']');
 }
 
+/* [[group, size, growth, saved], ...] */
+static void add_chords(struct buf *json, const struct plan *plan)
+{
+    buf_add_char(json, '[');
+    for (size_t i = 0; i < plan->chord_count; i++) {
+        const struct plan_chord *chord = &plan->chords[i];
+        buf_add_c(json, i ? ", [" : "[");
+        json_add_text(json, chord->group);
+        buf_addf(json, ", %llu, %llu, ", (unsigned long long)chord->size,
+                 (unsigned long long)chord->growth);
+        json_add_text_or_null(json, chord->saved);
+        buf_add_char(json, ']');
+    }
+    buf_add_char(json, ']');
+}
+
 static int commit(struct ending *ending, struct cel_task *task)
 {
     if (task_target(task)->def->transaction != CEL_ONCE)
         return databases_commit(task, NULL);
     CLEANUP(buf_deinit) struct buf sends = BUF_INIT(SIZE_MAX / 2);
+    CLEANUP(buf_deinit) struct buf chords = BUF_INIT(SIZE_MAX / 2);
     add_sends(&sends, &task->plan);
-    if (buf_status(&sends))
+    add_chords(&chords, &task->plan);
+    if (buf_status(&sends) || buf_status(&chords))
         return task_record(task, BY_DATABASE, RECORDED_FAIL, "MemoryError", "out of memory");
     const struct effect effect = {.id = task->envelope.id,
                                   .task = task->envelope.task,
                                   .result_json = text_or_none(&ending->result),
                                   .children_json = text_or_none(&ending->children),
-                                  .sends_json = buf_str(&sends)};
+                                  .sends_json = buf_str(&sends),
+                                  .chords_json = buf_str(&chords)};
     return databases_commit(task, &effect);
 }
 
@@ -441,6 +472,24 @@ static void conclude_databases(struct ending *ending, struct cel_task *task)
 }
 
 /* --- the frame -------------------------------------------------------------------------------- */
+
+static int plan_chords_before(const struct ending *ending, struct plan *plan)
+{
+    struct cel_value *chords = NULL;
+    int r = json_decode(effect_chords(ending->done), &chords, NULL);
+    for (size_t i = 0; !r && i < cel_value_count(chords); i++) {
+        const struct cel_value *row = cel_value_at(chords, i);
+        const struct plan_chord chord = {
+            .group = value_str(cel_value_at(row, 0)),
+            .size = (uint64_t)cel_value_int(cel_value_at(row, 1), 0),
+            .growth = (uint64_t)cel_value_int(cel_value_at(row, 2), 0),
+            .saved = value_str(cel_value_at(row, 3)),
+        };
+        r = plan_add_chord(plan, &chord, NULL);
+    }
+    cel_value_free(chords);
+    return r;
+}
 
 /* What it sent when it was done, which stands with its answer. */
 static int plan_sends_before(const struct ending *ending, struct plan *plan)
@@ -473,8 +522,9 @@ static int plan_success(struct ending *ending, struct cel_task *task, struct cel
     if (r || !ending->done)
         return r;
     struct plan_mark nothing = {.parts = task->plan.part_count};
-    plan_rewind(&task->plan, nothing); /* the messages were made when it was done */
-    return plan_sends_before(ending, &task->plan);
+    plan_rewind(&task->plan, nothing); /* messages and chords were made when it was done */
+    r = plan_chords_before(ending, &task->plan);
+    return r ? r : plan_sends_before(ending, &task->plan);
 }
 
 /* The calls that go with the outcome. */
@@ -501,7 +551,6 @@ static int add_outcome(const struct ending *ending, const struct cel_task *task)
         .detail = ending->detail[0] ? str_of(ending->detail) : STR_NONE,
         .children_json = text_or_none(&ending->children),
         .peak_rss = task->child->wants_peak_rss ? process_peak_rss() : 0,
-        .is_awaited = canvas_is_awaited(&task->envelope, task->body.embed, STR("FAILURE")),
     };
     return child_add_outcome(task->child, &outcome, &task->plan);
 }

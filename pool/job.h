@@ -16,6 +16,7 @@ struct job {
     usec_t soft_limit, hard_limit; /* in force; 0: none */
     usec_t cpu_limit;              /* which the child enforces; 0: none */
     usec_t started_mono;
+    bool is_awaited; /* its child has said that others wait for its end */
     const struct frame_follow
         *follow; /* what follows from its end, instead of running it; or NULL */
 };

@@ -69,6 +69,14 @@ static int take_outcome(struct slot *slot, const struct frame_outcome *outcome)
     return 0;
 }
 
+static int take_awaited(struct slot *slot, uint64_t seq)
+{
+    if (!is_at_work_on(slot, seq))
+        return -EPROTO;
+    slot->job->is_awaited = true;
+    return 0;
+}
+
 static int take_dying(struct slot *slot, const struct frame_dying *dying)
 {
     if (!is_at_work_on(slot, dying->seq))
@@ -87,6 +95,8 @@ static int take_frame(struct slot *slot, const struct frame *frame)
         return take_progress(slot, &frame->progress);
     case FRAME_OUTCOME:
         return take_outcome(slot, &frame->outcome);
+    case FRAME_AWAITED:
+        return take_awaited(slot, frame->awaited_seq);
     case FRAME_DYING:
         return take_dying(slot, &frame->dying);
     case FRAME_SETUP:

@@ -31,8 +31,9 @@ int effect_begin(
 int effect_commit(struct pg *pg, const struct effect *effect, struct cel_error *err)
 {
     CLEANUP(buf_deinit) struct buf sql = BUF_INIT(SIZE_MAX / 2);
-    const struct str arguments[] = {effect->id, effect->task, effect->result_json,
-                                    effect->children_json, effect->sends_json};
+    const struct str arguments[] = {effect->id,          effect->task,
+                                    effect->result_json, effect->children_json,
+                                    effect->sends_json,  effect->chords_json};
     int r = pg_connect(pg, err);
     if (r)
         return r;
@@ -57,6 +58,11 @@ struct str effect_result(const struct cel_rows *done)
 struct str effect_children(const struct cel_rows *done)
 {
     return pg_row_text(done, 0, "children");
+}
+
+struct str effect_chords(const struct cel_rows *done)
+{
+    return pg_row_text(done, 0, "chords");
 }
 
 size_t effect_send_count(const struct cel_rows *done)

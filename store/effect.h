@@ -21,6 +21,7 @@ struct effect {
     struct str id, task;
     struct str result_json, children_json; /* or absent */
     struct str sends_json;                 /* [[queue, step, message], ...] */
+    struct str chords_json;                /* [[group, size, growth, saved], ...] */
 };
 /*
  * Writes the marker and commits. When the connection is lost meanwhile (pg_is_lost), it is open
@@ -38,6 +39,7 @@ struct effect_send {
 };
 struct str effect_result(const struct cel_rows *done);   /* JSON, or absent: null */
 struct str effect_children(const struct cel_rows *done); /* JSON, or absent: none */
+struct str effect_chords(const struct cel_rows *done);
 /* How many sends belong to it, and one of them. */
 size_t effect_send_count(const struct cel_rows *done);
 struct effect_send effect_send(const struct cel_rows *done, size_t i);

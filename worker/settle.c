@@ -231,7 +231,7 @@ static int fail(const struct request *request,
 {
     begin(request, END_FAILED, ret);
     keep_failed(request, STR("the task failed"), ret);
-    ret->is_awaited = outcome->is_awaited;
+    ret->is_awaited = request->job.is_awaited;
     return finish(request, store_failure(request, outcome, context, ret), ret);
 }
 
@@ -297,7 +297,7 @@ static int give_up(const struct request *request,
         return fail(request, outcome, context, ret);
     begin(request, END_FAILED, ret);
     keep_failed(request, STR("its retries are used up"), ret);
-    ret->is_awaited = outcome->is_awaited;
+    ret->is_awaited = request->job.is_awaited;
     const struct envelope *envelope = &request->envelope;
     CLEANUP(buf_deinit) struct buf text = BUF_INIT(VALUE_BYTES_MAX);
     buf_add_c(&text, "Can't retry ");
@@ -382,7 +382,7 @@ static int end_requeues(const struct request *request,
              (long long)request->envelope.requeues + 1,
              STR_ARGS(outcome->detail.len > 0 ? outcome->detail : STR("no reason")));
     begin(request, END_FAILED, ret);
-    ret->is_awaited = true;
+    ret->is_awaited = request->job.is_awaited;
     if (!request->ack.is_done)
         bury(request, STR("rejected"), str_of(text), ret);
     int r = store_failure_text(request, STR("Reject"), str_of(text), STR("celery.exceptions"),
@@ -499,7 +499,7 @@ static int lose(const struct request *request,
     snprintf(text, sizeof(text), "Worker exited prematurely: %s Job: %llu.", how,
              (unsigned long long)request->job.seq);
     begin(request, is_ours ? END_BURIED : END_FAILED, ret);
-    ret->is_awaited = true;
+    ret->is_awaited = request->job.is_awaited;
     if (is_ours) {
         bury(request, STR("crash"), str_of(text), ret);
         add_evidence(request, death, crashes, context, &ret->evidence);
@@ -526,7 +526,7 @@ static int exceed(const struct request *request,
         snprintf(text, sizeof(text), "The run needed more than %llu bytes of address space: %s.",
                  (unsigned long long)request->task.memory_limit, how);
     begin(request, is_ours ? END_BURIED : END_FAILED, ret);
-    ret->is_awaited = true;
+    ret->is_awaited = request->job.is_awaited;
     if (is_ours) {
         bury(request, is_time ? STR("cpu limit") : STR("memory limit"), str_of(text), ret);
         add_evidence(request, death, request->envelope.crashes + 1, context, &ret->evidence);
@@ -552,7 +552,7 @@ static int run_out_of_time(const struct request *request,
     buf_add_char(&message, ']');
     begin(request, END_FAILED, ret);
     keep_failed(request, STR("hard time limit"), ret);
-    ret->is_awaited = true;
+    ret->is_awaited = request->job.is_awaited;
     int r = buf_status(&message);
     if (r == 0) {
         result_add_exception(&exception, STR("TimeLimitExceeded"), buf_str(&message),

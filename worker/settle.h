@@ -26,7 +26,8 @@
  *
  * With .reject_on_failure the message of a FAILURE goes to quarantine, too.
  * An end other than SUCCESS may have consequences (errbacks, the rest of a chain, a chord's part), which are in the body:
- * then the settlement is_awaited, and a child is asked (follow.h) before it is told.
+ * then the settlement is_awaited, and a child is asked (follow.h) before it is told. Whoever ran it has said so; of calls that
+ * were not run it is not known.
  *
  * Nothing is stored for a call that ignores its result. What Celery does: docs/protocol.md.
  */

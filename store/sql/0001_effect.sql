@@ -12,6 +12,7 @@ CREATE TABLE celeriac.effect (
     result text, -- JSON; NULL: null
     children text, -- JSON, of the result document
     sends json NOT NULL, -- [[queue, step, message], ...]: what is sent when the success is recorded
+    chords json NOT NULL, -- [[group, size, growth, saved], ...]: that begin with it
     PRIMARY KEY (task_id, slot)
 ) PARTITION BY LIST (slot);
 
@@ -31,7 +32,7 @@ LANGUAGE sql STABLE AS $$ SELECT ((floor(extract(epoch FROM moment) / 604800)::b
 -- whoever else runs it has lost the call to us, so its session is ended and not waited for (its
 -- process may be stopped, or cut off from the network).
 CREATE FUNCTION celeriac.effect_begin(id text, given_up boolean)
-RETURNS TABLE (result text, children text, queue text, step text, message text)
+RETURNS TABLE (result text, children text, chords text, queue text, step text, message text)
 LANGUAGE plpgsql AS $$
 DECLARE
     key bigint := hashtextextended(id, 7163384635117891945);
@@ -53,17 +54,17 @@ BEGIN
         PERFORM pg_advisory_xact_lock(key);
     END IF;
     RETURN QUERY
-        SELECT e.result, e.children, send.value ->> 0, send.value ->> 1, send.value ->> 2
+        SELECT e.result, e.children, e.chords::text, send.value ->> 0, send.value ->> 1, send.value ->> 2
         FROM celeriac.effect AS e LEFT JOIN LATERAL json_array_elements(e.sends) WITH ORDINALITY AS send ON true
         WHERE e.task_id = id ORDER BY send.ordinality;
 END $$;
 
 -- Last in the transaction, before its COMMIT. In PL/pgSQL, which keeps the plan.
-CREATE FUNCTION celeriac.effect_end(id text, task text, result text, children text, sends json) RETURNS void
+CREATE FUNCTION celeriac.effect_end(id text, task text, result text, children text, sends json, chords json) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO celeriac.effect (task_id, slot, task, done_at, result, children, sends)
-    VALUES (id, celeriac.effect_slot(clock_timestamp()), task, clock_timestamp(), result, children, sends);
+    INSERT INTO celeriac.effect (task_id, slot, task, done_at, result, children, sends, chords)
+    VALUES (id, celeriac.effect_slot(clock_timestamp()), task, clock_timestamp(), result, children, sends, chords);
 END $$;
 
 -- Empties the slot of next week, unless somebody uses it just now: the next call does it then.

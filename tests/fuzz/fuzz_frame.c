@@ -29,6 +29,9 @@ static void write_again(struct buf *buf, const struct frame *frame)
     case FRAME_FOLLOW:
         frame_add_follow(buf, &frame->follow);
         break;
+    case FRAME_AWAITED:
+        frame_add_awaited(buf, frame->awaited_seq);
+        break;
     case FRAME_DYING:
         frame_add_dying(buf, &frame->dying);
         break;

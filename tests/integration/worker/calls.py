@@ -17,10 +17,11 @@ def iso(seconds_from_now):
     return moment.isoformat(timespec="microseconds")
 
 
-def message(task, *args, id=None, queue="celery", priority=0, kwargs=None, **headers):
+def message(task, *args, id=None, queue="celery", priority=0, kwargs=None, embed=None, **headers):
     """One envelope, as Celery writes it."""
     id = id or str(uuid.uuid4())
-    body = json.dumps([list(args), kwargs or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    follow = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **(embed or {})}
+    body = json.dumps([list(args), kwargs or {}, follow])
     return id, json.dumps({
         "body": base64.b64encode(body.encode()).decode(),
         "content-encoding": "utf-8",

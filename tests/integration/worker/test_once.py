@@ -56,6 +56,29 @@ class Once(WorkerTest):
         self.assertEqual(len(first["children"]), 1)
         self.assertEqual(self.sql("SELECT task_id, task FROM celeriac.effect"), f"{id}|tests.script_once")
 
+    def test_a_chord_that_follows_begins_the_same_each_time(self):
+        self.migrate()
+        self.ended = self.worker("-c", "1")
+
+        def task(**options):
+            return {"task": "tests.noop", "args": [], "kwargs": {}, "options": {"queue": "nobodys", **options},
+                    "subtask_type": None, "immutable": True}
+
+        members = {**task(), "task": "celery.group", "kwargs": {"tasks": [task(), task()]}, "subtask_type": "group"}
+        chord = {**task(), "task": "celery.chord", "subtask_type": "chord",
+                 "kwargs": {"kwargs": {}, "header": members, "body": task()}}
+        id, text = message("tests.script_once", [ADD], embed={"chain": [chord]})
+        for count in (1, 2):
+            self.redis.lpush("celery", text)
+            self.delivered(id, count)
+            for size in self.redis.keys("*.s"):
+                self.assertEqual(self.redis.getdel(size), b"2")
+        sent = [json.loads(text)["headers"] for text in self.redis.lrange("nobodys", 0, -1)]
+        self.assertEqual(len(sent), 4)
+        self.assertEqual(len({header["id"] for header in sent}), 2)
+        self.assertEqual(len({header["group"] for header in sent}), 1)
+        self.assertEqual(self.total(), 1)
+
     def test_runs_of_one_call_at_once_follow_one_another(self):
         self.migrate()
         self.ended = self.worker("-c", "4")

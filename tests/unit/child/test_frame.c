@@ -155,6 +155,11 @@ static void dying_comes_back(void **state)
     CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
     assert_int_equal(frame.type, FRAME_DYING);
     assert_true(frame.dying.seq == UINT64_MAX);
+    buf_clear(&buf);
+    frame_add_awaited(&buf, 7);
+    CLEANUP(frame_deinit) struct frame awaited = decoded(&buf);
+    assert_int_equal(awaited.type, FRAME_AWAITED);
+    assert_int_equal(awaited.awaited_seq, 7);
 }
 
 static const struct frame_send two_sends[] = {{STR("q"), STR("{}"), 0}, {STR("r"), STR("[1]"), 9}};
@@ -180,13 +185,11 @@ static const struct plan_results whole_results = {documents, parts, chords, clos
 static void results_of_an_outcome_come_back(void **state)
 {
     (void)state;
-    const struct frame_outcome outcome = {
-        .kind = OUTCOME_FOLLOWS, .is_awaited = true, .results = whole_results};
+    const struct frame_outcome outcome = {.kind = OUTCOME_FOLLOWS, .results = whole_results};
     CLEANUP(buf_deinit) struct buf buf = BUF_INIT(4096);
     frame_add_outcome(&buf, &outcome);
     CLEANUP(frame_deinit) struct frame frame = decoded(&buf);
     const struct plan_results *results = &frame.outcome.results;
-    assert_true(frame.outcome.is_awaited);
     assert_int_equal(results->document_count, 1);
     assert_text(results->documents[0].text, "{}");
     assert_int_equal(results->part_count, 2);
@@ -321,14 +324,14 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         {STR("\x81\x03\x01"), CEL_E_FORMAT},                      /* a map */
         {STR("\x93\x02\x01\xdd\xff\xff\xff\xff"), CEL_E_FORMAT},  /* a list of 4 G */
         {STR("\x93\x02\x01\xdc\x00\x02\xc0\xc0"), CEL_E_FORMAT},  /* elements of another shape */
-        {STR("\xdc\x00\x10\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90"),
+        {STR("\x9f\x05\x01\x00\xc0\xc0\x00\xc2\xc0\xc0\x00\x90\x90\x90\x90\x90"),
          CEL_E_FORMAT}, /* kind 0 */
-        {STR("\xdc\x00\x10\x05\x01\x09\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90"),
+        {STR("\x9f\x05\x01\x09\xc0\xc0\x00\xc2\xc0\xc0\x00\x90\x90\x90\x90\x90"),
          CEL_E_FORMAT}, /* kind 9 */
-        {STR("\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91\x93\xc4\x00\xc4\x01x\x00"
+        {STR("\x9f\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x00\xc4\x01x\x00"
              "\x90\x90\x90\x90"),
          CEL_E_FORMAT}, /* a send to an empty queue */
-        {STR("\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91\x93\xc4\x01q\xc0\x00\x90"
+        {STR("\x9f\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91\x93\xc4\x01q\xc0\x00\x90"
              "\x90\x90\x90"),
          CEL_E_FORMAT}, /* a send of nothing */
     };
@@ -339,9 +342,8 @@ static void what_no_sane_peer_sends_is_refused(void **state)
         assert_non_null(strstr(err.text, "frame"));
     }
     /* the same bytes with kind 1 are good: it is the kind that was refused */
-    static const char bare[] =
-        "\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x90\x90\x90\x90\x90";
-    static const char one_send[] = "\xdc\x00\x10\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\xc2\x91"
+    static const char bare[] = "\x9f\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x90\x90\x90\x90\x90";
+    static const char one_send[] = "\x9f\x05\x01\x01\xc0\xc0\x00\xc2\xc0\xc0\x00\x91"
                                    "\x93\xc4\x01q\xc4\x01x\x00\x90\x90\x90\x90";
     assert_int_equal(decode_raw(bare, sizeof(bare) - 1, NULL), 0);
     assert_int_equal(decode_raw(one_send, sizeof(one_send) - 1, NULL), 0);
