@@ -192,14 +192,14 @@ class Once(WorkerTest):
 
     def test_markers_go_by_partition_a_week_later(self):
         self.migrate()
-        self.sql("INSERT INTO celeriac.effect SELECT 'id' || day, celeriac.effect_slot(done_at), 't', done_at, NULL, NULL, '[]'"
+        self.sql("INSERT INTO celeriac.effect SELECT 'id' || day, celeriac.effect_slot(done_at), 't', done_at, NULL, NULL, '[]', '[]'"
                  " FROM (SELECT day, now() - day * interval '1 day' AS done_at FROM generate_series(0, 14) AS day) AS days")
         self.sql("SELECT celeriac.effect_expire()")
         kept = self.sql("SELECT string_agg(task_id, ' ' ORDER BY done_at DESC) FROM celeriac.effect")
         week_began = "to_timestamp(floor(extract(epoch FROM now()) / 604800) * 604800)"
         days = int(self.sql(f"SELECT 7 + floor(extract(epoch FROM now() - {week_began}) / 86400)"))
         self.assertEqual(kept, " ".join(f"id{day}" for day in range(days + 1)))
-        self.sql("INSERT INTO celeriac.effect SELECT 'new', celeriac.effect_slot(now(), 1), 't', now(), NULL, NULL, '[]'")
+        self.sql("INSERT INTO celeriac.effect SELECT 'new', celeriac.effect_slot(now(), 1), 't', now(), NULL, NULL, '[]', '[]'")
         with self.postgres.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT * FROM celeriac.effect")
             self.sql("SELECT celeriac.effect_expire()")  # gives way to whoever reads
