@@ -18,8 +18,8 @@ from t.integration import tasks
 
 DEPTH = 4
 SIZE = 25  # tasks, about
-PENDING = object()
-FAILS = object()
+PENDING = "no end"
+FAILS = "a failure"
 
 
 def outcome(redis, result):
