@@ -67,4 +67,15 @@ CEL_TASKS(
     {TASK(redis_echo, "message, redis_key=\"redis-echo\"")},
     {TASK(redis_count, "redis_key=\"redis-count\"")},
     {TASK(errback_old_style, "request_id")},
-    {TASK(errback_new_style, "request, exc, tb")});
+    {TASK(errback_new_style, "request, exc, tb")},
+    {TASK(add_replaced, "x, y")},
+    {TASK(fail_replaced, "*args")},
+    {TASK(replace_with_chain, "*args, link_msg=null")},
+    {TASK(replace_with_chain_which_raises, "*args, link_msg=null")},
+    {TASK(replace_with_empty_chain, "*args, **kwargs")},
+    {TASK(add_to_all, "nums, val")},
+    {TASK(add_to_all_to_chord, "nums, val")},
+    {TASK(add_chord_to_chord, "nums, val")},
+    {TASK(second_order_replace1, "state=false")},
+    {TASK(second_order_replace2, "state=false")},
+    {TASK(build_chain_inside_task, "")});

@@ -25,3 +25,7 @@ cel_task_fn print_unicode, write_to_file_and_return_int, redis_echo, redis_count
 cel_task_fn errback_old_style, errback_new_style;
 /* Appends `text` to the list `key`. 0, or what the task shall return. */
 int echo(struct cel_task *task, const char *key, const char *text);
+/* workflow.c */
+cel_task_fn add_replaced, fail_replaced, replace_with_chain, replace_with_chain_which_raises;
+cel_task_fn replace_with_empty_chain, add_to_all, second_order_replace1, second_order_replace2;
+cel_task_fn add_to_all_to_chord, add_chord_to_chord, build_chain_inside_task;
