@@ -166,22 +166,6 @@ int cel_fail(struct cel_task *task, const char *type, const char *text)
     return task_record(task, BY_AUTHOR, RECORDED_FAIL, type ? type : "Exception", text ? text : "");
 }
 
-int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int r = record_text(task, BY_AUTHOR, RECORDED_FAIL, type ? type : "Exception", format, args);
-    va_end(args);
-    return r;
-}
-
-int cel_reject(struct cel_task *task, const char *reason, bool requeue)
-{
-    int r = task_record(task, BY_AUTHOR, RECORDED_REJECT, NULL, reason);
-    task->recorded.requeue = requeue;
-    return r;
-}
-
 /* JSON may have no form for the arguments: then their text stands for them. */
 int cel_fail_args(struct cel_task *task, const char *type, struct cel_value *args)
 {
@@ -203,6 +187,22 @@ int cel_fail_args(struct cel_task *task, const char *type, struct cel_value *arg
     if (!r)
         task->recorded.args_json = str_dup(buf_str(&json));
     return outcome;
+}
+
+int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int r = record_text(task, BY_AUTHOR, RECORDED_FAIL, type ? type : "Exception", format, args);
+    va_end(args);
+    return r;
+}
+
+int cel_reject(struct cel_task *task, const char *reason, bool requeue)
+{
+    int r = task_record(task, BY_AUTHOR, RECORDED_REJECT, NULL, reason);
+    task->recorded.requeue = requeue;
+    return r;
 }
 
 /* --- progress and log ------------------------------------------------------------------------- */
