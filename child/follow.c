@@ -31,19 +31,30 @@ static struct cel_value *request_of(const struct canvas_failure *failure)
     return request;
 }
 
-/* (request, exception, traceback); NULL when memory is short. */
-static struct cel_value *arguments_of(const struct canvas_failure *failure)
+/* (request, exception, traceback), then its own arguments; an immutable one has these alone. NULL when
+ * memory is short. */
+static struct cel_value *arguments_of(const struct cel_value *signature,
+                                      const struct canvas_failure *failure)
 {
-    struct cel_value *exception = NULL, *args = cel_list();
-    if (json_decode(failure->exception_json, &exception, NULL) < 0)
-        exception = cel_null();
-    int r = cel_list_add(args, request_of(failure));
-    int r2 = cel_list_add(args, exception);
-    int r3 = cel_list_add(args, text_or_null(failure->traceback));
-    if (!r && !r2 && !r3)
-        return args;
-    cel_value_free(args);
-    return NULL;
+    const struct cel_value *own = signature_args(signature);
+    struct cel_value *args = cel_list(), *exception = NULL;
+    int r = args ? 0 : -ENOMEM;
+    if (!r && !signature_is_immutable(signature)) {
+        if (json_decode(failure->exception_json, &exception, NULL) < 0)
+            exception = cel_null();
+        r = cel_list_add(args, request_of(failure));
+        r = cel_list_add(args, exception) < 0 ? -ENOMEM : r;
+        r = cel_list_add(args, text_or_null(failure->traceback)) < 0 ? -ENOMEM : r;
+    }
+    for (size_t i = 0; !r && i < cel_value_count(own); i++)
+        r = cel_list_add(args, cel_value_dup(cel_value_at(own, i)));
+    return r ? cel_value_free(args) : args;
+}
+
+static struct cel_value *keyword_arguments_of(const struct cel_value *signature)
+{
+    const struct cel_value *own = signature_kwargs(signature);
+    return cel_value_type(own) == CEL_MAP ? cel_value_dup(own) : cel_map();
 }
 
 /* Its return value does not matter to anybody; that it failed is told in the log. */
@@ -68,6 +79,7 @@ static void run_errback(struct cel_task *task)
 
 static void call_errback(struct child *child,
                          const struct child_task *registered,
+                         const struct cel_value *signature,
                          const struct canvas_failure *failure)
 {
     char id[UUID_SIZE];
@@ -81,7 +93,8 @@ static void call_errback(struct child *child,
                      .id = uuid_new(id),
                      .root_id = failure->root_id,
                      .parent_id = failure->id},
-        .body = {.args = arguments_of(failure), .kwargs = cel_map()},
+        .body = {.args = arguments_of(signature, failure),
+                 .kwargs = keyword_arguments_of(signature)},
     };
     if (task.body.args && task.body.kwargs)
         run_errback(&task);
@@ -100,7 +113,7 @@ errback(void *data, const struct cel_value *signature, const struct canvas_failu
     const struct child_task *registered = modules_find(&child->modules, signature_task(signature));
     if (!registered || !registered->params || registered->params->positional < 2)
         return false;
-    call_errback(child, registered, failure);
+    call_errback(child, registered, signature, failure);
     return true;
 }
 

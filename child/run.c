@@ -65,6 +65,7 @@ struct exception {
     struct str module; /* absent: builtins, or ours */
     struct str type;
     struct str text;  /* its argument; absent: it has none */
+    struct str args;  /* its arguments as JSON, when they are other than `text`; or absent */
     struct str shown; /* in the traceback, when it has no argument */
 };
 
@@ -112,10 +113,10 @@ static void end_with(struct ending *ending,
     ending->module = e->module;
     buf_clear(&ending->result);
     buf_clear(&ending->traceback);
-    if (e->text.ptr)
+    if (e->text.ptr && !e->args.ptr)
         result_add_exception_text(&ending->result, e->type, e->text, e->module);
     else
-        result_add_exception(&ending->result, e->type, STR("[]"), e->module);
+        result_add_exception(&ending->result, e->type, e->args, e->module);
     add_traceback(&ending->traceback, task, e);
 }
 
@@ -166,6 +167,7 @@ static bool read_message(struct cel_task *task, const struct frame_run *run, str
     int r = envelope_decode_any(run->envelope, &task->upgraded, &task->envelope, &err);
     if (r)
         refuse(ending, task, STR("kombu.exceptions"), STR("DecodeError"), &err);
+    task->bytes = task->upgraded.len > 0 ? buf_str(&task->upgraded) : run->envelope;
     return r == 0;
 }
 
@@ -258,6 +260,7 @@ end_recorded(struct ending *ending, const struct cel_task *task, enum frame_outc
 {
     const struct recorded *recorded = &task->recorded;
     struct exception e = exception_named(str_of(recorded->type), str_of(recorded->text));
+    e.args = str_of(recorded->args_json);
     end_with(ending, kind, task, &e);
 }
 

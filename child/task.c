@@ -16,6 +16,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "message/result.h"
 
 #define LONGEST_MS (INT64_C(3650) * 24 * 3600 * 1000) /* of any delay */
 enum { LOG_TEXT_MAX = 4096, REASON_MAX = 4096, STATE_MAX = 50 };
@@ -47,6 +48,7 @@ void task_recorded_deinit(struct cel_task *task)
 {
     mem_free(task->recorded.type);
     mem_free(task->recorded.text);
+    mem_free(task->recorded.args_json);
     task->recorded = (struct recorded){0};
 }
 
@@ -162,6 +164,29 @@ int cel_retryf(struct cel_task *task, int64_t countdown_ms, const char *format, 
 int cel_fail(struct cel_task *task, const char *type, const char *text)
 {
     return task_record(task, BY_AUTHOR, RECORDED_FAIL, type ? type : "Exception", text ? text : "");
+}
+
+/* JSON may have no form for the arguments: then their text stands for them. */
+int cel_fail_args(struct cel_task *task, const char *type, struct cel_value *args)
+{
+    if (!args)
+        return no_memory(task);
+    if (cel_value_type(args) != CEL_LIST) {
+        cel_value_free(args);
+        return cel_fail(task, "TypeError", "cel_fail_args: the arguments are no list");
+    }
+    CLEANUP(buf_deinit) struct buf text = BUF_INIT(VALUE_BYTES_MAX);
+    CLEANUP(buf_deinit) struct buf json = BUF_INIT(VALUE_BYTES_MAX);
+    result_add_shown(&text, type ? str_of(type) : STR_NONE, args);
+    buf_add_char(&text, '\0');
+    int r = json_encode(&json, args, JSON_PLAIN);
+    cel_value_free(args);
+    if (buf_status(&text) == -ENOMEM || r == -ENOMEM)
+        return no_memory(task);
+    int outcome = cel_fail(task, type, buf_status(&text) ? NULL : text.ptr);
+    if (!r)
+        task->recorded.args_json = str_dup(buf_str(&json));
+    return outcome;
 }
 
 int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
@@ -333,6 +358,23 @@ const struct cel_value *cel_header(struct cel_task *task, const char *name)
     return cel_value_get(task->headers, name);
 }
 
+static const struct cel_value *part_of_message(struct cel_task *task, const char *part)
+{
+    if (!task->message && json_decode(task->bytes, &task->message, NULL))
+        return NULL;
+    return cel_value_get(task->message, part);
+}
+
+const struct cel_value *cel_headers(struct cel_task *task)
+{
+    return part_of_message(task, "headers");
+}
+
+const struct cel_value *cel_properties(struct cel_task *task)
+{
+    return part_of_message(task, "properties");
+}
+
 const char *cel_setting(struct cel_task *task, const char *name)
 {
     return module_setting(task->registered->module, name);
@@ -347,6 +389,7 @@ void task_deinit(struct cel_task *task)
     params_bound_deinit(&task->bound);
     cel_value_free(task->result);
     cel_value_free(task->headers);
+    cel_value_free(task->message);
     for (size_t i = 0; i < task->text_count; i++)
         mem_free(task->texts[i]);
     mem_free(task->texts);

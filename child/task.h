@@ -70,6 +70,7 @@ struct recorded {
     enum recorded_kind kind;
     enum recorded_by by;
     char *type, *text;      /* of the exception; or NULL */
+    char *args_json;        /* its arguments, when they are other than the text; or NULL */
     int64_t countdown_usec; /* of RETRY; -1: the task's own */
     bool conflict;          /* of RETRY: another transaction was in the way */
     bool requeue;           /* of REJECT */
@@ -90,6 +91,8 @@ struct cel_task {
     struct cel_value *result;
     struct cel_request request; /* filled by the first cel_request() */
     struct cel_value *headers;  /* filled by the first cel_header() */
+    struct str bytes;           /* of the message that `envelope` was read from */
+    struct cel_value *message;  /* the same, decoded by the first cel_headers() */
     struct plan plan;           /* what it has sent, and, with its end, what follows */
     size_t send_bytes;          /* of what it has sent */
     bool is_replaced;

@@ -193,8 +193,7 @@ void result_add_exception_text(struct buf *buf, struct str type, struct str text
 
 enum { EXC_TEXT_MAX = 64 * 1024 };
 
-/* What Python's str() of the exception gives. */
-static void add_exception_text(struct buf *buf, struct str type, const struct cel_value *message)
+void result_add_shown(struct buf *buf, struct str type, const struct cel_value *message)
 {
     bool is_list = cel_value_type(message) == CEL_LIST;
     const struct cel_value *only = is_list && cel_value_count(message) == 1
@@ -222,7 +221,7 @@ static int view_exception(struct result_view *view, const struct cel_value *exce
     if (cel_value_type(message) == CEL_NULL)
         return 0;
     buf_add_str(&view->scratch, STR("")); /* there is a text, be it empty */
-    add_exception_text(&view->scratch, view->exc_type, message);
+    result_add_shown(&view->scratch, view->exc_type, message);
     view->exc_text = buf_str(&view->scratch);
     return buf_status(&view->scratch);
 }

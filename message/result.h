@@ -41,6 +41,9 @@ void result_add_exception_text(struct buf *buf,
 /* What an absent `module` means for `type`: "builtins" or "celery_c". */
 struct str result_exception_module(struct str type);
 
+/* What Python's str() of an exception gives whose arguments (exc_message) are `message`. */
+void result_add_shown(struct buf *buf, struct str type, const struct cel_value *message);
+
 /* A decoded document. */
 struct result_view {
     struct cel_value *document; /* owned, a map */

@@ -211,6 +211,9 @@ CEL_API int cel_retryf(struct cel_task *task, int64_t countdown_ms, const char *
 CEL_API int cel_fail(struct cel_task *task, const char *type, const char *text);
 CEL_API int cel_failf(struct cel_task *task, const char *type, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same for an exception with any arguments: `args` is a list (adopted in every case), empty for
+ * one without. */
+CEL_API int cel_fail_args(struct cel_task *task, const char *type, struct cel_value *args);
 
 /*
  * Does not take the call and returns CEL_REJECT: nothing is stored for it. It goes to quarantine, or,
@@ -283,6 +286,10 @@ struct cel_request {
 CEL_API const struct cel_request *cel_request(struct cel_task *task);
 /* A header that the caller set (apply_async(headers={...})), or NULL. Borrowed. */
 CEL_API const struct cel_value *cel_header(struct cel_task *task, const char *name);
+/* All headers and all properties of the message, each a map as it stands on the wire
+ * (docs/protocol.md). NULL when memory is short. Borrowed. */
+CEL_API const struct cel_value *cel_headers(struct cel_task *task);
+CEL_API const struct cel_value *cel_properties(struct cel_task *task);
 
 #ifdef __cplusplus
 }

@@ -127,6 +127,19 @@ static int fail(struct cel_task *task)
     return cel_fail(task, type, text);
 }
 
+/* `end` "retry": asks for a retry with that exception. */
+static int fail_args(struct cel_task *task)
+{
+    const char *type, *end;
+    if (cel_arg_text(task, "type", &type) || cel_arg_text(task, "end", &end))
+        return CEL_FAIL;
+    struct cel_value *args = cel_value_dup(cel_arg_value(task, "args"));
+    if (strcmp(end, "bytes") == 0)
+        cel_list_add(args, cel_bytes("\xff\x00", 2));
+    int r = cel_fail_args(task, type, args);
+    return strcmp(end, "retry") == 0 ? cel_retry(task, 0, NULL) : r;
+}
+
 /* Retries until the call has been retried `max` times; returns that count. */
 static int retry(struct cel_task *task)
 {
@@ -362,6 +375,15 @@ static int request(struct cel_task *task)
     return cel_return(task, map);
 }
 
+/* The message that it came in, without its body. */
+static int message(struct cel_task *task)
+{
+    struct cel_value *both = cel_list();
+    cel_list_add(both, cel_value_dup(cel_headers(task)));
+    cel_list_add(both, cel_value_dup(cel_properties(task)));
+    return cel_return(task, both);
+}
+
 static int log_text(struct cel_task *task)
 {
     const char *text;
@@ -498,6 +520,7 @@ CEL_TASKS(
     {.name = "tests.types", .run = types, .params = "with_bytes=false"},
     {.name = "tests.large", .run = large, .params = "size"},
     {.name = "tests.fail", .run = fail, .params = "type=\"ValueError\", text=\"boom\""},
+    {.name = "tests.fail_args", .run = fail_args, .params = "type, args, end=\"fail\""},
     {.name = "tests.retry",
      .run = retry,
      .params = "countdown_ms=0, max=3",
@@ -568,6 +591,7 @@ CEL_TASKS(
      .params = "ms, name, args=[], count=1, end=\"ok\", priority=0",
      .acks = CEL_ACKS_EARLY},
     {.name = "tests.request", .run = request, .params = "*args, **kwargs"},
+    {.name = "tests.message", .run = message, .params = ""},
     {.name = "tests.log", .run = log_text, .params = "text"},
     {.name = "tests.print", .run = print, .params = "text"},
     {.name = "tests.setting", .run = setting, .params = "name"},

@@ -276,6 +276,38 @@ static void a_failure_has_type_module_and_text(void **state)
         memmem(outcome->traceback.ptr, outcome->traceback.len, "probe.so\", in tests.fail", 24));
 }
 
+static void an_exception_has_any_arguments(void **state)
+{
+    (void)state;
+    expect_exception(call("tests.fail_args", "[\"ValueError\", [\"text\", 3, [null, 0.5]]]", "{}"),
+                     OUTCOME_FAILURE,
+                     "{\"exc_type\": \"ValueError\", \"exc_message\": [\"text\", 3, [null, 0.5]], "
+                     "\"exc_module\": \"builtins\"}",
+                     "ValueError: ('text', 3, [None, 0.5])");
+    expect_exception(
+        call("tests.fail_args", "[\"shop.errors.Gone\", []]", "{}"), OUTCOME_FAILURE,
+        "{\"exc_type\": \"Gone\", \"exc_message\": [], \"exc_module\": \"shop.errors\"}",
+        "shop.errors.Gone");
+    expect_exception(
+        call("tests.fail_args", "[\"KeyError\", [7]]", "{\"end\": \"retry\"}"), OUTCOME_RETRY,
+        "{\"exc_type\": \"KeyError\", \"exc_message\": [7], \"exc_module\": \"builtins\"}",
+        "KeyError: 7");
+}
+
+static void arguments_that_json_has_no_form_for_are_told_as_text(void **state)
+{
+    (void)state;
+    expect_exception(
+        call("tests.fail_args", "[\"ValueError\", [1]]", "{\"end\": \"bytes\"}"), OUTCOME_FAILURE,
+        "{\"exc_type\": \"ValueError\", \"exc_message\": [\"(1, b'\\\\xff\\\\x00')\"], "
+        "\"exc_module\": \"builtins\"}",
+        "ValueError: (1, b'\\xff\\x00')");
+    const struct frame_outcome *outcome =
+        call("tests.fail_args", "[\"ValueError\", \"no list\"]", "{}");
+    assert_true(
+        str_ends(outcome->traceback, STR("TypeError: cel_fail_args: the arguments are no list\n")));
+}
+
 static void a_return_value_without_words_says_so(void **state)
 {
     (void)state;
@@ -506,6 +538,19 @@ static void the_request_is_known(void **state)
     expect_success(outcome, expected);
 }
 
+static void the_message_is_known(void **state)
+{
+    (void)state;
+    expect_success(
+        call_with("tests.message", "[]", "{}", ", \"x-test\": {\"a\": [1]}"),
+        "[{\"lang\": \"py\", \"task\": \"tests.message\", \"id\": \"id-1\", \"root_id\": "
+        "\"root-1\", "
+        "\"parent_id\": null, \"stamped_headers\": null, \"stamps\": {}, \"x-test\": {\"a\": "
+        "[1]}}, "
+        "{\"delivery_info\": {\"exchange\": \"\", \"routing_key\": \"q1\"}, \"priority\": 5, "
+        "\"delivery_tag\": \"tag-1\"}]");
+}
+
 static void settings_are_the_modules(void **state)
 {
     (void)state;
@@ -690,6 +735,8 @@ int main(void)
         cmocka_unit_test(wrong_arguments_are_a_type_error_as_in_python),
         cmocka_unit_test(arguments_are_read_by_type),
         cmocka_unit_test(a_failure_has_type_module_and_text),
+        cmocka_unit_test(an_exception_has_any_arguments),
+        cmocka_unit_test(arguments_that_json_has_no_form_for_are_told_as_text),
         cmocka_unit_test(a_return_value_without_words_says_so),
         cmocka_unit_test(a_retry_has_countdown_and_reason),
         cmocka_unit_test(the_last_retry_in_vain_is_named_as_celery_names_it),
@@ -701,6 +748,7 @@ int main(void)
         cmocka_unit_test(a_message_of_protocol_1_runs),
         cmocka_unit_test(a_call_of_our_own_runs),
         cmocka_unit_test(the_request_is_known),
+        cmocka_unit_test(the_message_is_known),
         cmocka_unit_test(settings_are_the_modules),
         cmocka_unit_test(what_a_task_logs_has_its_name_and_id),
         cmocka_unit_test(progress_comes_before_the_outcome),
