@@ -456,7 +456,8 @@ static int commit(struct ending *ending, struct cel_task *task)
 /* Ends the transactions: the one around the task, and those that it left open. */
 static void conclude_databases(struct ending *ending, struct cel_task *task)
 {
-    bool stands = ending->kind == OUTCOME_SUCCESS || task->is_replaced;
+    bool stands =
+        ending->kind == OUTCOME_SUCCESS || (ending->kind == OUTCOME_IGNORE && task->is_replaced);
     if (task_is_wrapped(task) && stands && !ending->done) {
         task_forget_caught(task);
         int r = commit(ending, task);

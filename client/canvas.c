@@ -26,6 +26,11 @@ static int push_plan(struct cel_client *client, const struct plan *plan, struct 
     int r = client_push(client, messages, plan->message_count, plan->chords, plan->chord_count,
                         &sent, err);
     mem_free(messages);
+    if (r < 0 && r != CEL_E_UNCERTAIN && r != CEL_E_UNCONFIRMED && sent > 0) {
+        struct cel_error why = *err;
+        r = error_set(err, CEL_E_UNCERTAIN, "%zu of %zu messages of the canvas were sent: %s", sent,
+                      plan->message_count, why.text);
+    }
     return r;
 }
 

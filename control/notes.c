@@ -15,6 +15,8 @@
 static void on_noted(void *data, int status, const struct cel_error *err)
 {
     struct command *command = data;
+    if (status == -ECANCELED) /* the end: control_deinit() has freed it */
+        return;
     if (status < 0) {
         log_warning("What this node was told holds now, and could not be noted",
                     F_C("command", command->method), F_C("err", err->text));

@@ -414,10 +414,10 @@ int pool_run(struct pool *pool, struct job *job, int64_t *ret_pid)
         struct slot *slot = slot_of(link);
         int64_t pid = slot->pid;
         int r = slot_run(slot, job);
-        if (r >= 0) {
+        if (r >= 0)
             *ret_pid = pid;
+        if (r >= 0 || slot->state == SLOT_IDLE)
             return r;
-        }
     }
     return -EAGAIN;
 }

@@ -91,7 +91,8 @@ static inline size_t pool_busy(const struct pool *pool)
 }
 /*
  * Gives `job` to an idle child, the one that was idle for the shortest time. 1: the child has
- * it; 0: on_written follows; -EAGAIN: there is no idle child, the job remains the caller's.
+ * it; 0: on_written follows; -EAGAIN: there is no idle child, the job remains the caller's;
+ * CEL_E_LIMIT, -ENOMEM: so it does, its frame cannot be made.
  * `ret_pid` is written unless it fails.
  */
 int pool_run(struct pool *pool, struct job *job, int64_t *ret_pid) MUST_CHECK;

@@ -107,7 +107,8 @@ void slot_set_state(struct slot *slot, enum slot_state state);
 void slot_spawn(struct slot *slot);
 /*
  * Gives `job` to an idle child. 1: the child has it; 0: its frame is being written, on_written
- * follows; negative: the child is going away and the job remains the caller's.
+ * follows; negative: the job remains the caller's; the child is going away, unless it is idle still: then the frame
+ * cannot be made (CEL_E_LIMIT, -ENOMEM).
  */
 int slot_run(struct slot *slot, struct job *job) MUST_CHECK;
 /* Ends the process; a job that dies with it dies of `cause`. */

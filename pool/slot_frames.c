@@ -271,8 +271,9 @@ int slot_run(struct slot *slot, struct job *job)
     buf_clear(out);
     add_job(out, job);
     int r = buf_status(out);
-    if (r == 0)
-        r = slot_write(slot, buf_str(out));
+    if (r < 0)
+        return r; /* nothing was written; the child is as it was */
+    r = slot_write(slot, buf_str(out));
     if (r < 0) {
         slot_stop(slot, DEATH_CRASH);
         return r;

@@ -98,6 +98,7 @@ static void on_unusable(void *data, int exit_status, bool reloading)
     struct follow *follow = data;
     (void)exit_status;
     struct list *waiting = &follow->requests->lists[REQUEST_FOLLOWING];
+    follow->unusable = !reloading;
     while (!reloading && waiting->head && !follow->asked)
         give_up(follow, container_of(waiting->head, struct request, link),
                 STR("no child can be started"));
@@ -125,7 +126,7 @@ static const struct pool_events pool_events = {
 /* --- asking ----------------------------------------------------------------------------------------- */
 
 /* The end as its document has it, whether that is stored or not. */
-static void describe_end(struct request *request, struct buf *scratch)
+static int describe_end(struct request *request, struct buf *scratch)
 {
     const struct settlement *settlement = &request->settlement;
     struct frame_follow *ask = &request->follow;
@@ -136,29 +137,45 @@ static void describe_end(struct request *request, struct buf *scratch)
                                  .state = STR("SUCCESS"),
                                  .joined = settlement->follow_ups.joined,
                                  .joined_count = settlement->follow_ups.joined_count};
+    if (settlement->document.len == 0) /* a success that stores nothing */
+        return 0;
     buf_deinit(scratch);
-    if (result_scan(buf_str(&settlement->document), scratch, &result) < 0)
-        return;
+    int r = result_scan(buf_str(&settlement->document), scratch, &result);
+    if (r < 0)
+        return r;
     ask->state = result.status;
     ask->result_json = result.result_json;
     ask->traceback = result.traceback;
+    return 0;
+}
+
+static int ask(struct follow *follow, struct request *request)
+{
+    struct job *job = request_begin_job(request);
+    int64_t pid;
+    int r = describe_end(request, &follow->scratch);
+    if (r < 0)
+        return r;
+    job->soft_limit = 0;
+    job->hard_limit = FOLLOW_LIMIT_USEC;
+    job->follow = &request->follow;
+    follow->asked = request;
+    return pool_run(&follow->pool, job, &pid);
 }
 
 static void ask_next(struct follow *follow)
 {
     struct list_link *head = follow->requests->lists[REQUEST_FOLLOWING].head;
-    int64_t pid;
     if (!head || follow->asked || pool_idle(&follow->pool) == 0)
         return;
     struct request *request = container_of(head, struct request, link);
-    struct job *job = request_begin_job(request);
-    describe_end(request, &follow->scratch);
-    job->soft_limit = 0;
-    job->hard_limit = FOLLOW_LIMIT_USEC;
-    job->follow = &request->follow;
-    follow->asked = request;
-    if (pool_run(&follow->pool, job, &pid) < 0)
-        on_recall(follow, job);
+    int r = ask(follow, request);
+    if (r == -EAGAIN)
+        on_recall(follow, &request->job);
+    else if (r < 0)
+        give_up(follow, request,
+                r == CEL_E_LIMIT ? STR("the results of the chord are too large together")
+                                 : str_of(cel_error_name(r)));
 }
 
 void follow_ask(struct follow *follow)
@@ -171,6 +188,9 @@ void follow_ask(struct follow *follow)
         }
         follow->started = true;
         pool_start(&follow->pool);
+    } else if (follow->unusable) {
+        follow->unusable = false;
+        pool_reload(&follow->pool); /* its first child again */
     }
     ask_next(follow);
 }

@@ -23,6 +23,7 @@ struct follow {
     const struct follow_events *events;
     void *data;
     bool started, stopped;
+    bool unusable; /* no child could be started; the next one that is needed is tried again */
     struct request *asked; /* that the child has, or NULL */
     struct buf scratch;    /* texts of what is asked */
 };

@@ -162,14 +162,14 @@ static int add_one_joined(struct follow_ups *ups, const struct plan_joined *join
 
 int follow_ups_add_joined(struct follow_ups *ups, const struct plan_joined *joined, size_t count)
 {
-    if (!make_room(&ups->joined, ups->joined_count, count, sizeof(*ups->joined)))
-        return -ENOMEM;
     if (ups->joined_count == 0) {
         ups->own_messages = ups->message_count;
         ups->own_documents = ups->document_count;
         ups->own_parts = ups->part_count;
         ups->own_chords = ups->chord_count;
     }
+    if (!make_room(&ups->joined, ups->joined_count, count, sizeof(*ups->joined)))
+        return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
         int r = add_one_joined(ups, &joined[i]);
         if (r < 0)
@@ -197,9 +197,14 @@ void follow_ups_unjoin(struct follow_ups *ups)
     ups->closed_count = 0;
 }
 
+size_t follow_ups_unguarded(const struct follow_ups *ups)
+{
+    return ups->joined_count ? ups->own_messages : ups->message_count;
+}
+
 void follow_ups_keep_guarded(struct follow_ups *ups)
 {
-    size_t first = ups->joined_count ? ups->own_messages : ups->message_count;
+    size_t first = follow_ups_unguarded(ups);
     size_t kept = ups->message_count - first;
     if (kept > 0)
         memmove(ups->messages, ups->messages + first, kept * sizeof(*ups->messages));

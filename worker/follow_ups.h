@@ -30,6 +30,8 @@ int follow_ups_add_joined(struct follow_ups *ups,
                           size_t count) MUST_CHECK;
 /* Forgets the chords and what was added for them. */
 void follow_ups_unjoin(struct follow_ups *ups);
+/* How many of its messages would be sent twice if it were all told once more: not those that close a chord. */
+size_t follow_ups_unguarded(const struct follow_ups *ups);
 /* Forgets the messages that would be sent twice if it were all told once more. Those that close a chord stay:
  * the chord is closed once. */
 void follow_ups_keep_guarded(struct follow_ups *ups);

@@ -50,6 +50,11 @@ static int finish(const struct request *request, int status, struct settlement *
         status = buf_status(&ret->document);
     if (status == 0)
         status = buf_status(&ret->retry);
+    if (status < 0 && request->ack.is_done && request->pid) {
+        begin(request, END_FAILED, ret); /* it has run, and must not run twice */
+        ret->verb = SETTLE_ACK;
+        return status;
+    }
     if (status < 0) {
         settle_give_back(request, ret);
         return status;
@@ -449,7 +454,10 @@ void settle_unjoin(struct settlement *ret)
 void settle_unfollowed(const struct request *request, struct str why, struct settlement *ret)
 {
     ret->is_awaited = false;
-    follow_ups_unjoin(&ret->follow_ups);
+    if (ret->follow_ups.joined_count > 0) { /* its part would make the chord complete again */
+        follow_ups_unjoin(&ret->follow_ups);
+        ret->follow_ups.part_count = 0;
+    }
     if (!ret->completion.dead && !request->ack.is_done)
         bury(request, STR("follow-ups"), why, ret);
     show_follow_ups(ret);
@@ -719,7 +727,7 @@ int settle_uncertain(const struct request *request, usec_t now_wall, struct sett
 {
     struct broker_completion *completion = &ret->completion;
     bool is_again = completion->retry.ptr != NULL;
-    if (!is_again && ret->follow_ups.message_count == 0)
+    if (!is_again && follow_ups_unguarded(&ret->follow_ups) == 0)
         return 0;
     struct str why =
         is_again

@@ -45,7 +45,8 @@ struct settle_context {
 
 /*
  * All of these write `ret` (an earlier content is forgotten, its memory re-used). 0; -ENOMEM or
- * CEL_E_LIMIT when the documents could not be built: then `ret` gives the call back.
+ * CEL_E_LIMIT when the documents could not be built: then `ret` gives the call back (one that was acknowledged
+ * early and has run: says nothing).
  */
 int settle_outcome(const struct request *request,
                    const struct frame_outcome *outcome,
@@ -96,7 +97,8 @@ int settle_uncertain(const struct request *request,
 int settle_follow(const struct frame_outcome *outcome, struct settlement *ret) MUST_CHECK;
 /* A chord that it would have completed was completed by somebody else: what was added for that goes. */
 void settle_unjoin(struct settlement *ret);
-/* It cannot be found out what follows, because of `why`: the end stands, and the message goes to quarantine, so that
+/* It cannot be found out what follows, because of `why`: the end stands, without the part that would complete a chord,
+ * and the message goes to quarantine, so that
  * what waits for it is not lost. */
 void settle_unfollowed(const struct request *request, struct str why, struct settlement *ret);
 

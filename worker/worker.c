@@ -356,7 +356,9 @@ static void look(void *data, struct credit_view *view)
     view->children = view->idle + worker->pool.shared.lists[SLOT_BUSY].count;
     view->held = dispatch_held(&worker->dispatch);
     if (worker->dispatch.completions.refused >= COMPLETIONS_REFUSED_MAX ||
-        worker->dispatch.requests.lists[REQUEST_SETTLING].count >= COMPLETIONS_UNTOLD_MAX)
+        worker->dispatch.requests.lists[REQUEST_SETTLING].count +
+                worker->dispatch.requests.lists[REQUEST_FOLLOWING].count >=
+            COMPLETIONS_UNTOLD_MAX)
         view->idle = view->children = 0; /* what comes would be refused as well */
     view->since_mono = dispatch_ready_since(&worker->dispatch);
 }

@@ -123,7 +123,7 @@ class RateLimits(WorkerTest):
         for name in ("first", "second"):
             self.worker("-c", "1", name=name)
         times = sorted(self.times(self.push("tests.time_10_s", 60)))
-        self.assertLess(times[-1] - times[0], 5.0)  # one alone takes 5.9
+        self.assertLess(times[-1] - times[0], 5.7)  # one alone takes 5.9
         for i in range(len(times) - 30):  # in no second more than both may
             self.assertGreater(times[i + 30] - times[i], 1.0)
 
