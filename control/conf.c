@@ -82,8 +82,7 @@ static int set_fixed(struct cel_value *map)
         {"enable_utc", true},           {"worker_hijack_root_logger", false},
         {"worker_log_color", false},    {"worker_enable_remote_control", true},
         {"worker_pool_restarts", true}, {"task_send_sent_event", false},
-        {"task_acks_late", true},       {"result_extended", false},
-        {"task_track_started", false},
+        {"task_acks_late", true},
     };
     int r = 0;
     for (size_t i = 0; i < ARRAY_SIZE(values) && r == 0; i++)
@@ -111,7 +110,8 @@ struct cel_value *conf_take(struct control *control)
         cel_map_set(map, "worker_max_tasks_per_child",
                     s->max_tasks_per_child ? cel_int(s->max_tasks_per_child) : cel_null()) < 0 ||
         cel_map_set(map, "worker_send_task_events", cel_bool(s->task_events)) < 0 ||
-        set_fixed(map) < 0)
+        cel_map_set(map, "task_track_started", cel_bool(s->track_started)) < 0 ||
+        cel_map_set(map, "result_extended", cel_bool(s->result_extended)) < 0 || set_fixed(map) < 0)
         return cel_value_free(map);
     return map;
 }

@@ -10,10 +10,15 @@ static bool event_of(enum request_end end, enum event_type *ret_type)
         bool is_told;
         enum event_type type;
     } told[REQUEST_ENDS] = {
-        [END_SUCCEEDED] = {true, EVENT_TASK_SUCCEEDED},  [END_FAILED] = {true, EVENT_TASK_FAILED},
-        [END_RETRIED] = {true, EVENT_TASK_RETRIED},      [END_EXPIRED] = {true, EVENT_TASK_REVOKED},
-        [END_REVOKED] = {true, EVENT_TASK_REVOKED},      [END_BURIED] = {true, EVENT_TASK_FAILED},
+        [END_SUCCEEDED] = {true, EVENT_TASK_SUCCEEDED},
+        [END_FAILED] = {true, EVENT_TASK_FAILED},
+        [END_RETRIED] = {true, EVENT_TASK_RETRIED},
+        [END_EXPIRED] = {true, EVENT_TASK_REVOKED},
+        [END_REVOKED] = {true, EVENT_TASK_REVOKED},
+        [END_BURIED] = {true, EVENT_TASK_FAILED},
         [END_REDELIVERED] = {true, EVENT_TASK_REJECTED},
+        [END_REJECTED] = {true, EVENT_TASK_REJECTED},
+        [END_REQUEUED] = {true, EVENT_TASK_REJECTED},
     };
     *ret_type = told[end].type;
     return told[end].is_told;
@@ -30,7 +35,7 @@ void monitors_told(struct events *events, const struct request *request)
         .has_run = request->pid != 0,
         .expired = settlement->end == END_EXPIRED,
         .signum = was_ended ? request->death.term_signal : 0,
-        .requeue = true,
+        .requeue = settlement->end != END_REJECTED,
     };
     if (request->pid && request->ended_mono > started)
         end.runtime = request->ended_mono - started;

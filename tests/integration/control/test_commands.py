@@ -131,6 +131,31 @@ class Commands(AskingTest):
             self.assertIn("error", self.tell("pool_grow", n=bad))
             self.assertIn("error", self.tell("pool_shrink", n=bad))
 
+    def test_queues_are_added_and_cancelled_and_it_is_not_forgotten(self):
+        worker = self.start("-c", "2", "-Q", "celery,slow")
+        def names():
+            return [queue["name"] for queue in self.ask("active_queues")]
+        self.same_reply("c-526-add-consumer", "add_consumer", queue="extra", exchange=None, exchange_type="direct",
+                        routing_key=None)
+        self.assertEqual(self.get(self.send("tests.add", 1, 2, queue="extra")), 3)
+        self.assertEqual(self.tell("cancel_consumer", queue="slow"), {"ok": "no longer consuming from slow"})
+        self.assertEqual(names(), ["celery", "extra"])
+        waiting = self.send("tests.add", 3, 4, queue="slow")
+        worker.stop()
+        self.start("-c", "2", "-Q", "celery,slow")
+        self.assertEqual(names(), ["celery", "extra"])
+        self.assertEqual(self.get(self.send("tests.add", 5, 6, queue="extra")), 11)
+        self.assertEqual(self.get(self.send("tests.add", 7, 8)), 15)
+        self.assertEqual((self.result(waiting)["status"], self.waiting("slow")), ("PENDING", 1))
+        self.assertEqual(self.tell("add_consumer", queue="slow"), {"ok": "add consumer slow"})
+        self.assertEqual(self.get(waiting), 7)
+        self.tell("cancel_consumer", queue="extra")
+        self.tell("cancel_consumer", queue="never")
+        self.assertFalse(self.redis.exists("celeriac:told:" + NODE))
+        for bad in ("", None, "x" * 3000, "a\nb"):
+            self.assertIn("error", self.tell("add_consumer", queue=bad))
+        self.assertIn("error", self.tell("cancel_consumer"))
+
     def test_autoscale(self):
         self.start("--autoscale", "3,1")
         self.same_reply("c-526-pool-grow-autoscale", "pool_grow", n=1)

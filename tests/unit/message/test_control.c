@@ -123,8 +123,8 @@ static void wrap(const char *body, const char *headers, struct buf *message)
 static void wrong_types_count_as_missing(void **state)
 {
     static const char *const bodies[] = {
-        "{\"method\": \"ping\", \"arguments\": [1], \"destination\": \"w\", \"pattern\": 7, "
-        "\"ticket\": {}, \"reply_to\": \"x\"}",
+        ("{\"method\": \"ping\", \"arguments\": [1], \"destination\": \"w\", \"pattern\": 7, "
+         "\"ticket\": {}, \"reply_to\": \"x\"}"),
         "{\"method\": \"ping\", \"reply_to\": {\"exchange\": 1, \"routing_key\": null}}",
         "{\"method\": \"ping\", \"arguments\": null, \"destination\": []}",
     };
@@ -154,8 +154,8 @@ static void what_is_no_request_is_refused(void **state)
         "[]",
         "{\"body\": \"e30=\"}",
         "{\"body\": 1, \"content-type\": 2}",
-        "{\"body\": \"!\", \"content-type\": \"application/json\", \"properties\": "
-        "{\"body_encoding\": \"base64\"}}",
+        ("{\"body\": \"!\", \"content-type\": \"application/json\", \"properties\": "
+         "{\"body_encoding\": \"base64\"}}"),
         "{\"body\": \"{\", \"content-type\": \"application/json\"}",
     };
     struct control_request request;
