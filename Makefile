@@ -27,7 +27,7 @@ unit: build
 	ctest --test-dir $(BUILD) --no-tests=error -j $(JOBS) -L unit
 
 # Everything is killed, paused and cut: tests/chaos/README.md. About an hour; `make chaos CHAOS=crashpoints` runs one.
-CHAOS := crashpoints randomkills interruptions $(filter etas cronday revokes mixed outbox once,$(basename $(notdir $(wildcard tests/chaos/*.py))))
+CHAOS := crashpoints randomkills interruptions $(filter etas cronday revokes mixed canvases outbox once,$(basename $(notdir $(wildcard tests/chaos/*.py))))
 chaos: build
 	@for harness in $(CHAOS); do \
 	    CELERIAC_BUILD=$(CURDIR)/$(BUILD) /usr/bin/python3 -B tests/chaos/$$harness.py --output $(BUILD)/chaos/$$harness.txt || failed=1; \

@@ -26,7 +26,7 @@ struct json_events {
     bool (*close_list)(void *data);
 };
 
-enum { JSON_READER_DEPTH_MAX = 64 }; /* the events must stop deeper documents */
+enum { JSON_READER_DEPTH_MAX = 256 }; /* the events must stop deeper documents */
 
 enum json_reader_result {
     JSON_READER_DONE,

@@ -9,7 +9,7 @@
 
 /* Limits that every decoder keeps. */
 enum {
-    VALUE_DEPTH_MAX = 64,
+    VALUE_DEPTH_MAX = 256,     /* canvases within canvases: each takes six or seven */
     VALUE_COUNT_MAX = 1000000, /* values in one document */
 };
 #define VALUE_BYTES_MAX ((size_t)16 * 1024 * 1024) /* of one encoded document */

@@ -67,7 +67,7 @@ CEL_API int cel_map_set(struct cel_value *map, const char *key, struct cel_value
 
 /* Frees a whole tree; takes NULL. Returns NULL. */
 CEL_API struct cel_value *cel_value_free(struct cel_value *value);
-/* A deep copy, or NULL when memory is short (or containers stand more than 64 deep). */
+/* A deep copy, or NULL when memory is short (or containers stand more than 256 deep). */
 CEL_API struct cel_value *cel_value_dup(const struct cel_value *value);
 
 /* Readers. They take NULL as a null value and never fail: a wrong type gives the `otherwise` value
@@ -93,7 +93,7 @@ CEL_API const char *cel_value_key(const struct cel_value *map, size_t index);
 CEL_API const struct cel_value *cel_value_get(const struct cel_value *map, const char *key);
 
 /* JSON, as Python writes and reads it: integers of any length exact, NaN and Infinity as bare
- * words, typed values as kombu's {"__type__": ..., "__value__": ...}. Depth at most 64, 16 MiB. */
+ * words, typed values as kombu's {"__type__": ..., "__value__": ...}. Depth at most 256, 16 MiB. */
 CEL_API int cel_value_from_json(const char *json,
                                 size_t length,
                                 struct cel_value **ret_value,

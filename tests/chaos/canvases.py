@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Random canvases on a fleet of Celery's and Celeriac's workers, whose Celeriac nodes are killed at random.
 
-    canvases.py                       500 canvases, two nodes of Celeriac and one of Celery, a kill every 2 s
+    canvases.py                       500 canvases, two nodes of Celeriac and one of Celery, a kill a second
     canvases.py --kills 0             nobody is killed
     canvases.py --workers celery      Celery's worker alone, --workers celeriac: ours alone
     canvases.py --only 17             the canvas of one seed
@@ -10,16 +10,16 @@ A canvas is a tree of chains, groups, chords, callbacks and tasks that replace t
 Its result, and the marks of its callbacks, are known before: by evaluating it. Celery's worker is not killed, as it would
 lose what it has taken. Each canvas must come to its result; a mark may stand twice where its task ran again.
 """
-import gc
 import os
 import sys
 import time
 
 from common import ROOT, Background, Node, RedisServer, Table, chance, free_port, parser, work_folder
+from support.celery_client import take_leave
 from support.servers import Daemon
 
 CONFORMANCE = os.path.join(ROOT, "tests", "conformance")
-AT_ONCE = 25  # canvases under way
+AT_ONCE = 8  # canvases under way
 PATIENCE = 60  # seconds in which not one of them ends
 
 
@@ -129,20 +129,19 @@ def run(options, folder, table):
         nodes = [] if options.workers == "celery" else [
             Node(server, folder, f"c{n}", lease="2s", modules=("conformance",)) for n in range(2)]
         others = [] if options.workers == "celeriac" else [Python(folder, environment)]
+        seeds = [options.only] if options.only is not None else range(options.seed, options.seed + options.canvases)
+        wave = Wave(server.client(), seeds, table)
         try:
             for worker in nodes + others:
                 worker.start()
-            seeds = [options.only] if options.only is not None else range(options.seed, options.seed + options.canvases)
-            wave, killer = Wave(server.client(), seeds, table), Killer(nodes, options, table)
+            killer = Killer(nodes, options, table)
             try:
                 wave.run()
             finally:
                 killer.stop()
-            good = wave.marks()
-            del wave
-            gc.collect()  # results take leave of the server
-            return good
+            return wave.marks()
         finally:
+            take_leave(wave.made.tasks.app)
             for worker in nodes + others:
                 worker.stop()
 
@@ -151,12 +150,12 @@ def main():
     options = parser(__doc__)
     options.add_argument("--canvases", type=int, metavar="N", help="how many (default 500)")
     options.add_argument("--only", type=int, metavar="SEED", help="this one alone")
-    options.add_argument("--kills", type=float, metavar="SECONDS", help="between two kills, 0: none (default 2)")
+    options.add_argument("--kills", type=float, metavar="SECONDS", help="between two kills, 0: none (default 1)")
     options.add_argument("--workers", choices=("mixed", "celeriac", "celery"), default="mixed", help="the fleet (default mixed)")
     options = options.parse_args()
-    options.canvases = options.canvases or (20 if options.smoke else 500)
+    options.canvases = options.canvases or (60 if options.smoke else 500)
     if options.kills is None:
-        options.kills = 2
+        options.kills = 1
     table = Table("random canvases: workers " + options.workers)
     with work_folder(options, "celeriac-canvases-") as folder:
         good = run(options, folder, table)

@@ -54,6 +54,7 @@ CEL_TASKS(
      .run = auto_retry,
      .params = "",
      .max_retries = 1,
+     .autoretry_for = "ValueError",
      .retry_backoff = true,
      .retry_delay_ms = 1000},
     {TASK(ids, "i")},

@@ -102,11 +102,10 @@ int retry_unpickleable(struct cel_task *task)
                       cel_value_get(options, "max_retries"));
 }
 
-/* As a class with autoretry_for = (ValueError,) does. */
+/* The worker makes a retry of it (autoretry_for). */
 int auto_retry(struct cel_task *task)
 {
     if (cel_request(task)->retries > 0)
         return cel_return(task, retries(task));
-    cel_fail_args(task, "ValueError", cel_list());
-    return cel_retry(task, -1, NULL);
+    return cel_fail_args(task, "ValueError", cel_list());
 }

@@ -13,7 +13,6 @@ One process of tests has one Redis and one worker, started by the first case and
 import atexit
 import base64
 import contextlib
-import gc
 import json
 import os
 import re
@@ -34,7 +33,7 @@ os.environ.update(ENVIRONMENT)
 
 import celery  # noqa: E402
 import redis  # noqa: E402
-from celery.result import AsyncResult, GroupResult  # noqa: E402,F401
+from support.celery_client import take_leave  # noqa: E402
 from t.integration import tasks  # noqa: E402
 
 WORKER = os.environ.get("CONFORMANCE_WORKER", "celeriac")
@@ -90,8 +89,8 @@ class Rig:
         arguments, ready = command()
         self.worker = Daemon(arguments, folder, environment=ENVIRONMENT, ready=ready)
         self.worker.start(60)
+        self.stack.callback(take_leave, tasks.app)
         self.stack.callback(self.worker.stop)
-        self.stack.callback(gc.collect)  # results take leave of the server
         if not ready:
             wait_until(lambda: tasks.app.control.ping(timeout=1), 60, "the worker answers ping")
 

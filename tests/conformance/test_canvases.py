@@ -6,8 +6,8 @@ sends more of them to a mixed fleet whose workers are killed.
 import os
 import time
 
+from conformance.rig import Case  # first: it finds the module
 from conformance.canvases import PENDING, Canvas, outcome
-from conformance.rig import Case
 
 COUNT = int(os.environ.get("CONFORMANCE_CANVASES", "40"))
 SEED = int(os.environ.get("CONFORMANCE_SEED", "1"))

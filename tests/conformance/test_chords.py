@@ -69,6 +69,14 @@ class Success(Case):
         two = chord([one, self.tasks.add.s(3, 3)], self.tasks.tsum.s())
         self.assertEqual(self.get(chord([two, one, self.tasks.add.s(5, 5)])(self.tasks.identity.s())), [12, 6, 10])
 
+    def test_many_chords_in_one_another(self):
+        """Headers within headers, and bodies within bodies."""
+        header, body = self.tasks.add.s(1, 1), self.tasks.tsum.s()
+        for _ in range(4):
+            header = chord([header, self.tasks.add.s(1, 1)], self.tasks.tsum.s())
+            body = self.tasks.tsum.s() | chord([self.tasks.add.s(1), self.tasks.identity.s()], body)
+        self.assertEqual(self.get((group(header, self.tasks.identity.s(0)) | body).apply_async()), 175)
+
     def test_a_group_in_the_header(self):
         """It is flattened; Celery numbers its members backwards, as the messages say that the client has sent."""
         header = group(group(self.tasks.identity.s(1), self.tasks.identity.s(2)), self.tasks.identity.s(3))

@@ -94,7 +94,7 @@ class Revoke(Case):
         self.fails(self.app.AsyncResult(result.id), TaskRevokedError, why)
 
     def revoke(self, *ids, **options):
-        self.app.control.revoke(list(ids) if len(ids) > 1 else ids[0], reply=True, timeout=5, **options)
+        self.app.control.revoke(list(ids) if len(ids) > 1 else ids[0], reply=True, timeout=10, limit=1, **options)
 
     def test_before_it_comes(self):
         signature = fixed(self.tasks.add.s(1, 2))
@@ -136,7 +136,7 @@ class Revoke(Case):
     def test_it_is_listed_at_once(self):
         result = self.tasks.add.apply_async((1, 2), countdown=60)
         self.revoke(result.id)
-        (ids,) = self.app.control.inspect(timeout=5, limit=1).revoked().values()
+        (ids,) = self.app.control.inspect(timeout=10, limit=1).revoked().values()
         self.assertIn(result.id, ids)
 
     def test_a_header_task(self):
@@ -157,7 +157,7 @@ class Revoke(Case):
         self.assertIsNone(self.redis.get(key))
 
     def is_active(self, id):
-        active = self.app.control.inspect(timeout=2, limit=1).active() or {}
+        active = self.app.control.inspect(timeout=10, limit=1).active() or {}
         return any(info["id"] == id for infos in active.values() for info in infos)
 
 

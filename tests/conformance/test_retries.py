@@ -96,6 +96,11 @@ class Thrice(Case):
         cls.returns = retry.apply_async(("the value",), link=count.si(cls.keys["succeeded"]))
         cls.in_a_chain = (cls.tasks.retry.s("a") | cls.tasks.add.s("b")).apply_async()
 
+    @classmethod
+    def tearDownClass(cls):
+        del cls.fails_in_the_end, cls.returns, cls.in_a_chain
+        super().tearDownClass()
+
     def test_1_the_state_while_it_waits(self):
         for result in (self.fails_in_the_end, self.returns):
             document = self.document(result.id, "RETRY", seconds=5)

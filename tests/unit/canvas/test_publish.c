@@ -610,12 +610,24 @@ static void a_canvas_has_limits(void **state)
     cel_value_free(group);
 
     struct cel_value *deep = cel_value_dup(task);
-    for (int i = 0; i < 40; i++) { /* a chord in the body of a chord in the body ... */
+    for (int i = 0; i < 70; i++) { /* a chord in the body of a chord in the body ... */
         struct cel_value *chord = read_json(CHORD_OF(TASK("t", "", ""), TASK("b", "", ""), ""));
         kwargs = (struct cel_value *)cel_value_get(chord, "kwargs");
         assert_int_equal(cel_map_set(kwargs, "body", deep), 0);
         deep = chord;
     }
+    assert_int_equal(canvas_publish(deep, NULL, 0, &sender, &plan, NULL, &err), CEL_E_LIMIT);
+    assert_non_null(strstr(err.text, "at most 64 signatures deep"));
+    cel_value_free(deep);
+
+    struct cel_value *list = cel_list();
+    for (int i = 0; i < 250; i++) { /* an argument */
+        struct cel_value *around = cel_list();
+        assert_int_equal(cel_list_add(around, list), 0);
+        list = around;
+    }
+    deep = cel_value_dup(task);
+    assert_int_equal(cel_map_set(deep, "args", list), 0);
     assert_int_equal(canvas_publish(deep, NULL, 0, &sender, &plan, NULL, &err), CEL_E_LIMIT);
     assert_non_null(strstr(err.text, "nested too deep"));
     assert_true(plan_is_empty(&plan));

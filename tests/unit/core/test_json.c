@@ -258,10 +258,10 @@ static void depth_count_and_size_have_limits(void **state)
     cel_value_free(decode(buf_str(&text)));
     buf_deinit(&text);
     text = nested(VALUE_DEPTH_MAX + 1);
-    assert_refused(buf_str(&text), CEL_E_LIMIT, "64 deep");
+    assert_refused(buf_str(&text), CEL_E_LIMIT, "256 deep");
     buf_deinit(&text);
     text = nested(1000);
-    assert_refused(buf_str(&text), CEL_E_LIMIT, "64 deep");
+    assert_refused(buf_str(&text), CEL_E_LIMIT, "256 deep");
     buf_deinit(&text);
 
     text = BUF_INIT(VALUE_BYTES_MAX + 1);

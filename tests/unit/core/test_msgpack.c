@@ -184,9 +184,9 @@ static void depth_count_and_size_have_limits(void **state)
     buf_clear(&bytes);
     for (int i = 0; i < 1000; i++)
         buf_add_char(&bytes, '\x91');
-    assert_refused(buf_str(&bytes), CEL_E_LIMIT, "64 deep");
+    assert_refused(buf_str(&bytes), CEL_E_LIMIT, "256 deep");
     bytes.ptr[VALUE_DEPTH_MAX] = '\x90'; /* an empty one counts as well */
-    assert_refused(str_n(bytes.ptr, VALUE_DEPTH_MAX + 1), CEL_E_LIMIT, "64 deep");
+    assert_refused(str_n(bytes.ptr, VALUE_DEPTH_MAX + 1), CEL_E_LIMIT, "256 deep");
 
     buf_clear(&bytes);
     buf_add(&bytes, "\xdd\x00\x0f\x42\x3f", 5); /* 999,999 */
