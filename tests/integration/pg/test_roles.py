@@ -79,10 +79,10 @@ class Roles(WorkerTest):
         self.assertNotIn("level=warning", beat.text())
 
     def test_the_beat_removes_old_markers(self):
-        self.sql("INSERT INTO celeriac.effect SELECT 'old' || slot, slot, 't', now() - '8 days'::interval, NULL, NULL, '[]' "
-                 "FROM generate_series(0, 8) AS slot")
+        self.sql("INSERT INTO celeriac.effect SELECT 'old' || slot, slot, 't', now() - '8 days'::interval, NULL, NULL, '[]', '[]' "
+                 "FROM generate_series(0, 2) AS slot")
         beat = self.beat()
-        self.wait_sql("SELECT count(*) FROM celeriac.effect", "8")
+        self.wait_sql("SELECT count(*) FROM celeriac.effect", "2")
         self.assertNotIn("level=warning", beat.text())
 
     def test_a_worker_runs_tasks_and_writes_the_ledger_and_results(self):
@@ -130,8 +130,8 @@ class Roles(WorkerTest):
                             "SELECT * FROM celeriac.outbox", "SELECT celeriac.enqueue('t')"],
         }
         self.assertEqual(sorted([*refused, "shop_owner"]), sorted(self.roles))
-        # there is something in the slot of tomorrow, else nobody wants to empty it
-        self.sql("INSERT INTO celeriac.effect SELECT 'x' || slot, slot, 't', now(), NULL, NULL, '[]' FROM generate_series(0, 8) AS slot")
+        # there is something in the slot of next week, else nobody wants to empty it
+        self.sql("INSERT INTO celeriac.effect SELECT 'x' || slot, slot, 't', now(), NULL, NULL, '[]', '[]' FROM generate_series(0, 2) AS slot")
         for role, statements in refused.items():
             for statement in [*statements, "CREATE TABLE celeriac.own ()", "DROP TABLE celeriac.outbox",
                               "UPDATE celeriac.migration SET checksum = ''"]:
