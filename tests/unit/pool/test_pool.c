@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "celeriac/error.h"
 #include "core/log.h"
 #include "core/process.h"
 #include "fake_child.h"
@@ -222,6 +223,28 @@ static void without_an_idle_child_a_job_stays(void **state)
     given(job);
     run_until(f.outcomes == 1);
     stop(false);
+}
+
+/* It costs neither the child nor whoever comes next. */
+static void a_frame_that_is_too_large_is_refused(void **state)
+{
+    (void)state;
+    int64_t pid;
+    char *text = malloc(FRAME_BYTES_MAX);
+    memset(text, 'x', FRAME_BYTES_MAX);
+    const struct str part = str_n(text, FRAME_BYTES_MAX);
+    const struct plan_joined joined = {.group = STR("g"), .parts = &part, .part_count = 1};
+    const struct frame_follow follow = {
+        .state = STR("SUCCESS"), .joined = &joined, .joined_count = 1};
+    start("answer", 1, 0);
+    run_until(pool_idle(&f.pool) == 1);
+    struct job *job = job_of("x");
+    job->follow = &follow;
+    assert_int_equal(pool_run(&f.pool, job, &pid), CEL_E_LIMIT);
+    assert_int_equal(pool_idle(&f.pool), 1);
+    answered("x");
+    stop(false);
+    free(text);
 }
 
 static void progress_comes_before_the_outcome(void **state)
@@ -579,6 +602,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(children_start_and_answer),
         cmocka_unit_test(without_an_idle_child_a_job_stays),
+        cmocka_unit_test(a_frame_that_is_too_large_is_refused),
         cmocka_unit_test(progress_comes_before_the_outcome),
         cmocka_unit_test(a_long_message_arrives_whole),
         cmocka_unit_test(a_death_costs_one_job_and_one_process),

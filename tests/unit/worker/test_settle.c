@@ -587,6 +587,46 @@ static void a_revoked_task_ends_as_celery_s(void **state)
     assert_string_equal(first_message(), "terminated");
 }
 
+/* Nobody knows its body: the end stands without the part that would complete the chord again. */
+static void what_cannot_be_followed_goes_to_quarantine(void **state)
+{
+    (void)state;
+    static const struct plan_part part = {STR("g"), 0, STR("[1, \"a\", 1]"), STR("[1, \"a\",")};
+    static const struct str texts[] = {STR("[1, \"a\", 1]")};
+    static const struct plan_joined joined = {.group = STR("g"), .parts = texts, .part_count = 1};
+    const struct frame_outcome outcome = {.kind = OUTCOME_SUCCESS,
+                                          .result_json = STR("1"),
+                                          .results = {.parts = &part, .part_count = 1}};
+    struct request *request = request_of("", task_rules());
+    struct settlement *settlement = &request->settlement;
+    assert_int_equal(settle_outcome(request, &outcome, &context, settlement), 0);
+    assert_int_equal(settlement->completion.results.part_count, 1);
+    assert_int_equal(follow_ups_add_joined(&settlement->follow_ups, &joined, 1), 0);
+    settle_unfollowed(request, STR("why"), settlement);
+    assert_int_equal(settlement->completion.results.part_count, 0);
+    assert_non_null(settlement->completion.dead);
+    assert_str(settlement->completion.dead->reason, "follow-ups");
+    assert_true(settlement->completion.result_document.len > 0);
+}
+
+/* Its chord's body is told again, and is sent once: it is not uncertain whether it will be. */
+static void an_early_acknowledged_member_that_only_completed_a_chord_is_certain(void **state)
+{
+    (void)state;
+    static const struct frame_send body = {STR("q"), STR("{}"), 0};
+    static const struct plan_joined joined = {.group = STR("g")};
+    const struct frame_outcome outcome = {.kind = OUTCOME_SUCCESS, .result_json = STR("1")};
+    const struct frame_outcome follows = {.kind = OUTCOME_FOLLOWS, .sends = &body, .send_count = 1};
+    struct request *request = request_of("", task_rules());
+    struct settlement *settlement = &request->settlement;
+    request->ack.is_done = true;
+    assert_int_equal(settle_outcome(request, &outcome, &context, settlement), 0);
+    assert_int_equal(follow_ups_add_joined(&settlement->follow_ups, &joined, 1), 0);
+    assert_int_equal(settle_follow(&follows, settlement), 0);
+    assert_int_equal(settle_uncertain(request, 0, settlement), 0);
+    assert_int_equal(settlement->completion.follow_up_count, 1);
+}
+
 static void the_hard_limit_names_its_seconds(void **state)
 {
     (void)state;
@@ -869,6 +909,8 @@ int main(void)
         test(what_is_buried_tells_how_it_died),
         test(a_revoked_task_ends_as_celery_s),
         test(a_crash_is_reported_as_celery_does),
+        test(what_cannot_be_followed_goes_to_quarantine),
+        test(an_early_acknowledged_member_that_only_completed_a_chord_is_certain),
         test(the_hard_limit_names_its_seconds),
         test(a_limit_of_the_run_is_named_and_ends_it_for_good),
         test(a_call_that_waits_for_its_turn_bears_it),
