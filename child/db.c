@@ -344,17 +344,23 @@ int databases_commit(struct cel_task *task, const struct effect *effect)
     return database_settle(db, r, &err);
 }
 
-const char *databases_reset(struct cel_task *task)
+const char *databases_left_open(const struct cel_task *task)
 {
-    const char *left_open = NULL;
+    for (size_t i = 0; i < task->child->database_count; i++) {
+        struct cel_db *db = &task->child->databases[i];
+        if (db->task && !is_wrapped(db) && pg_in_transaction(db->pg))
+            return db->name;
+    }
+    return NULL;
+}
+
+void databases_reset(struct cel_task *task)
+{
     for (size_t i = 0; i < task->child->database_count; i++) {
         struct cel_db *db = &task->child->databases[i];
         if (!db->task)
             continue;
-        bool wrapped = is_wrapped(db);
-        if (pg_reset(db->pg) && !wrapped)
-            left_open = db->name;
+        pg_reset(db->pg);
         db->task = NULL;
     }
-    return left_open;
 }

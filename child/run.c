@@ -456,23 +456,23 @@ static int commit(struct ending *ending, struct cel_task *task)
 /* Ends the transactions: the one around the task, and those that it left open. */
 static void conclude_databases(struct ending *ending, struct cel_task *task)
 {
+    bool is_done = ending->kind == OUTCOME_SUCCESS || ending->kind == OUTCOME_IGNORE;
     bool stands =
         ending->kind == OUTCOME_SUCCESS || (ending->kind == OUTCOME_IGNORE && task->is_replaced);
-    if (task_is_wrapped(task) && stands && !ending->done) {
-        task_forget_caught(task);
-        int r = commit(ending, task);
-        if (r)
-            conclude(ending, task, r);
-    }
-    const char *left_open = databases_reset(task);
-    bool done = ending->kind == OUTCOME_SUCCESS || ending->kind == OUTCOME_IGNORE;
-    if (left_open && done) {
+    const char *left_open = databases_left_open(task);
+    if (left_open && is_done) {
         char text[256];
         snprintf(text, sizeof(text),
                  "the task left a transaction open on database \"%s\"; it was rolled back",
                  left_open);
         fail(ending, task, STR_NONE, STR("RuntimeError"), text);
+    } else if (task_is_wrapped(task) && stands && !ending->done) {
+        task_forget_caught(task);
+        int r = commit(ending, task);
+        if (r)
+            conclude(ending, task, r);
     }
+    databases_reset(task);
 }
 
 /* --- the frame -------------------------------------------------------------------------------- */

@@ -145,6 +145,7 @@ bool task_is_wrapped(const struct cel_task *task);
  * is what the call came to before, or NULL; `effect` is committed with it (else it is NULL). */
 int databases_begin(struct cel_task *task, struct cel_rows **ret_done);
 int databases_commit(struct cel_task *task, const struct effect *effect);
-/* After a task: rolls back what is open. Returns the name of a database on which the author left a
- * transaction open, or NULL. */
-const char *databases_reset(struct cel_task *task);
+/* The name of a database on which the author left a transaction open, or NULL. */
+const char *databases_left_open(const struct cel_task *task);
+/* After a task: rolls back what is open. */
+void databases_reset(struct cel_task *task);

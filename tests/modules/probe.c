@@ -457,6 +457,14 @@ static int send_plain(struct cel_task *task, struct cel_db *db, const char *name
  * task, "SLEEP" holds it for a second; "SEND x" calls task x, "DB SEND x" through the
  * outbox. A statement behind "-" may fail. Returns the SQLSTATE of the last statement.
  */
+static int replace_by_noop(struct cel_task *task)
+{
+    struct cel_signature *with = cel_signature(cel_call_new("tests.noop"));
+    int r = cel_replace(task, with);
+    cel_signature_free(with);
+    return r;
+}
+
 static int step(struct cel_task *task, struct cel_db *db, const char *text, bool *ret_end)
 {
     *ret_end = true;
@@ -471,6 +479,10 @@ static int step(struct cel_task *task, struct cel_db *db, const char *text, bool
     if (strcmp(text, "IGNORE") == 0)
         return CEL_IGNORE;
     *ret_end = false;
+    if (strcmp(text, "REPLACE") == 0)
+        return replace_by_noop(task) == CEL_REPLACED ? 0 : CEL_FAIL;
+    if (strcmp(text, "ANALYTICS BEGIN") == 0)
+        return cel_begin(cel_db_named(task, "analytics"));
     if (strncmp(text, "SEND ", 5) == 0)
         return send_plain(task, NULL, text + 5);
     if (strcmp(text, "DB SEND NOTHING") == 0)

@@ -276,6 +276,27 @@ static void transactions_and_savepoints_do_what_they_say(void **state)
     assert_int_equal(int_of("SELECT sum(v) AS n FROM kept"), 5);
 }
 
+/* It is seen before the task's own is committed. */
+static void a_transaction_left_open_elsewhere_takes_the_tasks_own_back(void **state)
+{
+    (void)state;
+    exec_own("TRUNCATE kept");
+    expect_exception(WRAPPED("INSERT INTO kept VALUES (1)", "ANALYTICS BEGIN"), OUTCOME_FAILURE,
+                     "RuntimeError", "left a transaction open on database \"analytics\"");
+    assert_int_equal(kept_rows(), 0);
+    expect_success(WRAPPED("INSERT INTO kept VALUES (1)"));
+    assert_int_equal(kept_rows(), 1);
+}
+
+static void a_replacement_that_is_not_returned_commits_nothing(void **state)
+{
+    (void)state;
+    exec_own("TRUNCATE kept");
+    expect_exception(WRAPPED("INSERT INTO kept VALUES (1)", "REPLACE", "FAIL"), OUTCOME_FAILURE,
+                     "ValueError", "asked for");
+    assert_int_equal(kept_rows(), 0);
+}
+
 static void a_transaction_left_open_fails_the_task_and_is_rolled_back(void **state)
 {
     (void)state;
@@ -428,6 +449,8 @@ int main(void)
         cmocka_unit_test(the_next_success_clears_a_failure),
         cmocka_unit_test(an_overlooked_serialization_failure_is_a_retry_all_the_same),
         cmocka_unit_test(transactions_and_savepoints_do_what_they_say),
+        cmocka_unit_test(a_transaction_left_open_elsewhere_takes_the_tasks_own_back),
+        cmocka_unit_test(a_replacement_that_is_not_returned_commits_nothing),
         cmocka_unit_test(a_transaction_left_open_fails_the_task_and_is_rolled_back),
         cmocka_unit_test(the_transaction_around_a_task_ends_with_it),
         cmocka_unit_test(a_task_cannot_end_the_transaction_around_it),
