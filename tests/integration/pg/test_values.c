@@ -230,7 +230,7 @@ static void json_that_cannot_be_is_refused(void **state)
     assert_string_equal(pg_sqlstate(pg), "22023");
     cel_value_free(bytes);
     ROWS(rows);
-    QUERY(rows, "SELECT (repeat('[', 100) || repeat(']', 100))::jsonb AS deep, '1'::text AS t",
+    QUERY(rows, "SELECT (repeat('[', 300) || repeat(']', 300))::jsonb AS deep, '1'::text AS t",
           CEL_NO_PARAMS);
     expect_refused(pg_cell_json(CELL(rows, "deep"), &value, &err), CEL_E_LIMIT, &err,
                    "column \"deep\"");
