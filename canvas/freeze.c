@@ -459,9 +459,31 @@ static int hand_down(struct cel_value *chain, struct cel_value *steps)
         r = hand_id(chain, last);
     if (r == 0)
         r = hand_membership(chain, last);
-    if (r == 0)
-        r = hand_rest(chain, last);
     return r == 0 ? hand_links(chain, last, steps) : r;
+}
+
+static bool are_signatures(const struct cel_value *list)
+{
+    size_t i = 0;
+    while (i < cel_value_count(list) && signature_check(cel_value_at(list, i), NULL) == 0)
+        i++;
+    return cel_value_type(list) == CEL_LIST && i == cel_value_count(list);
+}
+
+/* What is to follow the whole chain are further steps of it: as an option of its last step a worker of Celery's
+ * would pass over it. What cannot be sent is told by whoever would send it. */
+static int add_rest(struct cel_value *chain, struct cel_value *steps, unsigned depth)
+{
+    int r = 0;
+    if (!are_signatures(signature_option(chain, STR("chain"))))
+        return cel_value_count(steps) > 0 ? hand_rest(chain, last_of(steps)) : 0;
+    struct cel_value *rest = take_option(chain, STR("chain"));
+    for (size_t i = cel_value_count(rest); r == 0 && i-- > 0;)
+        r = splice_step(rest, i, steps, depth);
+    if (r == 0)
+        r = upgrade(steps);
+    cel_value_free(rest);
+    return r;
 }
 
 static int splice(struct cel_value *chain, struct cel_value *to, unsigned depth)
@@ -474,6 +496,8 @@ static int splice(struct cel_value *chain, struct cel_value *to, unsigned depth)
         r = upgrade(steps);
     if (r == 0 && cel_value_count(steps) > 0)
         r = hand_down(chain, steps);
+    if (r == 0)
+        r = add_rest(chain, steps, depth);
     for (size_t i = 0; r == 0 && i < cel_value_count(steps); i++)
         r = move(steps, i, to);
     cel_value_free(steps);

@@ -20,7 +20,7 @@ from support.servers import Daemon
 
 CONFORMANCE = os.path.join(ROOT, "tests", "conformance")
 AT_ONCE = 8  # canvases under way
-PATIENCE = 60  # seconds in which not one of them ends
+PATIENCE = 30  # seconds in which not one of them ends
 
 
 class Python:

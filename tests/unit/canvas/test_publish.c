@@ -452,6 +452,30 @@ static void a_nested_header_is_saved(void **state)
     plan_deinit(&plan);
 }
 
+/* As a chord's body is, when the chord stood in a chain: its rest, backwards, is its option. A worker of Celery's
+ * that runs its last task looks at the rest of the message alone. */
+static void what_follows_a_chain_stands_in_the_rest_of_its_message(void **state)
+{
+    struct plan plan = PLAN_INIT;
+    (void)state;
+    publish(
+        CHAIN_OF(IDENT("1", 1) "," IDENT("", 2), "\"chain\": [" IDENT("", 4) "," IDENT("", 3) "]"),
+        &plan, NULL);
+    assert_int_equal(plan.message_count, 1);
+    struct cel_value *message = open_message(str_of(plan.messages[0].text));
+    const struct cel_value *embed = cel_value_at(cel_value_get(message, "body"), 2);
+    const struct cel_value *rest = cel_value_get(embed, "chain");
+    static const char *const ids[] = {ID(4, 0000), ID(3, 0000), ID(2, 0000)};
+    assert_int_equal(cel_value_count(rest), 3);
+    for (size_t i = 0; i < 3; i++) {
+        const struct cel_value *options = cel_value_get(cel_value_at(rest, i), "options");
+        assert_string_equal(cel_value_text(cel_value_get(options, "task_id"), NULL), ids[i]);
+        assert_null(cel_value_get(options, "chain"));
+    }
+    cel_value_free(message);
+    plan_deinit(&plan);
+}
+
 /* Its members are members of the chord that the chain is in, all at its place. */
 static void a_group_at_the_end_of_a_chain_of_a_header_has_its_members_in_the_chord(void **state)
 {
@@ -689,6 +713,7 @@ int main(void)
         cmocka_unit_test(a_task_goes_to_its_own_queue),
         cmocka_unit_test(chunks_are_a_group_of_starmaps),
         cmocka_unit_test(a_nested_header_is_saved),
+        cmocka_unit_test(what_follows_a_chain_stands_in_the_rest_of_its_message),
         cmocka_unit_test(a_group_at_the_end_of_a_chain_of_a_header_has_its_members_in_the_chord),
         cmocka_unit_test(a_group_of_one_in_a_chain_is_that_one),
         cmocka_unit_test(groups_after_groups_are_chords_in_chords),
