@@ -32,6 +32,7 @@ ENVIRONMENT = {"CELERY_BROKER_URL": f"redis://127.0.0.1:{PORT}/0", "CELERY_RESUL
 os.environ.update(ENVIRONMENT)
 
 import celery  # noqa: E402
+import celery.exceptions  # noqa: E402
 import redis  # noqa: E402
 from support.celery_client import take_leave  # noqa: E402
 from t.integration import tasks  # noqa: E402
@@ -117,7 +118,15 @@ class Case(unittest.TestCase):
     # --- calls
 
     def get(self, result, seconds=SECONDS):
-        return result.get(timeout=seconds)
+        """Celery's client subscribes and asks on two connections: what is published between the two it never hears of.
+        It asks again with each get()."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return result.get(timeout=min(3, seconds))
+            except celery.exceptions.TimeoutError:
+                if time.monotonic() >= end:
+                    raise
 
     def gets(self, canvas, expected, *args, **options):
         """Sends `canvas` (a signature) and compares what it comes to; returns the result."""
